@@ -1,0 +1,81 @@
+# The verbs. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+BIN := .venv/bin
+ROOMS := events engine projections
+TYPED := $(wildcard $(ROOMS) tests)
+NOT_FAST := kafka or postgres or slow or browser
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
+
+.PHONY: help
+help: ## list the verbs
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | \
+		awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+# --- the environment -----------------------------------------------------------------------------
+# Two stamps: what running needs, and what working on it needs (which contains the first).
+
+INSTALL_FROM := deploy/venv pyproject.toml requirements-installer.txt
+
+.venv/.ready: $(INSTALL_FROM) requirements.txt
+	@PYTHON="$(PYTHON)" deploy/venv requirements.txt
+	@touch $@
+
+.venv/.ready-dev: $(INSTALL_FROM) requirements-dev.txt
+	@PYTHON="$(PYTHON)" deploy/venv requirements-dev.txt
+	@touch .venv/.ready $@
+
+.PHONY: venv dev lock
+venv: .venv/.ready ## make .venv with what running Meshline needs
+dev: .venv/.ready-dev ## make .venv with what working on Meshline needs
+
+lock: .venv/.ready-dev ## write the requirements files again from pyproject.toml (UPGRADE=1: newest)
+	$(LOCK) $(if $(UPGRADE),--upgrade) --group build -o requirements.txt pyproject.toml
+	$(LOCK) $(if $(UPGRADE),--upgrade) --group build --extra dev -c requirements.txt \
+		-o requirements-dev.txt pyproject.toml
+	$(LOCK) $(if $(UPGRADE),--upgrade) --group installer -o requirements-installer.txt
+
+# --- run it --------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/.ready ## see it work, on this machine, with nothing else to install
+	@$(BIN)/meshline demo
+
+# --- check it ------------------------------------------------------------------------------------
+
+.PHONY: test test-fast check lint types contracts tidy format
+test: lint types contracts ## everything: checks, then every test with a real Kafka and PostgreSQL
+	@$(BIN)/python -m pytest
+
+test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience
+	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"
+
+check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
+
+lint: .venv/.ready-dev ## formatting and lint
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; \
+		echo "Not formatted: run make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: .venv/.ready-dev ## types, strict
+	@$(BIN)/mypy $(TYPED)
+
+contracts: .venv/.ready-dev ## who may import whom
+	@$(BIN)/lint-imports --no-logo
+
+tidy: .venv/.ready-dev ## the house rules that no tool knows
+	@$(BIN)/python -m pytest -q tests/tidy
+
+format: .venv/.ready-dev ## format, and fix what can be fixed
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## remove .venv, caches and what was built
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
