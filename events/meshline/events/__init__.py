@@ -1,0 +1,1 @@
+"""What was said: the vocabulary of events, their codec, and the log that keeps them."""

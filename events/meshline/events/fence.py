@@ -1,0 +1,40 @@
+"""Which facts count: the rule that makes every reader derive the same state from the same log.
+
+A keeper appends a claim, and the claim's offset is its epoch. Every fact carries the epoch and its
+number within it. A fact counts if its epoch is the latest claim's and its number is exactly the
+next; every other fact is void, for every reader, for ever. So the appends of a keeper that was
+replaced are void; so is the second copy of an append that was sent twice, and so is everything
+behind an append that was lost. The state of the rule is two numbers a partition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshline.events.envelope import Event
+from meshline.events.facts import PartitionClaimed
+
+__all__ = ["Fence"]
+
+
+@dataclass(slots=True)
+class Fence:
+    """The rule for one partition; feed it every record in the order of the log."""
+
+    epoch: int = -1
+    sequence: int = 0
+
+    def admits(self, event: Event, offset: int) -> bool:
+        """Take note of the record at ``offset`` and return whether it counts.
+
+        Requests and claims always count.
+        """
+        if event.epoch is None:
+            if type(event.data) is PartitionClaimed:
+                self.epoch = offset
+                self.sequence = 0
+            return True
+        if event.epoch != self.epoch or event.sequence != self.sequence + 1:
+            return False
+        self.sequence += 1
+        return True

@@ -1,0 +1,181 @@
+"""Requests: events that ask. Anyone may append one; the keeper of the partition answers with facts.
+
+Field types here are part of the history: a released version never changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = [
+    "ActivityReported",
+    "ApprovalSubmitted",
+    "CancelRequested",
+    "ExceptionActionRequested",
+    "MessageReceived",
+    "OwnerChangeRequested",
+    "PauseRequested",
+    "Request",
+    "ResumeRequested",
+    "RetryRequested",
+    "StepError",
+    "StepReported",
+    "TriggerReceived",
+    "Unreadable",
+]
+
+
+class Request(BaseModel):
+    """Base of all requests. ``TYPE`` and ``VERSION`` name it in the log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    TYPE: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+
+class StepError(BaseModel):
+    """Why a try failed: the type's name, a message, and where it comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    message: str
+    stack: str | None = None
+    retry_after_s: float | None = None
+    retryable: bool = True
+
+
+class Unreadable(BaseModel):
+    """A payload that did not pass the gate, kept so that a person can see and mend it.
+
+    ``raw_base64`` holds the first bytes as they came (see ``gate.KEPT_BYTES``); ``size_bytes`` and
+    ``sha256`` are of the whole.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str
+    detail: str
+    size_bytes: int
+    sha256: str
+    raw_base64: str
+
+
+class TriggerReceived(Request):
+    """A source says that something happened that a workflow may start from.
+
+    ``trigger_type`` may be empty where the source starts only one workflow. Exactly one of
+    ``payload`` and ``unreadable`` says what came.
+    """
+
+    TYPE = "meshline.trigger.received"
+
+    source: str
+    trigger_id: str
+    trigger_type: str = ""
+    payload: Any = None
+    unreadable: Unreadable | None = None
+
+
+class MessageReceived(Request):
+    """Something that a run waits for, addressed to the run; kept if it comes early."""
+
+    TYPE = "meshline.message.received"
+
+    name: str
+    payload: Any = None
+
+
+class StepReported(Request):
+    """An outside worker tells what a try gave."""
+
+    TYPE = "meshline.step.reported"
+
+    step: str
+    attempt: int
+    outcome: Literal["succeeded", "failed"]
+    result: Any = None
+    error: StepError | None = None
+
+
+class ActivityReported(Request):
+    """An outside system tells what it did in an observed run; the envelope's time is when."""
+
+    TYPE = "meshline.activity.reported"
+
+    activity: str
+    payload: Any = None
+
+
+class ApprovalSubmitted(Request):
+    """A person's answer to an approval. ``form`` is what the approver filled in."""
+
+    TYPE = "meshline.approval.submitted"
+
+    approval: str
+    decision: Literal["approved", "denied"]
+    form: Any = None
+    reason: str = ""
+
+
+class OwnerChangeRequested(Request):
+    """Hand the run to another owner."""
+
+    TYPE = "meshline.owner.change.requested"
+
+    owner: str
+    reason: str = ""
+
+
+class ExceptionActionRequested(Request):
+    """Do something about an exception.
+
+    ``retry`` tries the failed step again; ``skip`` goes on with ``value`` as the step's result;
+    ``assign`` gives it to ``owner``; ``acknowledge`` says that somebody looks at it; ``resolve``
+    closes one that holds nothing up.
+    """
+
+    TYPE = "meshline.exception.action.requested"
+
+    exception_id: str
+    action: Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+    owner: str | None = None
+    value: Any = None
+    reason: str = ""
+
+
+class CancelRequested(Request):
+    """End the run; what it has done is compensated where the workflow says how."""
+
+    TYPE = "meshline.cancel.requested"
+
+    reason: str = ""
+
+
+class PauseRequested(Request):
+    """Start no further step until the run is resumed; steps under way may finish."""
+
+    TYPE = "meshline.pause.requested"
+
+    reason: str = ""
+    until: datetime | None = None
+
+
+class ResumeRequested(Request):
+    """Go on with a paused run."""
+
+    TYPE = "meshline.resume.requested"
+
+    reason: str = ""
+
+
+class RetryRequested(Request):
+    """Try again every step of the run that is held by an exception or waits for a retry."""
+
+    TYPE = "meshline.retry.requested"
+
+    reason: str = ""
