@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 ROOMS := events engine projections
-TYPED := $(wildcard $(ROOMS) tests)
+TYPED := $(wildcard $(addsuffix /meshline,$(ROOMS))) tests
 NOT_FAST := kafka or postgres or slow or browser
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
