@@ -58,8 +58,7 @@ test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no
 check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
 
 lint: .venv/.ready-dev ## formatting and lint
-	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; \
-		echo "Not formatted: run make format" >&2; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 
 types: .venv/.ready-dev ## types, strict
