@@ -345,6 +345,7 @@ class MessageMatched(Fact):
 class OwnerAssigned(Fact):
     """The run has another owner: from whom, by which rule or person, and why.
 
+    ``owner`` answers for the run; ``assignee`` is the person who works on it, where one is known.
     ``rule`` names the rule and ``values`` what it saw; both are empty where a person decided (the
     envelope's actor says who).
     """
@@ -352,6 +353,7 @@ class OwnerAssigned(Fact):
     TYPE = "meshline.owner.assigned"
 
     owner: str
+    assignee: str | None = None
     previous: str | None = None
     rule: str | None = None
     values: dict[str, Any] | None = None
@@ -463,7 +465,8 @@ class ExceptionResolved(Fact):
 class ActivityRecorded(Fact):
     """An outside system's activity, as the workflow's ``observe`` rule read it.
 
-    ``actor`` is the person acting; ``waits`` replace those of the activity before it.
+    ``actor`` is the person acting; ``waits`` replace those of the activity before it; ``memo`` is
+    what the rule wants to be handed with the next activity.
     """
 
     TYPE = "meshline.activity.recorded"
@@ -471,3 +474,4 @@ class ActivityRecorded(Fact):
     activity: str
     actor: str | None = None
     waits: tuple[Wait, ...] = ()
+    memo: Any = None
