@@ -46,6 +46,10 @@ lock: .venv/.ready-dev ## write the requirements files again from pyproject.toml
 demo: .venv/.ready ## see it work, on this machine, with nothing else to install
 	@$(BIN)/meshline demo
 
+.PHONY: kafka
+kafka: .venv/.ready ## run a Kafka broker on this machine until Ctrl-C (PORT=9092)
+	@exec $(BIN)/python deploy/kafka/broker.py $(or $(PORT),9092)
+
 # --- check it ------------------------------------------------------------------------------------
 
 .PHONY: test test-fast check lint types contracts tidy format

@@ -8,6 +8,10 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = [
+    "tests.services.kafka",
+]
+
 # A deadline would make a slow machine fail a right test. With CI=true the examples are the same
 # in every run, so a red build is about the change; `thorough` is for a search by hand:
 # `pytest --hypothesis-profile=thorough`.

@@ -46,7 +46,7 @@ def run(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", str(folder)],
         check=False,
         cwd=folder,
-        env=environment | {"CI": ci},
+        env=environment | {"CI": ci, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
     )
