@@ -1,0 +1,105 @@
+"""Facts: events that say what is so. Only the keeper of a partition appends them.
+
+Names are past participles, subject first. Field types are part of the history: a released version
+never changes; a new meaning is a new version with an upcast (see ``upcast.py``).
+"""
+
+from __future__ import annotations
+
+from meshline.events.facts.fact import (
+    Fact,
+    FieldProblem,
+    Part,
+    Wait,
+)
+from meshline.events.facts.partition import (
+    LogCreated,
+    PartitionClaimed,
+    RequestRejected,
+    WorkflowRegistered,
+)
+from meshline.events.facts.people import (
+    ApprovalApproved,
+    ApprovalDenied,
+    ApprovalEscalated,
+    ApprovalExpired,
+    ApprovalRequested,
+    ExceptionAcknowledged,
+    ExceptionAssigned,
+    ExceptionOpened,
+    ExceptionResolved,
+    OwnerAssigned,
+)
+from meshline.events.facts.run import (
+    CompensationStarted,
+    RunCancelled,
+    RunFailed,
+    RunHeld,
+    RunPaused,
+    RunReopened,
+    RunResumed,
+    RunStarted,
+    RunSucceeded,
+    RunWaiting,
+)
+from meshline.events.facts.step import (
+    ActivityRecorded,
+    MessageAwaited,
+    MessageMatched,
+    StepFailed,
+    StepRetryScheduled,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    TimerFired,
+    TimerSet,
+)
+from meshline.events.facts.trigger import (
+    TriggerAccepted,
+    TriggerDeduplicated,
+    TriggerRejected,
+)
+
+__all__ = [
+    "Fact",
+    "Part",
+    "FieldProblem",
+    "Wait",
+    "LogCreated",
+    "PartitionClaimed",
+    "WorkflowRegistered",
+    "RequestRejected",
+    "TriggerAccepted",
+    "TriggerRejected",
+    "TriggerDeduplicated",
+    "RunStarted",
+    "RunWaiting",
+    "RunHeld",
+    "RunPaused",
+    "RunResumed",
+    "RunReopened",
+    "CompensationStarted",
+    "RunSucceeded",
+    "RunFailed",
+    "RunCancelled",
+    "StepStarted",
+    "StepSucceeded",
+    "StepFailed",
+    "StepRetryScheduled",
+    "StepSkipped",
+    "TimerSet",
+    "TimerFired",
+    "MessageAwaited",
+    "MessageMatched",
+    "ActivityRecorded",
+    "OwnerAssigned",
+    "ApprovalRequested",
+    "ApprovalApproved",
+    "ApprovalDenied",
+    "ApprovalEscalated",
+    "ApprovalExpired",
+    "ExceptionOpened",
+    "ExceptionAcknowledged",
+    "ExceptionAssigned",
+    "ExceptionResolved",
+]

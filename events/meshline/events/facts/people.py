@@ -1,0 +1,136 @@
+"""What people own, are asked and must see: owners, approvals, exceptions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from meshline.events.facts.fact import Fact
+from meshline.events.requests import StepError
+
+__all__ = [
+    "ApprovalApproved",
+    "ApprovalDenied",
+    "ApprovalEscalated",
+    "ApprovalExpired",
+    "ApprovalRequested",
+    "ExceptionAcknowledged",
+    "ExceptionAssigned",
+    "ExceptionOpened",
+    "ExceptionResolved",
+    "OwnerAssigned",
+]
+
+
+class OwnerAssigned(Fact):
+    """The run has another owner: from whom, by which rule or person, and why.
+
+    ``owner`` answers for the run; ``assignee`` is the person who works on it, where one is known.
+    ``rule`` names the rule and ``values`` what it saw; both are empty where a person decided (the
+    envelope's actor says who).
+    """
+
+    TYPE = "meshline.owner.assigned"
+
+    owner: str
+    assignee: str | None = None
+    previous: str | None = None
+    rule: str | None = None
+    values: dict[str, Any] | None = None
+    reason: str = ""
+
+
+class ApprovalRequested(Fact):
+    """A person is asked. ``by`` may decide; ``owner`` answers for it being decided."""
+
+    TYPE = "meshline.approval.requested"
+
+    approval: str
+    by: str
+    owner: str
+    due_at: datetime | None = None
+    escalate_to: str | None = None
+    form_schema: dict[str, Any] | None = None
+
+
+class ApprovalApproved(Fact):
+    TYPE = "meshline.approval.approved"
+
+    approval: str
+    by: str
+    form: Any = None
+    reason: str = ""
+
+
+class ApprovalDenied(Fact):
+    TYPE = "meshline.approval.denied"
+
+    approval: str
+    by: str
+    reason: str
+
+
+class ApprovalEscalated(Fact):
+    """The due time passed: the approval is somebody else's now."""
+
+    TYPE = "meshline.approval.escalated"
+
+    approval: str
+    previous: str
+    owner: str
+    due_at: datetime | None = None
+
+
+class ApprovalExpired(Fact):
+    """The due time passed, and nobody is left to escalate to; an exception is open for it."""
+
+    TYPE = "meshline.approval.expired"
+
+    approval: str
+
+
+class ExceptionOpened(Fact):
+    """A person must see this. ``cause`` groups exceptions that have the same reason.
+
+    ``blocking`` exceptions hold the step ``about`` which they are; others only want to be seen.
+    """
+
+    TYPE = "meshline.exception.opened"
+
+    exception_id: str
+    kind: str
+    about: str
+    route: str
+    owner: str
+    severity: Literal["low", "medium", "high", "critical"]
+    cause: str
+    message: str
+    blocking: bool
+    due_at: datetime | None = None
+    error: StepError | None = None
+
+
+class ExceptionAcknowledged(Fact):
+    TYPE = "meshline.exception.acknowledged"
+
+    exception_id: str
+    reason: str = ""
+
+
+class ExceptionAssigned(Fact):
+    TYPE = "meshline.exception.assigned"
+
+    exception_id: str
+    owner: str
+    previous: str
+    reason: str = ""
+
+
+class ExceptionResolved(Fact):
+    """The exception is closed, and how."""
+
+    TYPE = "meshline.exception.resolved"
+
+    exception_id: str
+    how: Literal["retried", "skipped", "resolved", "outcome", "run_ended"]
+    reason: str = ""
