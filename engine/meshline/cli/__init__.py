@@ -1,0 +1,1 @@
+"""The command line: the one package that knows all rooms and composes them."""
