@@ -5,15 +5,16 @@ The same bytes serve every log, so that history can be copied from one to anothe
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from meshline.events.catalogue import CATALOGUE, type_name
-from meshline.events.envelope import Actor, Event
-from meshline.events.errors import EventUnreadable, EventVersionUnknown
+from meshline.events.envelope import Actor, Event, Position
+from meshline.events.errors import EventUnreadable, EventVersionUnknown, PayloadRefused
+from meshline.events.text import holds_nul
 from meshline.events.upcast import upcast
 
 __all__ = ["CONTENT_TYPE", "decode", "encode", "plain"]
@@ -32,19 +33,24 @@ def plain(model: BaseModel) -> dict[str, Any]:
 def encode(event: Event[Any]) -> bytes:
     """Return the bytes of an event.
 
+    Payloads pass the gate before they reach an event, so each error here is a mistake in the
+    program; it is raised because a view that met such an event would stop.
+
     Raises:
-        TypeError: the data holds something that JSON has no word for. Payloads pass the gate
-            before they reach an event, so this is a mistake in the program.
+        TypeError: the data holds something that JSON has no word for.
+        PayloadRefused: ``nul_character``.
     """
+    assert event.time.tzinfo is not None and event.recorded_at.tzinfo is not None, event
     data_type = type(event.data)
     envelope: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,
         "source": event.source,
         "type": _TYPE_NAMES.get(data_type) or type_name(data_type),
-        "subject": event.subject,
-        "time": event.time,
     }
+    if event.subject:
+        envelope["subject"] = event.subject
+    envelope["time"] = event.time
     if event.epoch is not None:
         envelope["epoch"] = str(event.epoch)
         envelope["sequence"] = str(event.sequence)
@@ -58,13 +64,23 @@ def encode(event: Event[Any]) -> bytes:
         envelope["authtype"], envelope["authid"] = event.actor
     if event.traceparent is not None:
         envelope["traceparent"] = event.traceparent
+    # Last, so that a reader who looks for one attribute need not read the data.
     envelope["data"] = plain(event.data)
-    return orjson.dumps(envelope, default=plain, option=_OPTIONS)
+    value = orjson.dumps(envelope, default=plain, option=_OPTIONS)
+    if holds_nul(value):
+        raise PayloadRefused(
+            "nul_character",
+            f"Cannot write {type_name(data_type)} {event.id!r}: it holds the character U+0000, "
+            "which PostgreSQL can't store. Let what comes from outside pass the gate first.",
+        )
+    return value
 
 
-def decode(value: bytes) -> Event[Any]:
+def decode(value: bytes, position: Position | None = None) -> Event[Any]:
     """Return the event that the bytes hold, brought to its newest version.
 
+    Args:
+        position: where the bytes stand, for the message of an error.
     Raises:
         EventUnreadable: the bytes are no event; the message says what was found.
         EventVersionUnknown: the type or version is newer than this program, or not ours.
@@ -78,22 +94,18 @@ def decode(value: bytes) -> Event[Any]:
             name, data = upcast(name, data)
             data_type = CATALOGUE.get(name)
         if data_type is None:
-            raise EventVersionUnknown(
-                f"Cannot read an event of type {name!r}: expected one of the {len(CATALOGUE)} types "
-                "that this version of Meshline knows. This program is older than the writer: "
-                "upgrade it, then restart."
-            )
-        time = datetime.fromisoformat(envelope["time"])
+            raise _unknown(name, position)
+        time = _moment(envelope["time"])
         recorded = envelope.get("recordedtime")
         epoch = envelope.get("epoch")
         auth_type = envelope.get("authtype")
-        return Event(
+        event = Event(
             id=envelope["id"],
             source=envelope["source"],
-            subject=envelope["subject"],
+            subject=envelope.get("subject", ""),
             time=time,
             data=data_type.model_validate(data),
-            recorded_at=time if recorded is None else datetime.fromisoformat(recorded),
+            recorded_at=time if recorded is None else _moment(recorded),
             epoch=None if epoch is None else int(epoch),
             sequence=None if epoch is None else int(envelope["sequence"]),
             causation_id=envelope.get("causationid"),
@@ -101,9 +113,55 @@ def decode(value: bytes) -> Event[Any]:
             actor=None if auth_type is None else Actor(auth_type, envelope["authid"]),
             traceparent=envelope.get("traceparent"),
         )
+        _check_attributes(event)
+        return event
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
         raise EventUnreadable(
-            f"Cannot read {value[:120]!r}: expected a CloudEvent of Meshline in JSON, but "
-            f"{type(error).__name__}: {error}. Something else wrote to the log's topic or table: "
-            "find the writer, and give it its own."
+            f"Cannot read {value[:120]!r}{_at(position)}: expected a CloudEvent of Meshline in "
+            f"JSON, but {type(error).__name__}: {str(error)[:400]}. Something else wrote to the "
+            "log's topic or table: find the writer, and give it its own."
         ) from error
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+_TEXT = frozenset({str})
+_TEXT_OR_NONE = frozenset({str, type(None)})
+
+
+def _check_attributes(event: Event[Any]) -> None:
+    required = (event.id, event.source, event.subject)
+    optional = (event.causation_id, event.correlation_id, event.traceparent, *(event.actor or ()))
+    if not (
+        _TEXT.issuperset(map(type, required)) and _TEXT_OR_NONE.issuperset(map(type, optional))
+    ):
+        raise TypeError(f"an attribute among {required + optional!r} is no text")
+    if not (event.id and event.source):
+        raise ValueError("id and source are required and must not be empty")
+
+
+def _at(position: Position | None) -> str:
+    if position is None:
+        return ""
+    return f" at partition {position.partition}, position {position.offset}"
+
+
+def _unknown(name: object, position: Position | None) -> EventVersionUnknown:
+    kind, _, version = str(name)[:200].rpartition(".v")
+    known = sorted(c.VERSION for c in CATALOGUE.values() if kind == c.TYPE)
+    if known:
+        return EventVersionUnknown(
+            f"Cannot read event {kind!r}{_at(position)}: expected version {known[-1]} or older, "
+            f"found {version}. This program is older than the writer: upgrade it, then restart."
+        )
+    return EventVersionUnknown(
+        f"Cannot read an event of type {str(name)[:200]!r}{_at(position)}: expected one of the "
+        f"{len(CATALOGUE)} types that this version of Meshline knows. If the type is Meshline's, "
+        "this program is older than the writer: upgrade it, then restart. If not, something else "
+        "writes to the log: give it its own."
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "AppendRefused",
+    "AppendUnknown",
     "EventUnreadable",
     "EventVersionUnknown",
     "LogIdentityChanged",
@@ -16,6 +17,7 @@ __all__ = [
     "MeshlineError",
     "PayloadRefused",
     "PositionLost",
+    "PublisherClosed",
     "SettingsInvalid",
 ]
 
@@ -93,6 +95,18 @@ class AppendRefused(MeshlineError):
     """The log refused an append for good: the same bytes would be refused again."""
 
     code = "ML2006"
+
+
+class AppendUnknown(MeshlineError):
+    """An append had no answer before the deadline: the event may be in the log or not."""
+
+    code = "ML2007"
+
+
+class PublisherClosed(MeshlineError):
+    """The publisher was closed, or belongs to the process that this one was forked from."""
+
+    code = "ML2008"
 
 
 class SettingsInvalid(MeshlineError):

@@ -4,15 +4,17 @@ A keeper appends a claim, and the claim's offset is its epoch. Every fact carrie
 number within it. A fact counts if its epoch is the latest claim's and its number is exactly the
 next; every other fact is void, for every reader, for ever. So the appends of a keeper that was
 replaced are void; so is the second copy of an append that was sent twice, and so is everything
-behind an append that was lost. The state of the rule is two numbers a partition.
+behind an append that was lost. A keeper that finds a fact of its own void, or has no answer to an
+append, claims anew: that settles what is void. The state of the rule is two numbers a partition.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from meshline.events.envelope import Event
-from meshline.events.facts import PartitionClaimed
+from meshline.events.facts import Fact, LogCreated, PartitionClaimed
 
 __all__ = ["Fence"]
 
@@ -24,15 +26,17 @@ class Fence:
     epoch: int = -1
     sequence: int = 0
 
-    def admits(self, event: Event, offset: int) -> bool:
+    def admits(self, event: Event[Any], offset: int) -> bool:
         """Take note of the record at ``offset`` and return whether it counts.
 
-        Requests and claims always count.
+        Requests, claims and the log's first record always count; a fact without an epoch never.
         """
-        if event.epoch is None:
-            if type(event.data) is PartitionClaimed:
-                self.epoch = offset
-                self.sequence = 0
+        data = event.data
+        if isinstance(data, PartitionClaimed):
+            self.epoch = offset
+            self.sequence = 0
+            return True
+        if not isinstance(data, Fact) or isinstance(data, LogCreated):
             return True
         if event.epoch != self.epoch or event.sequence != self.sequence + 1:
             return False

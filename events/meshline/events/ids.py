@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import uuid
 from typing import Any
 
 import orjson
+
+from meshline.events.clock import unix_ms
 
 __all__ = [
     "RUN_NAMESPACE",
@@ -52,16 +53,16 @@ def payload_hash_of(payload: Any) -> str:
 def exception_id_of(run_id: str, kind: str, about: str, number: int) -> str:
     """Return the id of the ``number``-th exception of this kind about one thing in a run.
 
-    Short enough to type: the run's first eight digits, and a digest of the rest.
+    Short enough to type: the run's first eight digits, and a digest of the rest. Ten digits of it,
+    because a run that fans out may open thousands, and two of them must not be one.
     """
     key = _SEPARATOR.join((run_id, kind, about, str(number)))
-    return f"ex-{run_id[:8]}-{hashlib.blake2b(key.encode(), digest_size=3).hexdigest()}"
+    return f"ex-{run_id[:8]}-{hashlib.blake2b(key.encode(), digest_size=5).hexdigest()}"
 
 
 def new_event_id() -> str:
     """Return a new id for a request: a UUIDv7, so that ids sort by time."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (unix_ms() & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))

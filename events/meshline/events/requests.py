@@ -5,12 +5,14 @@ Field types here are part of the history: a released version never changes.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
+
+from meshline.events.text import cleaned
 
 __all__ = [
+    "ERROR_TEXT_MAX",
     "ActivityReported",
     "ApprovalSubmitted",
     "CancelRequested",
@@ -28,10 +30,14 @@ __all__ = [
 ]
 
 
+ERROR_TEXT_MAX = 16_000
+"""Characters kept of a step's error: of its type, message and stack each."""
+
+
 class Request(BaseModel):
     """Base of all requests. ``TYPE`` and ``VERSION`` name it in the log."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     TYPE: ClassVar[str]
     VERSION: ClassVar[int] = 1
@@ -40,13 +46,19 @@ class Request(BaseModel):
 class StepError(BaseModel):
     """Why a try failed: the type's name, a message, and where it comes from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     type: str
     message: str
     stack: str | None = None
     retry_after_s: float | None = None
     retryable: bool = True
+
+    @field_validator("type", "message", "stack", mode="before")
+    @classmethod
+    def _keep(cls, value: Any) -> Any:
+        # Texts of other people's errors: endless, with half characters out of file names.
+        return cleaned(value, ERROR_TEXT_MAX) if isinstance(value, str) else value
 
 
 class Unreadable(BaseModel):
@@ -56,7 +68,7 @@ class Unreadable(BaseModel):
     ``sha256`` are of the whole.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     reason: str
     detail: str
@@ -162,7 +174,7 @@ class PauseRequested(Request):
     TYPE = "meshline.pause.requested"
 
     reason: str = ""
-    until: datetime | None = None
+    until: AwareDatetime | None = None
 
 
 class ResumeRequested(Request):

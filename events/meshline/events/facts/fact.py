@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 __all__ = [
     "Fact",
@@ -18,7 +17,7 @@ __all__ = [
 class Fact(BaseModel):
     """Base of all facts. ``TYPE`` and ``VERSION`` name it in the log."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     TYPE: ClassVar[str]
     VERSION: ClassVar[int] = 1
@@ -27,7 +26,7 @@ class Fact(BaseModel):
 class Part(BaseModel):
     """Base of the values inside facts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FieldProblem(Part):
@@ -57,6 +56,6 @@ class Wait(Part):
         "outside",
     ]
     about: str
-    since: datetime
-    until: datetime | None = None
+    since: AwareDatetime
+    until: AwareDatetime | None = None
     owner: str

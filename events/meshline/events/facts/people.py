@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
+
+from pydantic import AwareDatetime
 
 from meshline.events.facts.fact import Fact
 from meshline.events.requests import StepError
@@ -48,7 +49,7 @@ class ApprovalRequested(Fact):
     approval: str
     by: str
     owner: str
-    due_at: datetime | None = None
+    due_at: AwareDatetime | None = None
     escalate_to: str | None = None
     form_schema: dict[str, Any] | None = None
 
@@ -78,7 +79,7 @@ class ApprovalEscalated(Fact):
     approval: str
     previous: str
     owner: str
-    due_at: datetime | None = None
+    due_at: AwareDatetime | None = None
 
 
 class ApprovalExpired(Fact):
@@ -106,7 +107,7 @@ class ExceptionOpened(Fact):
     cause: str
     message: str
     blocking: bool
-    due_at: datetime | None = None
+    due_at: AwareDatetime | None = None
     error: StepError | None = None
 
 

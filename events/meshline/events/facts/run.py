@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
+
+from pydantic import AwareDatetime
 
 from meshline.events.facts.fact import Fact, Wait
 from meshline.events.requests import StepError
@@ -34,7 +35,7 @@ class RunStarted(Fact):
     owner: str
     exception_route: str
     expected_outcome: str
-    due_at: datetime | None = None
+    due_at: AwareDatetime | None = None
     observed: bool = False
 
 
@@ -58,7 +59,7 @@ class RunPaused(Fact):
     TYPE = "meshline.run.paused"
 
     reason: str = ""
-    until: datetime | None = None
+    until: AwareDatetime | None = None
 
 
 class RunResumed(Fact):

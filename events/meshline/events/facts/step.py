@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
+
+from pydantic import AwareDatetime
 
 from meshline.events.facts.fact import Fact, Wait
 from meshline.events.requests import StepError
@@ -55,7 +56,7 @@ class StepRetryScheduled(Fact):
 
     step: str
     attempt: int
-    at: datetime
+    at: AwareDatetime
     delay_s: float
 
 
@@ -76,7 +77,7 @@ class TimerSet(Fact):
     TYPE = "meshline.timer.set"
 
     timer: str
-    at: datetime
+    at: AwareDatetime
 
 
 class TimerFired(Fact):
@@ -91,7 +92,7 @@ class MessageAwaited(Fact):
     TYPE = "meshline.message.awaited"
 
     message: str
-    due_at: datetime | None = None
+    due_at: AwareDatetime | None = None
 
 
 class MessageMatched(Fact):

@@ -1,0 +1,32 @@
+"""Text that every log and every view can keep.
+
+PostgreSQL stores no U+0000, and UTF-8 has no form for half of a UTF-16 pair. Both come in from the
+world: in payloads, in file names, in the messages of other people's errors.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["cleaned", "holds_nul"]
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def cleaned(text: str, characters_max: int) -> str:
+    """Return the text with U+FFFD for what can't be kept, cut to ``characters_max``.
+
+    For messages and the like, which must never be a reason to refuse; payloads pass the gate.
+    """
+    if len(text) > characters_max:
+        text = text[: characters_max - 1] + "…"
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def holds_nul(json: bytes) -> bool:
+    """Return whether a text in this JSON holds U+0000; an escaped backslash before is only text."""
+    return b"\\u0000" in json and _ESCAPED_NUL.search(json) is not None
