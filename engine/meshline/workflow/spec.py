@@ -87,7 +87,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Compensation:
-    """How a step is undone; called with the same parameters as a step, and the step's own result."""
+    """How a step is undone; called with parameters like a step's, and the step's own result."""
 
     name: str
     parameters: tuple[Parameter, ...]

@@ -1,0 +1,175 @@
+"""A definition as JSON: what is registered in the log, drawn, compared and hashed."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from meshline.events.ids import payload_hash_of
+from meshline.workflow.accepts import type_text
+from meshline.workflow.resolve import Value
+from meshline.workflow.spec import (
+    ApprovalNode,
+    AssignNode,
+    MessageNode,
+    Node,
+    Parameter,
+    RetryPolicy,
+    Rule,
+    SleepNode,
+    StepNode,
+    WorkflowSpec,
+)
+
+__all__ = ["data_of", "hash_of", "source_of"]
+
+_WORDS_ONLY = frozenset({"title", "description", "examples"})
+
+
+def data_of(spec: WorkflowSpec, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Return the graph with the five answers, JSON types only; nodes in the order written."""
+    outcome = values[spec.outcome_node].adapter if spec.outcome_node else None
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "description": spec.description,
+        "observed": spec.observed,
+        "trigger": {"type": spec.trigger_type, "schema": schema_of(spec.trigger)},
+        "source": spec.source,
+        "owner": spec.owner,
+        "exception_route": spec.exception_route,
+        "expected_outcome": spec.expected_outcome,
+        "outcome_node": spec.outcome_node,
+        "outcome_schema": schema_of(outcome) if outcome else None,
+        "due_s": spec.due_s,
+        "quiet_s": spec.quiet_s if spec.observed else None,
+        "observe": getattr(spec.observe, "__name__", None),
+        "nodes": [_node(node, values) for node in spec.nodes.values()],
+    }
+
+
+def hash_of(data: Mapping[str, Any]) -> str:
+    """Return the hash of what the data means: words for people may change without another hash."""
+    return payload_hash_of(_without_words(data))
+
+
+def _without_words(value: Any, *, names: bool = False) -> Any:
+    """Leave out titles and descriptions.
+
+    Args:
+        names: the keys are names of fields (a field may well be called "title"), not keywords.
+    """
+    if isinstance(value, Mapping):
+        return {
+            key: _without_words(item, names=not names and key in ("properties", "$defs"))
+            for key, item in value.items()
+            if names or key not in _WORDS_ONLY
+        }
+    if isinstance(value, list | tuple):
+        return [_without_words(item) for item in value]
+    return value
+
+
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any] | None:
+    """Return the JSON schema; None for types that have none, which only Python can check."""
+    try:
+        return adapter.json_schema()
+    except PydanticInvalidForJsonSchema:
+        return None
+
+
+def _node(node: Node, values: Mapping[str, Value]) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "name": node.name,
+        "kind": "",
+        "needs": list(node.needs),
+        "wants": list(node.wants),
+        "condition": _rule(node.condition),
+        "gives": type_text(values[node.name].annotation) if node.result else None,
+        "description": node.description,
+    }
+    match node:
+        case StepNode():
+            data |= {"kind": "step", **_step(node)}
+        case AssignNode():
+            data |= {"kind": "assign", "rule": _rule(node.rule)}
+        case ApprovalNode():
+            data |= {
+                "kind": "approval",
+                "by": node.by,
+                "due_s": node.due_s,
+                "escalate": list(node.escalate),
+                "denied": node.denied,
+                "form_schema": schema_of(TypeAdapter(node.form)) if node.form else None,
+            }
+        case SleepNode():
+            data |= {
+                "kind": "sleep", "duration_s": node.duration_s, "until": _rule(node.until),
+            }  # fmt: skip
+        case MessageNode():
+            schema = schema_of(TypeAdapter(node.payload)) if node.payload else None
+            data |= {"kind": "message", "due_s": node.due_s, "payload_schema": schema}
+    return data
+
+
+def _step(node: StepNode) -> dict[str, Any]:
+    undo = node.compensation
+    return {
+        "parameters": _parameters(node.parameters),
+        "retry": _retry(node.retry),
+        "start_to_close_s": node.start_to_close_s,
+        "schedule_to_close_s": node.schedule_to_close_s,
+        "heartbeat_s": node.heartbeat_s,
+        "concurrency_max": node.concurrency_max,
+        "outside": node.outside,
+        "compensation": undo and {"name": undo.name, "parameters": _parameters(undo.parameters)},
+    }
+
+
+def _retry(retry: RetryPolicy) -> dict[str, Any]:
+    return {
+        "maximum_attempts": retry.maximum_attempts,
+        "initial_interval_s": retry.initial_interval_s,
+        "backoff": retry.backoff,
+        "maximum_interval_s": retry.maximum_interval_s,
+        "non_retryable": list(retry.non_retryable),
+    }
+
+
+def _parameters(parameters: tuple[Parameter, ...]) -> list[dict[str, Any]]:
+    return [{"name": each.name, "optional": each.optional} for each in parameters]
+
+
+def _rule(rule: Rule | None) -> dict[str, Any] | None:
+    if rule is None:
+        return None
+    return {"text": source_of(rule.call), "parameters": _parameters(rule.parameters)}
+
+
+def source_of(rule: Callable[..., Any]) -> str:
+    """Return the text of a lambda's body, or the name of a function."""
+    code = getattr(rule, "__code__", None)
+    if code is None or code.co_name != "<lambda>":
+        return str(getattr(rule, "__name__", rule))
+    positions = {(line, column) for line, _, column, _ in code.co_positions()}
+    linecache.checkcache(code.co_filename)
+    bodies = [
+        node.body
+        for node in ast.walk(_parsed(code.co_filename))
+        if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
+    ]
+    # Two lambdas can stand on one line: the code knows the column where its body begins.
+    own = [body for body in bodies if (body.lineno, body.col_offset) in positions]
+    return ast.unparse(own[0]) if len(own) == 1 else "<lambda>"
+
+
+def _parsed(file: str) -> ast.AST:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return ast.Module(body=[], type_ignores=[])
