@@ -5,6 +5,7 @@ from meshline.workflow.define import Workflow
 from meshline.workflow.errors import DefinitionRefused
 from meshline.workflow.limits import Retry
 from meshline.workflow.loading import App, load_app
+from meshline.workflow.observed import ObservedWorkflow
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import Activity, Approval, Observation, Raised, WorkflowSpec
 
@@ -14,6 +15,7 @@ __all__ = [
     "Approval",
     "DefinitionRefused",
     "Observation",
+    "ObservedWorkflow",
     "Raised",
     "Registry",
     "Retry",

@@ -21,7 +21,7 @@ from meshline.workflow.limits import Retry, step_limits
 from meshline.workflow.signatures import Signature, locals_of_caller, read_signature
 from meshline.workflow.spec import WorkflowSpec
 
-__all__ = ["Workflow"]
+__all__ = ["Definition", "Workflow"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=type[BaseModel])
@@ -30,7 +30,49 @@ Condition = Callable[..., bool] | None
 After = str | Callable[..., Any] | type[BaseModel] | Sequence[Any]
 
 
-class Workflow:
+class Definition:
+    """What all definitions have: a name, a version, and a spec that is made when it is first read.
+
+    Args:
+        answers: the five answers, checked.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._spec: WorkflowSpec | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, version={self.version})"
+
+    @property
+    def name(self) -> str:
+        return self._answers.name
+
+    @property
+    def version(self) -> int:
+        return self._answers.version
+
+    @property
+    def spec(self) -> WorkflowSpec:
+        """The definition as data. The first use checks it as a whole and closes it."""
+        if self._spec is None:
+            self._spec = self._freeze()
+        return self._spec
+
+    def _freeze(self) -> WorkflowSpec:
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        if self._spec is not None:
+            raise refuse(
+                "frozen",
+                f"Workflow {self.name!r} is already in use, and something is added to it",
+                expected="a definition that is complete when its spec is first read",
+                do="Move what is added before that.",
+            )
+
+
+class Workflow(Definition):
     """A workflow: what starts it, who answers for it, what should come out, and its steps.
 
     Functions stay what they are: a step can be called in a test like any other function. Their
@@ -68,31 +110,17 @@ class Workflow:
             "outcome": outcome,
         }  # fmt: skip
         due_s = None if due is None else seconds_of(due, f"due time of workflow {name!r}")
-        self._answers = Answers.checked(
-            name, version=version, answers=given, trigger_type=trigger_type, due_s=due_s,
-            description=inspect.cleandoc(description),
+        super().__init__(
+            Answers.checked(
+                name, version=version, answers=given, trigger_type=trigger_type, due_s=due_s,
+                description=inspect.cleandoc(description),
+            )
         )  # fmt: skip
         self._outcome_step = outcome_step
         self._drafts: dict[str, Draft] = {}
-        self._spec: WorkflowSpec | None = None
 
-    def __repr__(self) -> str:
-        return f"Workflow({self.name!r}, version={self.version})"
-
-    @property
-    def name(self) -> str:
-        return self._answers.name
-
-    @property
-    def version(self) -> int:
-        return self._answers.version
-
-    @property
-    def spec(self) -> WorkflowSpec:
-        """The definition as data. The first use checks it as a whole and closes it."""
-        if self._spec is None:
-            self._spec = freeze(self._answers, self._drafts, self._outcome_step)
-        return self._spec
+    def _freeze(self) -> WorkflowSpec:
+        return freeze(self._answers, self._drafts, self._outcome_step)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -329,15 +357,6 @@ class Workflow:
                 do="Rename one of them.",
             )
         self._drafts[draft.name] = draft
-
-    def _open(self) -> None:
-        if self._spec is not None:
-            raise refuse(
-                "frozen",
-                f"Workflow {self.name!r} is already in use, and another node is added to it",
-                expected="a definition that is complete when its spec is first read",
-                do="Move the definition of the node before that.",
-            )
 
 
 def _condition(when: Condition, label: str, scope: Any) -> Signature | None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from meshline.events.errors import MeshlineError
-from meshline.workflow.define import Workflow
+from meshline.workflow.define import Definition
 from meshline.workflow.errors import AppNotLoaded
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import WorkflowSpec
@@ -141,7 +141,7 @@ class App:
     def _workflows(self, module: ModuleType) -> list[WorkflowSpec]:
         if self._attribute:
             return self._of_attribute(module)
-        found = [value.spec for value in vars(module).values() if isinstance(value, Workflow)]
+        found = [value.spec for value in vars(module).values() if isinstance(value, Definition)]
         if not found:
             raise AppNotLoaded(
                 f"The app {self.target!r} holds no workflow: expected at least one at the top of "
@@ -152,14 +152,14 @@ class App:
     def _of_attribute(self, module: ModuleType) -> list[WorkflowSpec]:
         value: Any = getattr(module, self._attribute, None)
         items = list(value) if isinstance(value, Registry | list | tuple | set) else [value]
-        wrong = [item for item in items if not isinstance(item, Workflow | WorkflowSpec)]
+        wrong = [item for item in items if not isinstance(item, Definition | WorkflowSpec)]
         if wrong or not items:
             raise AppNotLoaded(
                 f"The app {self.target!r} names {self._attribute!r}, which is {value!r}: expected "
                 "a Workflow, several in a list, or a Registry. Name one, or leave out "
                 f"':{self._attribute}' to take all workflows of the module."
             )
-        return [item.spec if isinstance(item, Workflow) else item for item in items]
+        return [item.spec if isinstance(item, Definition) else item for item in items]
 
     # -- explaining ----------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshline.workflow.define import Workflow
+from meshline.workflow.define import Definition
 from meshline.workflow.errors import RegistryConflict
 from meshline.workflow.spec import WorkflowSpec
 
@@ -14,7 +14,7 @@ __all__ = ["Registry"]
 class Registry:
     """A set of definitions. Several versions stand side by side; the newest takes new triggers."""
 
-    def __init__(self, *workflows: WorkflowSpec | Workflow) -> None:
+    def __init__(self, *workflows: WorkflowSpec | Definition) -> None:
         self._specs: dict[tuple[str, int], WorkflowSpec] = {}
         self._newest: dict[str, WorkflowSpec] = {}
         self._by_trigger: dict[tuple[str, str], WorkflowSpec] = {}
@@ -28,7 +28,7 @@ class Registry:
     def __len__(self) -> int:
         return len(self._specs)
 
-    def add(self, *workflows: WorkflowSpec | Workflow) -> None:
+    def add(self, *workflows: WorkflowSpec | Definition) -> None:
         """Add definitions, all of them or none; one that is known already changes nothing.
 
         Raises:
@@ -37,7 +37,7 @@ class Registry:
         """
         specs = dict(self._specs)
         for workflow in workflows:
-            spec = workflow.spec if isinstance(workflow, Workflow) else workflow
+            spec = workflow.spec if isinstance(workflow, Definition) else workflow
             known = specs.setdefault((spec.name, spec.version), spec)
             if known.spec_hash != spec.spec_hash:
                 raise RegistryConflict(
