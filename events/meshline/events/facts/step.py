@@ -24,12 +24,16 @@ __all__ = [
 
 
 class StepStarted(Fact):
-    """A try begins. ``attempt`` counts from 1; ``why`` tells a first try from a later one."""
+    """A try begins. ``attempt`` counts from 1; ``why`` tells a first try from a later one.
+
+    ``until`` is the limit for outside workers; tries inside a worker are watched by the worker.
+    """
 
     TYPE = "meshline.step.started"
 
     step: str
     attempt: int
+    until: AwareDatetime | None = None
     why: Literal["ready", "retry", "taken_over", "operator", "compensation"] = "ready"
 
 

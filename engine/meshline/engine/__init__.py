@@ -1,0 +1,1 @@
+"""What acts: workers that hold partitions, decide, and perform steps."""

@@ -1,0 +1,358 @@
+"""Answering requests: each is carried out by facts, or refused by one that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from meshline.engine.core.decision import Decision, Decisions, Moment
+from meshline.engine.core.endings import end_run
+from meshline.engine.core.observing import observe
+from meshline.engine.core.plan import plan_of
+from meshline.engine.core.rules import is_principal
+from meshline.engine.core.state import OpenException, RunState
+from meshline.events import facts, requests
+from meshline.events.envelope import Event
+from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
+
+__all__ = ["answer_request"]
+
+Answer = Callable[[WorkflowSpec, RunState, Event[Any], str, Moment], Decisions]
+
+
+def answer_request(
+    spec: WorkflowSpec | None,
+    run: RunState | None,
+    has_ended: bool,
+    request: Event[Any],
+    cause: str,
+    moment: Moment,
+) -> Decisions:
+    """Yield the answer to any request but a trigger.
+
+    Args:
+        run: None where there is no such run, or only its ending is known (``has_ended``).
+    """
+    kind = type(request.data)
+    if run is None and not has_ended:
+        yield _refuse(request, cause, "unknown_run", f"there is no run {request.subject!r}")
+    elif run is None or (run.has_ended and kind not in _AFTER_THE_END):
+        yield _refuse(request, cause, "already_ended", "the run has ended")
+    elif kind is requests.ExceptionActionRequested:
+        yield from _act_on_exception(spec, run, request, cause)
+    elif spec is None and kind is not requests.CancelRequested:
+        yield _refuse(
+            request, cause, "no_worker",
+            f"no worker has version {run.version} of workflow {run.workflow!r}",
+        )  # fmt: skip
+    elif spec is None:
+        yield _say(request, cause, facts.RunCancelled(reason=_reason(request)))
+    else:
+        yield from _ANSWERS[kind](spec, run, request, cause, moment)
+
+
+def _refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:
+    name = type(request.data).TYPE
+    return _say(
+        request, cause, facts.RequestRejected(request=name, code=code, reason=f"Refused: {reason}.")
+    )
+
+
+def _say(request: Event[Any], cause: str, fact: facts.Fact) -> Decision:
+    return Decision(fact, causation_id=cause, actor=request.actor)
+
+
+def _reason(request: Event[Any]) -> str:
+    return request.data.reason or type(request.data).__name__
+
+
+def _problem(adapter: TypeAdapter[Any], value: Any) -> str | None:
+    """Return what is wrong with the value, in words; None if nothing is."""
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        return "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()[:5]
+        )
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+# -- runs --------------------------------------------------------------------------------------
+
+
+def _cancel(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    if run.undo is not None:
+        reason = "the run is being undone already"
+        yield _refuse(request, cause, "already_cancelling", reason)
+        return
+    yield _say(request, cause, end_run(spec, run, "cancelled", _reason(request)))
+
+
+def _pause(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    if run.status == "paused":
+        yield _refuse(request, cause, "already_paused", "the run is paused already")
+        return
+    if spec.observed:
+        yield _refuse(request, cause, "observed", "an observed run can't be paused from here")
+        return
+    data: requests.PauseRequested = request.data
+    yield _say(request, cause, facts.RunPaused(reason=data.reason, until=data.until))
+
+
+def _resume(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    if run.status != "paused":
+        yield _refuse(request, cause, "not_paused", f"the run is {run.status}, not paused")
+        return
+    yield _say(request, cause, facts.RunResumed(reason=request.data.reason))
+
+
+def _retry(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    reason = request.data.reason
+    found = False
+    for exception_id, opened in list((run.exceptions or {}).items()):
+        if opened.blocking and opened.kind != "no_worker":
+            found = True
+            yield _resolved(request, cause, exception_id, "retried", reason)
+    for name, node in list(run.nodes.items()):
+        if node.status == "retrying" and plan_of(spec).step(name, spec) is not None:
+            found = True
+            fact = facts.StepStarted(step=name, attempt=node.attempt + 1, why="operator")
+            yield _say(request, cause, fact)
+    if not found:
+        reason = f"nothing in the run waits to be tried again; it is {run.status}"
+        yield _refuse(request, cause, "nothing_to_retry", reason)
+
+
+def _change_owner(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    data: requests.OwnerChangeRequested = request.data
+    if not is_principal(data.owner):
+        yield _refuse(request, cause, "not_a_principal", _no_principal(data.owner))
+        return
+    fact = facts.OwnerAssigned(owner=data.owner, previous=run.owner, reason=data.reason)
+    yield _say(request, cause, fact)
+
+
+def _no_principal(value: Any) -> str:
+    return f"{value!r} can't own anything: expected a principal such as 'team:emea' or 'user:ada'"
+
+
+def _message(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    data: requests.MessageReceived = request.data
+    node = spec.nodes.get(data.name)
+    if not isinstance(node, MessageNode):
+        reason = f"{spec.name} waits for no message {data.name!r}"
+        yield _refuse(request, cause, "unknown_message", reason)
+        return
+    state = run.nodes.get(data.name)
+    if state is not None and state.has_ended:
+        reason = f"the message {data.name!r} is no longer waited for"
+        yield _refuse(request, cause, "already_matched", reason)
+        return
+    if node.result is not None and (problem := _problem(node.result, data.payload)):
+        yield _refuse(request, cause, "invalid", problem)
+        return
+    yield _say(request, cause, facts.MessageMatched(message=data.name, payload=data.payload))
+
+
+# -- steps -------------------------------------------------------------------------------------
+
+
+def _report(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    data: requests.StepReported = request.data
+    node = spec.nodes.get(data.step)
+    state = run.nodes.get(data.step)
+    if not isinstance(node, StepNode) or not node.outside:
+        reason = f"{data.step!r} is no step of {spec.name} for outside workers"
+        yield _refuse(request, cause, "unknown_step", reason)
+    elif state is None or state.status != "started" or state.attempt != data.attempt:
+        reason = f"attempt {data.attempt} of {data.step!r} is not under way"
+        yield _refuse(request, cause, "late_outcome", reason)
+    elif data.outcome == "failed":
+        error = data.error or requests.StepError(type="Unknown", message="")
+        fact = facts.StepFailed(step=data.step, attempt=data.attempt, error=error)
+        yield _say(request, cause, fact)
+    elif node.result is not None and (problem := _problem(node.result, data.result)):
+        yield _refuse(request, cause, "invalid", problem)
+    else:
+        yield _say(
+            request,
+            cause,
+            facts.StepSucceeded(step=data.step, attempt=data.attempt, result=data.result),
+        )
+
+
+# -- approvals ---------------------------------------------------------------------------------
+
+
+def _submit_approval(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    data: requests.ApprovalSubmitted = request.data
+    node = spec.nodes.get(data.approval)
+    state = run.nodes.get(data.approval)
+    if not isinstance(node, ApprovalNode):
+        reason = f"{spec.name} has no approval {data.approval!r}"
+        yield _refuse(request, cause, "unknown_approval", reason)
+    elif state is None or state.status != "requested":
+        status = "not asked for yet" if state is None else state.status
+        reason = f"{data.approval!r} waits for nobody: it is {status}"
+        yield _refuse(request, cause, "not_requested", reason)
+    elif request.actor is None:
+        yield _refuse(request, cause, "no_actor", "nobody is named who decided")
+    elif node.by.startswith("user:") and request.actor.id != node.by:
+        reason = f"only {node.by} may decide, and {request.actor.id} asked"
+        yield _refuse(request, cause, "not_allowed", reason)
+    elif data.decision == "denied":
+        yield from _deny(data, request, cause)
+    elif node.form is not None and (problem := _problem(TypeAdapter(node.form), data.form or {})):
+        yield _refuse(request, cause, "invalid", f"the form does not fit: {problem}")
+    else:
+        yield _say(
+            request,
+            cause,
+            facts.ApprovalApproved(
+                approval=data.approval, by=request.actor.id, form=data.form, reason=data.reason
+            ),
+        )
+
+
+def _deny(data: requests.ApprovalSubmitted, request: Event[Any], cause: str) -> Decisions:
+    assert request.actor is not None
+    if not data.reason.strip():
+        yield _refuse(request, cause, "reason_missing", "a denial needs a reason")
+        return
+    yield _say(
+        request,
+        cause,
+        facts.ApprovalDenied(approval=data.approval, by=request.actor.id, reason=data.reason),
+    )
+
+
+# -- exceptions --------------------------------------------------------------------------------
+
+
+def _act_on_exception(
+    spec: WorkflowSpec | None, run: RunState, request: Event[Any], cause: str
+) -> Decisions:
+    data: requests.ExceptionActionRequested = request.data
+    opened = (run.exceptions or {}).get(data.exception_id)
+    if opened is None:
+        reason = f"the run has no open exception {data.exception_id!r}"
+        yield _refuse(request, cause, "unknown_exception", reason)
+        return
+    match data.action:
+        case "acknowledge":
+            fact = facts.ExceptionAcknowledged(exception_id=data.exception_id, reason=data.reason)
+            yield _say(request, cause, fact)
+        case "assign":
+            yield _assign(data, opened, request, cause)
+        case "resolve":
+            yield _resolve(data, opened, request, cause)
+        case "retry":
+            yield _retry_one(data, opened, request, cause)
+        case "skip":
+            yield from _skip(spec, data, opened, request, cause)
+
+
+def _assign(
+    data: requests.ExceptionActionRequested, opened: OpenException, request: Event[Any], cause: str
+) -> Decision:
+    if not is_principal(data.owner):
+        return _refuse(request, cause, "not_a_principal", _no_principal(data.owner))
+    assert data.owner is not None
+    return _say(
+        request,
+        cause,
+        facts.ExceptionAssigned(
+            exception_id=data.exception_id,
+            owner=data.owner,
+            previous=opened.owner,
+            reason=data.reason,
+        ),
+    )
+
+
+def _resolve(
+    data: requests.ExceptionActionRequested, opened: OpenException, request: Event[Any], cause: str
+) -> Decision:
+    if opened.blocking:
+        reason = f"it holds {opened.about or 'the run'}: retry it, skip it or cancel the run"
+        return _refuse(request, cause, "blocking", reason)
+    return _resolved(request, cause, data.exception_id, "resolved", data.reason)
+
+
+def _retry_one(
+    data: requests.ExceptionActionRequested, opened: OpenException, request: Event[Any], cause: str
+) -> Decision:
+    if not opened.blocking or opened.kind == "no_worker":
+        reason = f"a {opened.kind} exception has nothing to try again"
+        return _refuse(request, cause, "nothing_to_retry", reason)
+    return _resolved(request, cause, data.exception_id, "retried", data.reason)
+
+
+def _skip(
+    spec: WorkflowSpec | None,
+    data: requests.ExceptionActionRequested,
+    opened: OpenException,
+    request: Event[Any],
+    cause: str,
+) -> Decisions:
+    step = None if spec is None else plan_of(spec).step(opened.about, spec)
+    if not opened.blocking or step is None:
+        reason = f"a {opened.kind} exception holds no step that could be skipped"
+        yield _refuse(request, cause, "nothing_to_skip", reason)
+        return
+    if data.value is not None and step.result is not None:
+        problem = _problem(step.result, data.value)
+        if problem:
+            reason = f"the value is no result of {step.name}: {problem}"
+            yield _refuse(request, cause, "invalid", reason)
+            return
+    yield _say(
+        request,
+        cause,
+        facts.StepSkipped(step=step.name, why="operator", reason=data.reason, value=data.value),
+    )
+    yield _resolved(request, cause, data.exception_id, "skipped", data.reason)
+
+
+def _resolved(
+    request: Event[Any], cause: str, exception_id: str, how: Any, reason: str
+) -> Decision:
+    fact = facts.ExceptionResolved(exception_id=exception_id, how=how, reason=reason)
+    return _say(request, cause, fact)
+
+
+_AFTER_THE_END = frozenset({requests.ActivityReported, requests.ExceptionActionRequested})
+
+_ANSWERS: dict[type, Answer] = {
+    requests.CancelRequested: _cancel,
+    requests.PauseRequested: _pause,
+    requests.ResumeRequested: _resume,
+    requests.RetryRequested: _retry,
+    requests.OwnerChangeRequested: _change_owner,
+    requests.MessageReceived: _message,
+    requests.StepReported: _report,
+    requests.ApprovalSubmitted: _submit_approval,
+    requests.ActivityReported: lambda spec, run, request, cause, moment: observe(
+        spec, run, request, cause
+    ),
+}

@@ -1,0 +1,66 @@
+"""Deciding: what is to be said, given what is so. It may refuse; it never acts.
+
+``decide_request`` answers what somebody asked, ``decide_outcome`` takes what a try gave, and
+``close_gaps`` (in ``gaps.py``) says what the definition demands next. All yield decisions one by
+one; the keeper makes events of them and applies each before it asks
+for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshline.engine.core.answers import answer_request
+from meshline.engine.core.decision import Decision, Decisions, Moment
+from meshline.engine.core.gaps import close_gaps
+from meshline.engine.core.state import EndedRun, RunState
+from meshline.engine.core.triggers import answer_trigger
+from meshline.events import facts
+from meshline.events.envelope import Event
+from meshline.events.requests import StepError, TriggerReceived
+from meshline.workflow.spec import WorkflowSpec
+
+__all__ = ["close_gaps", "decide_outcome", "decide_request"]
+
+FindSpec = Callable[[str, int], WorkflowSpec | None]
+FindTrigger = Callable[[str, str], WorkflowSpec | None]
+
+
+def decide_request(
+    find_spec: FindSpec,
+    find_trigger: FindTrigger,
+    run: RunState | None,
+    ended: EndedRun | None,
+    request: Event[Any],
+    cause: str,
+    moment: Moment,
+) -> Decisions:
+    """Yield the answer to a request: its facts, or a refusal.
+
+    Args:
+        find_spec: the definition by (name, version).
+        find_trigger: the definition that a trigger of (source, type) starts.
+        run: the run that the request is about, if it is open.
+        ended: what is kept of it, if it has ended.
+        cause: the causation id of the request.
+    """
+    if isinstance(request.data, TriggerReceived):
+        spec = find_trigger(request.data.source, request.data.trigger_type)
+        yield from answer_trigger(spec, run, ended, request, cause)
+        return
+    spec = None if run is None else find_spec(run.workflow, run.version)
+    yield from answer_request(spec, run, ended is not None, request, cause, moment)
+
+
+def decide_outcome(
+    run: RunState, step: str, attempt: int, result: Any, error: StepError | None
+) -> Decisions:
+    """Yield the outcome of a try inside this worker; nothing if it no longer counts."""
+    node = run.nodes.get(step)
+    if run.has_ended or node is None or node.status != "started" or node.attempt != attempt:
+        return
+    if error is None:
+        yield Decision(facts.StepSucceeded(step=step, attempt=attempt, result=result))
+    else:
+        yield Decision(facts.StepFailed(step=step, attempt=attempt, error=error))

@@ -1,0 +1,39 @@
+"""Ending a run early: at once, or by undoing first what was done."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from meshline.engine.core.plan import plan_of
+from meshline.engine.core.state import UNDO, RunState
+from meshline.events import facts
+from meshline.workflow.spec import WorkflowSpec
+
+__all__ = ["end_run", "ending"]
+
+
+def end_run(
+    spec: WorkflowSpec,
+    run: RunState,
+    then: Literal["failed", "cancelled"],
+    reason: str,
+) -> facts.CompensationStarted | facts.RunFailed | facts.RunCancelled:
+    """Return the fact that ends the run, or the one that says that it is undone first."""
+    done = [
+        (node.since, number, name)
+        for number, (name, node) in enumerate(run.nodes.items())
+        if node.status == "succeeded" and UNDO + name in plan_of(spec).undo
+    ]
+    if done:
+        steps = tuple(name for _, _, name in sorted(done, reverse=True))
+        return facts.CompensationStarted(then=then, reason=reason, steps=steps)
+    return ending(then, reason)
+
+
+def ending(
+    then: Literal["failed", "cancelled"], reason: str
+) -> facts.RunFailed | facts.RunCancelled:
+    """Return the fact that ends the run in this way."""
+    if then == "failed":
+        return facts.RunFailed(reason=reason)
+    return facts.RunCancelled(reason=reason)

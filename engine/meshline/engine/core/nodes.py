@@ -1,0 +1,252 @@
+"""Moving one node of a run on: beginning it, and what follows from where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from meshline.engine.core.decision import Decision, Decisions, Moment
+from meshline.engine.core.endings import end_run
+from meshline.engine.core.openings import open_exception
+from meshline.engine.core.retry import delay_s, jitter_of, may_retry
+from meshline.engine.core.rules import ask, is_principal, seen_by
+from meshline.engine.core.state import NodeState, RunState
+from meshline.events import facts
+from meshline.events.envelope import Actor
+from meshline.events.requests import StepError
+from meshline.workflow.spec import (
+    ApprovalNode,
+    AssignNode,
+    MessageNode,
+    Node,
+    SleepNode,
+    StepNode,
+    WorkflowSpec,
+)
+
+__all__ = ["FAIL_RUN", "begin", "close_node"]
+
+FAIL_RUN = "FailRun"
+"""The type of error by which a step says that the run as a whole has failed."""
+
+
+def begin(spec: WorkflowSpec, run: RunState, node: Node, moment: Moment) -> Decisions:
+    """Begin a node whose dependencies have ended, or skip it; nothing if they have not."""
+    for name in (*node.needs, *node.wants):
+        state = run.nodes.get(name)
+        if state is None or not state.has_ended:
+            return
+    for name in node.needs:
+        state = run.nodes[name]
+        if state.status == "skipped" and state.value is None:
+            reason = f"{name} was skipped"
+            yield Decision(facts.StepSkipped(step=node.name, why="upstream", reason=reason))
+            return
+    if node.condition is not None:
+        try:
+            holds = bool(ask(node.condition, run))
+        except Exception as error:  # a rule is the user's code: whatever it raises is an exception
+            yield _rule_failed(run, node.name, node.condition.name, error)
+            return
+        if not holds:
+            reason = f"condition {node.condition.name} does not hold"
+            yield Decision(facts.StepSkipped(step=node.name, why="condition", reason=reason))
+            return
+    yield from _BEGIN[type(node)](spec, run, node, moment)
+
+
+def _rule_failed(run: RunState, about: str, rule: str, error: Exception) -> Decision:
+    return open_exception(
+        run,
+        "rule_failed",
+        about,
+        f"The rule {rule} of {about!r} raised {type(error).__name__}: {error}. Mend the rule or "
+        "the data, then retry.",
+        blocking=True,
+        severity="high",
+        error=StepError(type=type(error).__name__, message=str(error)[:1000]),
+    )
+
+
+def _begin_step(spec: WorkflowSpec, run: RunState, node: StepNode, moment: Moment) -> Decisions:
+    yield _start(node, 1, "ready", moment)
+
+
+def _begin_assign(spec: WorkflowSpec, run: RunState, node: AssignNode, moment: Moment) -> Decisions:
+    try:
+        owner = ask(node.rule, run)
+        if not is_principal(owner):
+            raise ValueError(
+                f"it returned {owner!r}: expected a principal such as 'team:emea' or 'user:ada'"
+            )
+    except Exception as error:
+        yield _rule_failed(run, node.name, node.rule.name, error)
+        return
+    yield Decision(
+        facts.OwnerAssigned(
+            owner=owner,
+            previous=run.owner,
+            rule=node.name,
+            values=seen_by(node.rule, run),
+        ),
+        actor=Actor("rule", node.name),
+    )
+
+
+def _begin_approval(
+    spec: WorkflowSpec, run: RunState, node: ApprovalNode, moment: Moment
+) -> Decisions:
+    yield Decision(
+        facts.ApprovalRequested(
+            approval=node.name,
+            by=node.by,
+            owner=node.by,
+            due_at=_after(moment, node.due_s),
+            escalate_to=node.escalate[0] if node.escalate else None,
+            form_schema=None if node.form is None else node.form.model_json_schema(),
+        )
+    )
+
+
+def _begin_sleep(spec: WorkflowSpec, run: RunState, node: SleepNode, moment: Moment) -> Decisions:
+    at = _after(moment, node.duration_s)
+    if node.until is not None:
+        try:
+            at = ask(node.until, run)
+            if at is None or at.tzinfo is None:
+                raise ValueError(f"it returned {at!r}: expected a datetime with a time zone")
+        except Exception as error:
+            yield _rule_failed(run, node.name, node.until.name, error)
+            return
+    assert at is not None
+    yield Decision(facts.TimerSet(timer=node.name, at=at))
+    if at <= moment.now:
+        yield Decision(facts.TimerFired(timer=node.name))
+
+
+def _begin_message(
+    spec: WorkflowSpec, run: RunState, node: MessageNode, moment: Moment
+) -> Decisions:
+    yield Decision(facts.MessageAwaited(message=node.name, due_at=_after(moment, node.due_s)))
+
+
+def _after(moment: Moment, seconds: float | None) -> Any:
+    return None if seconds is None else moment.now + timedelta(seconds=seconds)
+
+
+_BEGIN: dict[type[Node], Callable[..., Decisions]] = {
+    StepNode: _begin_step,
+    AssignNode: _begin_assign,
+    ApprovalNode: _begin_approval,
+    SleepNode: _begin_sleep,
+    MessageNode: _begin_message,
+}
+
+
+def close_node(
+    spec: WorkflowSpec, run: RunState, node: Node, state: NodeState, moment: Moment
+) -> Decisions:
+    """Yield what follows for a node that has begun and not ended."""
+    due = state.at is not None and state.at <= moment.now
+    match state.status:
+        case "started" if isinstance(node, StepNode):
+            yield from _started(spec, run, node, state, moment)
+        case "failed" if isinstance(node, StepNode):
+            yield from _failed(spec, run, node, state, moment)
+        case "ready" if isinstance(node, StepNode):
+            yield _next_try(node, state, "operator", moment)
+        case "retrying" if due and isinstance(node, StepNode):
+            yield _next_try(node, state, "retry", moment)
+        case "sleeping" if due:
+            yield Decision(facts.TimerFired(timer=node.name))
+        case "requested" if due and isinstance(node, ApprovalNode):
+            yield from _approval_due(run, node, state, moment)
+        case "awaiting" if due:
+            yield open_exception(
+                run, "message_overdue", node.name,
+                f"Expected the message {node.name!r} by {state.at}, but it has not come.",
+                blocking=False,
+            )  # fmt: skip
+        case _:
+            pass
+
+
+def _next_try(node: StepNode, state: NodeState, why: Any, moment: Moment) -> Decision:
+    return _start(node, state.attempt + 1, why, moment)
+
+
+def _start(node: StepNode, attempt: int, why: Any, moment: Moment) -> Decision:
+    until = _after(moment, node.start_to_close_s) if node.outside else None
+    return Decision(facts.StepStarted(step=node.name, attempt=attempt, until=until, why=why))
+
+
+def _started(
+    spec: WorkflowSpec, run: RunState, node: StepNode, state: NodeState, moment: Moment
+) -> Decisions:
+    if node.outside:
+        if state.at is not None and moment.now >= state.at:
+            message = f"No outside worker reported within {node.start_to_close_s:g} s."
+            error = StepError(type="StepTimedOut", message=message)
+            yield Decision(facts.StepFailed(step=node.name, attempt=state.attempt, error=error))
+            yield from _failed(spec, run, node, run.nodes[node.name], moment)
+    elif state.epoch != moment.epoch and not moment.under_way(run.run_id, node.name, state.attempt):
+        yield _next_try(node, state, "taken_over", moment)
+
+
+def _failed(
+    spec: WorkflowSpec, run: RunState, node: StepNode, state: NodeState, moment: Moment
+) -> Decisions:
+    """Try again later, or let a person see it."""
+    error = state.error or StepError(type="Unknown", message="")
+    if error.type == FAIL_RUN and run.undo is None:
+        yield Decision(end_run(spec, run, "failed", error.message))
+        return
+    if may_retry(node.retry, state.failures, error) and error.type not in node.retry.non_retryable:
+        wait_s = error.retry_after_s
+        if wait_s is None:
+            jitter = jitter_of(run.run_id, node.name, state.attempt)
+            wait_s = delay_s(node.retry, state.failures, jitter)
+        at = moment.now + timedelta(seconds=wait_s)
+        limit = _close_by(node, state)
+        if limit is None or at < limit:
+            yield Decision(
+                facts.StepRetryScheduled(
+                    step=node.name, attempt=state.attempt + 1, at=at, delay_s=round(wait_s, 6)
+                )
+            )
+            return
+    yield open_exception(
+        run, "step_failed", node.name, f"{node.name} failed {_times(state.failures)}: "
+        f"{error.type}: {error.message}", blocking=True, error=error,
+    )  # fmt: skip
+
+
+def _close_by(node: StepNode, state: NodeState) -> Any:
+    if node.schedule_to_close_s is None or state.first_at is None:
+        return None
+    return state.first_at + timedelta(seconds=node.schedule_to_close_s)
+
+
+def _times(failures: int) -> str:
+    return "once" if failures == 1 else f"{failures} times"
+
+
+def _approval_due(run: RunState, node: ApprovalNode, state: NodeState, moment: Moment) -> Decisions:
+    if state.escalations < len(node.escalate):
+        yield Decision(
+            facts.ApprovalEscalated(
+                approval=node.name,
+                previous=state.owner or node.by,
+                owner=node.escalate[state.escalations],
+                due_at=_after(moment, node.due_s),
+            )
+        )
+        return
+    yield Decision(facts.ApprovalExpired(approval=node.name))
+    yield open_exception(
+        run, "approval_expired", node.name,
+        f"{node.name} was not decided in time, and there is nobody left to escalate to. It can "
+        "still be approved or denied.",
+        blocking=False, severity="high",
+    )  # fmt: skip

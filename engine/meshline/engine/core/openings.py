@@ -1,0 +1,58 @@
+"""Opening exceptions: every one has a route, an owner, a cause group and words for a person."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+
+from meshline.engine.core.decision import Decision
+from meshline.engine.core.state import RunState
+from meshline.events.facts import ExceptionOpened
+from meshline.events.ids import exception_id_of
+from meshline.events.requests import StepError
+
+__all__ = ["cause_of", "open_exception"]
+
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
+MESSAGE_LENGTH_MAX = 2000
+
+
+def cause_of(workflow: str, about: str, kind: str, error: StepError | None, message: str) -> str:
+    """Return a fingerprint that is equal for exceptions of the same cause.
+
+    Numbers, ids and quoted values in the message do not count.
+    """
+    words = _VARYING.sub("#", message if error is None else error.message)[:200]
+    parts = (workflow, about, kind, "" if error is None else error.type, words)
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def open_exception(
+    run: RunState,
+    kind: str,
+    about: str,
+    message: str,
+    *,
+    blocking: bool,
+    severity: Literal["low", "medium", "high", "critical"] = "medium",
+    error: StepError | None = None,
+    route: str | None = None,
+) -> Decision:
+    """Return the decision to open an exception of this run, owned by its route."""
+    route = route or run.route
+    number = run.exceptions_opened + 1
+    return Decision(
+        ExceptionOpened(
+            exception_id=exception_id_of(run.run_id, kind, about, number),
+            kind=kind,
+            about=about,
+            route=route,
+            owner=route,
+            severity=severity,
+            cause=cause_of(run.workflow, about, kind, error, message),
+            message=message[:MESSAGE_LENGTH_MAX],
+            blocking=blocking,
+            error=error,
+        )
+    )

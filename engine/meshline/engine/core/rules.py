@@ -1,0 +1,56 @@
+"""Calling a workflow's rules: conditions and owner rules, with the values that they ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from meshline.engine.core.state import NodeState, RunState
+from meshline.workflow.spec import TRIGGER, Parameter, Rule
+
+__all__ = ["ask", "is_principal", "seen_by", "value_of"]
+
+_SHOWN_BYTES_MAX = 2048
+
+
+def value_of(run: RunState, name: str) -> bytes | None:
+    """Return the JSON of the trigger's payload or of a node's value; None if it has none."""
+    if name == TRIGGER:
+        return run.payload
+    node: NodeState | None = run.nodes.get(name)
+    return None if node is None else node.value
+
+
+def arguments(run: RunState, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
+    """Return the values for the parameters, read into their declared types.
+
+    Raises:
+        ValueError: a value does not fit the type (pydantic's ValidationError is one).
+    """
+    values: dict[str, Any] = {}
+    for parameter in parameters:
+        raw = value_of(run, parameter.name)
+        values[parameter.name] = None if raw is None else parameter.adapter.validate_json(raw)
+    return values
+
+
+def ask(rule: Rule, run: RunState) -> Any:
+    """Return what the rule says about the run. Whatever the rule raises comes through."""
+    return rule.call(**arguments(run, rule.parameters))
+
+
+def seen_by(rule: Rule, run: RunState) -> dict[str, Any] | None:
+    """Return the values that the rule decided by, to be kept with the decision; None if large."""
+    raw = {p.name: value_of(run, p.name) for p in rule.parameters}
+    if sum(len(value) for value in raw.values() if value) > _SHOWN_BYTES_MAX:
+        return None
+    return {name: orjson.loads(value) for name, value in raw.items() if value}
+
+
+def is_principal(value: object) -> bool:
+    """Return whether the value names who can own something: ``kind:name``."""
+    if not isinstance(value, str):
+        return False
+    kind, _, name = value.partition(":")
+    return kind in ("user", "team", "role", "queue") and bool(name.strip())

@@ -1,0 +1,239 @@
+"""What is so: the state of a partition and of its runs, derived from the log and from nothing else.
+
+Run states are mutable, because they are the hottest data there is; only ``reducer.py`` changes
+them, and whoever wants to try something out works on a ``copy``. Node states are replaced, never
+changed. Payloads and results are kept as JSON bytes: a fifth of the memory of parsed ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from meshline.events.envelope import Event
+from meshline.events.fence import Fence
+from meshline.events.requests import StepError
+
+__all__ = [
+    "ENDED",
+    "OPEN",
+    "REDUCER_VERSION",
+    "UNDO",
+    "EndedRun",
+    "NodeState",
+    "NodeStatus",
+    "OpenException",
+    "PartitionState",
+    "RunState",
+    "RunStatus",
+    "Undo",
+    "WaitTuple",
+]
+
+REDUCER_VERSION = 1
+"""Raised whenever the same log would fold to another state; other versions' snapshots are void."""
+
+RunStatus = Literal[
+    "accepted", "running", "waiting", "held", "paused", "succeeded", "failed", "cancelled"
+]
+"""``accepted`` is a run between its trigger's acceptance and its start, which is one append."""
+
+ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+OPEN: frozenset[str] = frozenset({"accepted", "running", "waiting", "held", "paused"})
+
+NodeStatus = Literal[
+    "ready",  # a person asked for another try; it starts as soon as the run may go on
+    "started",  # a try is under way
+    "failed",  # the last try failed, and nothing is decided about it yet
+    "retrying",  # waits for ``at`` to be tried again
+    "held",  # an open exception holds it
+    "sleeping",  # waits for ``at``
+    "requested",  # an approval that waits for a person
+    "awaiting",  # waits for a message
+    "succeeded",
+    "skipped",
+    "denied",
+    "abandoned",  # under way when the run was ended by a person
+]
+
+UNDO = "undo:"
+"""Prefix of the names under which compensations run."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """Where one node of a run's graph stands.
+
+    Args:
+        attempt: of the last try; 0 before the first.
+        failures: tries that failed since the node was last begun or retried by a person.
+        epoch: in which the last try was started.
+        value: the node's value as JSON, when it has ended with one.
+        at: when something is to happen without anybody asking: retry, wake-up, escalation.
+        since: when it came to its status.
+        first_at: when the first try was started.
+        owner: of an approval.
+        escalations: how often an approval was handed on.
+    """
+
+    status: NodeStatus
+    since: datetime
+    attempt: int = 0
+    failures: int = 0
+    epoch: int = -1
+    value: bytes | None = None
+    at: datetime | None = None
+    first_at: datetime | None = None
+    error: StepError | None = None
+    owner: str | None = None
+    escalations: int = 0
+
+    def to(self, status: NodeStatus, since: datetime, **changes: Any) -> NodeState:
+        """Return this in another status; what is not named stays, but ``at`` and ``error``."""
+        return replace(self, status=status, since=since, **{"at": None, "error": None} | changes)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in _NODE_ENDED
+
+
+_NODE_ENDED = frozenset({"succeeded", "skipped", "denied", "abandoned"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenException:
+    """An exception of a run that is not closed."""
+
+    kind: str
+    about: str
+    owner: str
+    blocking: bool
+    since: datetime
+    acknowledged: bool = False
+
+
+class WaitTuple(NamedTuple):
+    """A ``Wait`` as runs keep it: a tenth of the memory of the model."""
+
+    kind: str
+    about: str
+    since: datetime
+    until: datetime | None
+    owner: str
+
+
+class Undo(NamedTuple):
+    """A compensation under way: how the run ends then, why, and which steps are left to undo."""
+
+    then: Literal["failed", "cancelled"]
+    reason: str
+    steps: tuple[str, ...]
+
+
+class RunState:
+    """One run, as the facts so far make it. Only the reducer changes it."""
+
+    __slots__ = (
+        "assignee",
+        "due_at",
+        "exceptions",
+        "exceptions_opened",
+        "memo",
+        "nodes",
+        "overdue",
+        "owner",
+        "payload",
+        "payload_hash",
+        "reported_at",
+        "route",
+        "run_id",
+        "seen",
+        "source",
+        "started_at",
+        "status",
+        "trigger_id",
+        "undo",
+        "version",
+        "waits",
+        "workflow",
+    )
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.workflow = ""
+        self.version = 0
+        self.source = ""
+        self.trigger_id = ""
+        self.payload: bytes = b"null"
+        self.payload_hash = ""
+        self.status: RunStatus = "accepted"
+        self.owner = ""
+        self.assignee: str | None = None
+        self.route = ""
+        self.started_at: datetime | None = None
+        self.due_at: datetime | None = None
+        self.overdue = False
+        self.nodes: dict[str, NodeState] = {}
+        self.exceptions: dict[str, OpenException] | None = None
+        self.exceptions_opened = 0
+        self.waits: tuple[WaitTuple, ...] = ()
+        self.undo: Undo | None = None
+        self.memo: Any = None
+        self.seen: frozenset[int] | None = None
+        self.reported_at: datetime | None = None
+
+    def copy(self) -> RunState:
+        """Return another run state that is equal and shares nothing that the reducer changes."""
+        other = RunState.__new__(RunState)
+        for name in _COPIED:
+            setattr(other, name, getattr(self, name))
+        other.nodes = self.nodes.copy()
+        exceptions = self.exceptions
+        other.exceptions = None if exceptions is None else exceptions.copy()
+        return other
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunState) and all(
+            getattr(self, name) == getattr(other, name) for name in RunState.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"<RunState {self.run_id} {self.workflow} {self.status}>"
+
+
+_COPIED = tuple(name for name in RunState.__slots__ if name not in ("nodes", "exceptions"))
+
+
+class EndedRun(NamedTuple):
+    """What stays in memory of a run that has ended: enough to know its trigger again."""
+
+    status: RunStatus
+    payload_hash: str
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """All that the log of one partition says: the runs, and the requests without an answer.
+
+    Args:
+        pending: requests that no fact has answered yet, by causation id, in the order of the log.
+        registered: definitions that the log knows, with their hashes.
+        next_offset: where the fold goes on.
+        void_facts: how many facts did not count, for people to see.
+    """
+
+    partition: int
+    next_offset: int = 0
+    fence: Fence = field(default_factory=Fence)
+    runs: dict[str, RunState] = field(default_factory=dict)
+    ended: dict[str, EndedRun] = field(default_factory=dict)
+    pending: dict[str, Event[Any]] = field(default_factory=dict)
+    registered: dict[tuple[str, int], str] = field(default_factory=dict)
+    void_facts: int = 0

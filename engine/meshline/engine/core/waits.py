@@ -1,0 +1,74 @@
+"""What a run waits for, and when it is to be looked at again without anybody asking."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from meshline.engine.core.state import NodeState, RunState, WaitTuple
+from meshline.events.facts import Wait
+from meshline.workflow.spec import StepNode, WorkflowSpec
+
+__all__ = ["as_waits", "current_waits", "is_active", "next_wakeup"]
+
+_KINDS = {
+    "retrying": "retry",
+    "sleeping": "timer",
+    "requested": "approval",
+    "awaiting": "message",
+    "started": "worker",
+}
+
+
+def is_active(spec: WorkflowSpec, run: RunState) -> bool:
+    """Return whether something is being done for the run in a worker's process right now."""
+    return any(
+        node.status in ("started", "ready", "failed") and not _is_outside(spec, name)
+        for name, node in run.nodes.items()
+    )
+
+
+def _is_outside(spec: WorkflowSpec, name: str) -> bool:
+    node = spec.nodes.get(name)
+    return isinstance(node, StepNode) and node.outside
+
+
+def current_waits(spec: WorkflowSpec | None, run: RunState) -> tuple[WaitTuple, ...]:
+    """Return all that the run waits for; in the order in which it came to wait."""
+    waits: list[WaitTuple] = []
+    for name, node in run.nodes.items():
+        kind = _KINDS.get(node.status)
+        if kind is not None:
+            waits.append(_wait(run, name, kind, node))
+    for exception_id, opened in (run.exceptions or {}).items():
+        if opened.blocking:
+            waits.append(WaitTuple("exception", exception_id, opened.since, None, opened.owner))
+    return tuple(waits)
+
+
+def _wait(run: RunState, name: str, kind: str, node: NodeState) -> WaitTuple:
+    return WaitTuple(kind, name, node.since, node.at, node.owner or run.owner)
+
+
+def as_waits(waits: tuple[WaitTuple, ...]) -> tuple[Wait, ...]:
+    """Return the waits as they go into a fact."""
+    return tuple(Wait(**wait._asdict()) for wait in waits)
+
+
+def next_wakeup(spec: WorkflowSpec | None, run: RunState) -> datetime | None:
+    """Return when the run must be looked at again though nothing came; None: only if something
+    comes."""
+    if run.has_ended:
+        return None
+    if run.status == "paused":
+        return run.waits[0].until if run.waits else None
+    moments = [node.at for node in run.nodes.values() if node.at is not None]
+    if run.due_at is not None and not run.overdue:
+        moments.append(late_at(spec, run, run.due_at))
+    return min(moments, default=None)
+
+
+def late_at(spec: WorkflowSpec | None, run: RunState, due_at: datetime) -> datetime:
+    """Return when the run counts as late: for observed runs not before it has been quiet."""
+    if spec is None or not spec.observed or run.reported_at is None:
+        return due_at
+    return max(due_at, run.reported_at + timedelta(seconds=spec.quiet_s))
