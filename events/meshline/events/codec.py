@@ -5,8 +5,9 @@ The same bytes serve every log, so that history can be copied from one to anothe
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -14,10 +15,11 @@ from pydantic import BaseModel, ValidationError
 from meshline.events.catalogue import CATALOGUE, type_name
 from meshline.events.envelope import Actor, Event, Position
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PayloadRefused
+from meshline.events.facts import PartitionClaimed
 from meshline.events.text import holds_nul
 from meshline.events.upcast import upcast
 
-__all__ = ["CONTENT_TYPE", "decode", "encode", "plain"]
+__all__ = ["CONTENT_TYPE", "Glance", "decode", "encode", "glance", "plain"]
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -121,6 +123,36 @@ def decode(value: bytes, position: Position | None = None) -> Event[Any]:
             f"JSON, but {type(error).__name__}: {str(error)[:400]}. Something else wrote to the "
             "log's topic or table: find the writer, and give it its own."
         ) from error
+
+
+class Glance(NamedTuple):
+    """What can be seen of an event without decoding it; ``causation`` as bytes."""
+
+    epoch: int | None
+    sequence: int
+    causation: bytes | None
+    is_claim: bool
+
+
+_NUMBERS = re.compile(rb',"epoch":"([0-9]{1,19})","sequence":"([0-9]{1,19})"')
+_CAUSATION = re.compile(rb',"causationid":"([^"]*)"')
+_CLAIM = f'"type":"{type_name(PartitionClaimed)}"'.encode()
+
+
+def glance(value: bytes) -> Glance:
+    """Return what ``encode`` wrote about an event's place, for readers that want few of many.
+
+    Facts are only ever written by ``encode``; what others wrote looks like a request.
+    """
+    # Within a text the quote would be escaped: this is where the data begins.
+    head = value.partition(b',"data":')[0]
+    numbers = _NUMBERS.search(head)
+    if numbers is None:
+        return Glance(None, 0, None, _CLAIM in head)
+    causation = _CAUSATION.search(head, numbers.end())
+    return Glance(
+        int(numbers[1]), int(numbers[2]), None if causation is None else causation[1], False
+    )
 
 
 def _moment(text: str) -> datetime:
