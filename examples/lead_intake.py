@@ -183,9 +183,9 @@ async def create_lead(
 
 
 @lead.step(timeout="5s")
-async def welcome(trigger: FormSubmitted, create_lead: LeadCreated) -> str:
-    """Write to the person who asked; here, only the text."""
-    return f"Dear {trigger.name}, thank you. Your reference is {create_lead.crm_id}."
+async def tell_owner(trigger: FormSubmitted, create_lead: LeadCreated, route: str) -> str:
+    """Tell the owner that there is a new lead; here, only the text."""
+    return f"{route}: {trigger.name} of {trigger.company} is lead {create_lead.crm_id}."
 
 
 # -- a day of submissions --------------------------------------------------------------------------

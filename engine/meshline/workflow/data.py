@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -26,7 +24,7 @@ from meshline.workflow.spec import (
     WorkflowSpec,
 )
 
-__all__ = ["data_of", "hash_of", "source_of"]
+__all__ = ["data_of", "hash_of", "schema_of"]
 
 _WORDS_ONLY = frozenset({"title", "description", "examples"})
 
@@ -148,28 +146,4 @@ def _parameters(parameters: tuple[Parameter, ...]) -> list[dict[str, Any]]:
 def _rule(rule: Rule | None) -> dict[str, Any] | None:
     if rule is None:
         return None
-    return {"text": source_of(rule.call), "parameters": _parameters(rule.parameters)}
-
-
-def source_of(rule: Callable[..., Any]) -> str:
-    """Return the text of a lambda's body, or the name of a function."""
-    code = getattr(rule, "__code__", None)
-    if code is None or code.co_name != "<lambda>":
-        return str(getattr(rule, "__name__", rule))
-    positions = {(line, column) for line, _, column, _ in code.co_positions()}
-    linecache.checkcache(code.co_filename)
-    bodies = [
-        node.body
-        for node in ast.walk(_parsed(code.co_filename))
-        if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
-    ]
-    # Two lambdas can stand on one line: the code knows the column where its body begins.
-    own = [body for body in bodies if (body.lineno, body.col_offset) in positions]
-    return ast.unparse(own[0]) if len(own) == 1 else "<lambda>"
-
-
-def _parsed(file: str) -> ast.AST:
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return ast.Module(body=[], type_ignores=[])
+    return {"text": rule.name, "parameters": _parameters(rule.parameters)}

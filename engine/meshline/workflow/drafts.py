@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from meshline.workflow.errors import refuse
-from meshline.workflow.principals import is_principal
+from meshline.workflow.principals import KINDS, is_principal
 from meshline.workflow.signatures import Signature
 from meshline.workflow.spec import TRIGGER
 
@@ -119,7 +119,7 @@ def check_principal(value: object, what: str) -> str:
         raise refuse(
             "principal",
             f"The {what} is {value!r}",
-            expected="a kind and a name without spaces",
+            expected=f"a kind ({', '.join(KINDS)}) and a name without spaces",
             do='Write for example "team:revops", "user:ada", "role:sales-lead" or "queue:triage".',
         )
     return value

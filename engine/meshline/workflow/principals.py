@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TypeGuard
 
-__all__ = ["is_principal"]
+__all__ = ["KINDS", "is_principal"]
 
-_PRINCIPAL = re.compile(r"[a-z][a-z0-9_-]*:[^\s:]\S{0,199}")
+KINDS = ("user", "team", "role", "queue")
+
+_PRINCIPAL = re.compile(rf"(?:{'|'.join(KINDS)}):[^\s:]\S{{0,199}}")
 
 
 def is_principal(value: object) -> TypeGuard[str]:
-    """Whether the value is ``kind:name``, the kind in small letters, without spaces."""
+    """Whether the value is a kind and a name without spaces, such as ``team:revops``."""
     return isinstance(value, str) and _PRINCIPAL.fullmatch(value) is not None

@@ -13,6 +13,7 @@ from meshline.workflow.context import StepContext
 from meshline.workflow.drafts import Answers, Draft
 from meshline.workflow.errors import closest, refuse
 from meshline.workflow.signatures import Asked, Signature, adapter_of
+from meshline.workflow.source_text import source_of
 from meshline.workflow.spec import TRIGGER, Approval, Parameter, Rule
 
 __all__ = ["Inputs", "Value", "inputs_of", "merged", "rule_of", "values_of"]
@@ -186,7 +187,8 @@ def rule_of(signature: Signature, values: Mapping[str, Value], returns: Any) -> 
             expected="a rule about the trigger or a node's value",
             do="Name what it decides by, as in `lambda trigger: trigger.employees > 500`.",
         )
-    return Rule(signature.name, inputs.parameters, signature.function), inputs
+    name = source_of(signature.function)
+    return Rule(name, inputs.parameters, signature.function), inputs
 
 
 def after_of(draft: Draft, drafts: Mapping[str, Draft]) -> tuple[str, ...]:

@@ -77,7 +77,8 @@ class Parameter:
 class Rule:
     """A pure, quick function of the workflow, called by the decider: a condition, an owner rule.
 
-    ``call`` takes the parameters' values by keyword.
+    ``name`` is the function's, or a lambda's text, such as ``enrich.employees > 500``. ``call``
+    takes the parameters' values by keyword.
     """
 
     name: str
