@@ -62,7 +62,8 @@ class Draft:
         )
         self._say(Decision(fact), f"workflow:{spec.name}", None)
 
-    def outcome(self, outcome: Outcome) -> None:
+    def outcome(self, outcome: Outcome, *, goes_on: bool = True) -> None:
+        """Say what a try gave and, if ``goes_on``, what follows from it."""
         run = self._run(outcome.run_id)
         if run is not None:
             self._drive(
@@ -70,7 +71,8 @@ class Draft:
                 run.run_id,
                 decide_outcome(run, outcome.step, outcome.attempt, outcome.result, outcome.error),
             )
-            self.gaps(run.run_id)
+            if goes_on:
+                self.gaps(run.run_id)
 
     def request(self, cause: str) -> None:
         request = self._state.pending.get(cause)

@@ -94,6 +94,7 @@ class Keeper:
         self._wakeups: list[tuple[datetime, str]] = []
         self._effects: list[Effect] = []
         self._unregistered: deque[WorkflowSpec] = deque()
+        self._draining = False
 
     # -- claiming ------------------------------------------------------------------------------
 
@@ -136,8 +137,31 @@ class Keeper:
     def has_work(self) -> bool:
         """Whether ``propose`` would look at something now."""
         return self.is_active and bool(
-            self._requests or self._outcomes or self._looked_at or self._unregistered
+            self._outcomes
+            or (not self._draining and (self._requests or self._looked_at or self._unregistered))
         )
+
+    def give_way(self) -> None:
+        """Stop acting, as if another had claimed; ``claim`` again settles what was under way."""
+        self._stand_down()
+
+    def forget_claim(self) -> None:
+        """Take the last claim as not made: no answer came. If it comes after all, it is void."""
+        if self.epoch is None:
+            self._claim = None
+
+    def drain(self) -> None:
+        """Say from now on only what came of tries under way; begin nothing."""
+        self._draining = True
+
+    def untaken_outcomes(self) -> list[Outcome]:
+        """Return the outcomes that came in and are not said yet, for whoever holds it next."""
+        return list(self._outcomes)
+
+    def replace_registry(self, registry: Registry) -> None:
+        """Go on with other definitions, and look at what they make possible."""
+        self._registry = registry
+        self.registry_changed()
 
     def _stand_down(self) -> None:
         self._abandon_proposal()
@@ -305,10 +329,12 @@ class Keeper:
 
     def _draft_next(self, draft: Draft) -> bool:
         """Draft what one thing leads to; return False when there is nothing left to look at."""
-        if self._unregistered:
+        if self._outcomes:
+            draft.outcome(self._outcomes.popleft(), goes_on=not self._draining)
+        elif self._draining:
+            return False
+        elif self._unregistered:
             draft.register(self._unregistered.popleft())
-        elif self._outcomes:
-            draft.outcome(self._outcomes.popleft())
         elif self._requests:
             draft.request(self._requests.popleft())
         elif self._looked_at:

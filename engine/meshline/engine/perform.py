@@ -1,0 +1,231 @@
+"""Performing steps: coroutines as tasks, plain functions in threads, with limits and time-outs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from meshline.engine.core.draft import Outcome
+from meshline.engine.core.keeper import UnderWay
+from meshline.engine.settings import WorkerSettings
+from meshline.engine.step_context import TryContext
+from meshline.engine.trial import Try
+from meshline.events.errors import PayloadRefused
+from meshline.events.requests import StepError
+
+__all__ = ["Performer"]
+
+_STACK_LENGTH_MAX = 4_000
+_MESSAGE_LENGTH_MAX = 2_000
+
+logger = logging.getLogger("meshline.engine")
+
+
+class Performer:
+    """Performs tries and hands each one's outcome to ``report``, exactly once.
+
+    Args:
+        under_way: told of every try, from its arrival until its outcome was handed on.
+        report: called on the event loop.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        under_way: UnderWay,
+        report: Callable[[Outcome], None],
+    ) -> None:
+        self._settings = settings
+        self._under_way = under_way
+        self._report = report
+        self._waiting: deque[Try] = deque()
+        self._tries: dict[tuple[str, str, int], Try] = {}
+        self._by_run: dict[str, set[Try]] = {}
+        self._running = 0
+        self._running_by_step: dict[tuple[str, int, str], int] = {}
+        self._threads: ThreadPoolExecutor | None = None
+
+    @property
+    def count(self) -> int:
+        """Tries that have not given an outcome yet."""
+        return len(self._tries)
+
+    def perform(self, trial: Try) -> None:
+        """Try the step, as soon as there is room."""
+        if trial.key in self._tries:
+            return
+        self._tries[trial.key] = trial
+        self._by_run.setdefault(trial.run_id, set()).add(trial)
+        self._under_way.tries.add(trial.key)
+        if self._has_room(trial):
+            self._start(trial)
+        else:
+            self._waiting.append(trial)
+
+    def cancel_run(self, run_id: str) -> None:
+        """Stop whatever of the run is under way; no outcomes are reported for it."""
+        for trial in list(self._by_run.get(run_id, ())):
+            self._forget(trial)
+            if trial.task is not None:
+                trial.task.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing is under way, at most so long; then stop what is left."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        for trial in list(self._waiting):
+            self._forget(trial)
+        self._waiting.clear()
+        while self._tries and asyncio.get_running_loop().time() < deadline:
+            tasks = [t.task for t in self._tries.values() if t.task is not None]
+            if not tasks:
+                break
+            left = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait(tasks, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+        for run_id in list(self._by_run):
+            self.cancel_run(run_id)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    # -- room ----------------------------------------------------------------------------------
+
+    def _has_room(self, trial: Try) -> bool:
+        if self._running >= self._settings.steps_max:
+            return False
+        limit = trial.node.concurrency_max
+        return limit is None or self._running_by_step.get(trial.step_key, 0) < limit
+
+    def _start(self, trial: Try) -> None:
+        loop = asyncio.get_running_loop()
+        self._running += 1
+        if trial.node.concurrency_max is not None:
+            key = trial.step_key
+            self._running_by_step[key] = self._running_by_step.get(key, 0) + 1
+        trial.task = loop.create_task(self._try(trial))
+        trial.task.add_done_callback(partial(self._ended, trial))
+        trial.expiry = loop.call_later(trial.node.start_to_close_s, self._expire, trial)
+        if trial.node.heartbeat_s is not None:
+            trial.heartbeat_at = loop.time()
+            trial.watch = loop.call_later(trial.node.heartbeat_s, self._watch, trial)
+
+    def _ended(self, trial: Try, task: asyncio.Task[None]) -> None:
+        """Make room. A cancelled try, and one whose outcome was reported, end here too."""
+        self._running -= 1
+        if trial.node.concurrency_max is not None:
+            self._running_by_step[trial.step_key] -= 1
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("A try ended without an outcome", exc_info=task.exception())
+        for _ in range(len(self._waiting)):
+            following = self._waiting.popleft()
+            if following.key not in self._tries:
+                continue
+            if self._has_room(following):
+                self._start(following)
+                break
+            self._waiting.append(following)
+
+    def _forget(self, trial: Try) -> bool:
+        """Return whether the try still owed an outcome."""
+        if self._tries.pop(trial.key, None) is None:
+            return False
+        self._under_way.tries.discard(trial.key)
+        if trial.expiry is not None:
+            trial.expiry.cancel()
+        if trial.watch is not None:
+            trial.watch.cancel()
+        others = self._by_run[trial.run_id]
+        others.discard(trial)
+        if not others:
+            del self._by_run[trial.run_id]
+        return True
+
+    # -- trying --------------------------------------------------------------------------------
+
+    async def _try(self, trial: Try) -> None:
+        try:
+            result = await self._call(trial)
+            outcome = Outcome(*trial.key, self._storable(trial, result), None)
+        except asyncio.CancelledError:
+            # Only this worker cancels a try, and then its outcome is said already or not wanted.
+            if trial.key not in self._tries:
+                raise
+            error = StepError(type="CancelledError", message="The step cancelled itself.")
+            outcome = Outcome(*trial.key, None, error)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            # SystemExit too: a step that exits ends its try, not the worker.
+            outcome = Outcome(*trial.key, None, _step_error(trial, error))
+        self._give(trial, outcome)
+
+    def _give(self, trial: Try, outcome: Outcome) -> None:
+        if self._forget(trial):
+            self._report(outcome)
+
+    async def _call(self, trial: Try) -> Any:
+        node = trial.node
+        loop = asyncio.get_running_loop()
+        context = TryContext(trial, loop)
+        arguments = trial.arguments(context)
+        assert node.call is not None
+        if node.is_async:
+            return await node.call(**arguments)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._settings.threads_max, "meshline-step")
+        return await loop.run_in_executor(self._threads, partial(node.call, **arguments))
+
+    def _storable(self, trial: Try, result: Any) -> Any:
+        """Return the result as plain JSON that passes the gate."""
+        adapter = trial.node.result
+        if result is None and adapter is None:
+            return None
+        if adapter is None:
+            return self._settings.gate.check(result)
+        value = adapter.validate_python(result)
+        return self._settings.gate.parse(adapter.dump_json(value))
+
+    def _expire(self, trial: Try) -> None:
+        message = f"The try took longer than {trial.node.start_to_close_s:g} s."
+        self._fail(trial, StepError(type="StepTimedOut", message=message))
+
+    def _watch(self, trial: Try) -> None:
+        assert trial.node.heartbeat_s is not None
+        loop = asyncio.get_running_loop()
+        silent_s = loop.time() - trial.heartbeat_at
+        if silent_s < trial.node.heartbeat_s:
+            left_s = trial.node.heartbeat_s - silent_s
+            trial.watch = loop.call_later(left_s, self._watch, trial)
+            return
+        message = f"The try gave no heartbeat for {trial.node.heartbeat_s:g} s."
+        self._fail(trial, StepError(type="HeartbeatMissed", message=message))
+
+    def _fail(self, trial: Try, error: StepError) -> None:
+        """Report the try as failed now; a thread can't be stopped, but its result is not taken."""
+        self._give(trial, Outcome(*trial.key, None, error))
+        if trial.task is not None:
+            trial.task.cancel()
+
+
+def _step_error(trial: Try, error: BaseException) -> StepError:
+    names = {base.__name__ for base in type(error).__mro__}
+    retryable = names.isdisjoint(trial.node.retry.non_retryable)
+    kind = type(error).__name__
+    if isinstance(error, PayloadRefused):
+        kind, retryable = f"ResultRefused:{error.reason}", False
+    elif isinstance(error, ValidationError) and not trial.called:
+        kind, retryable = "InputInvalid", False
+    retry_after = getattr(error, "retry_after_s", None)
+    stack = "".join(traceback.format_exception(error, limit=-8))
+    return StepError(
+        type=kind,
+        message=str(error)[:_MESSAGE_LENGTH_MAX],
+        stack=stack[-_STACK_LENGTH_MAX:],
+        retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
+        retryable=retryable,
+    )

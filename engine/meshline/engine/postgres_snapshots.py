@@ -1,0 +1,115 @@
+"""Snapshots in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import asyncpg
+
+from meshline.engine.core.state import REDUCER_VERSION, PartitionState
+from meshline.engine.snapshots import dump_state, load_state
+
+__all__ = ["PostgresSnapshots"]
+
+logger = logging.getLogger("meshline.engine")
+
+_TABLES = """
+create schema if not exists {schema};
+create table if not exists {schema}.snapshots (
+    log_id text not null,
+    partition int not null,
+    reducer_version int not null,
+    position bigint not null,
+    chunk int not null,
+    body bytea not null,
+    taken_at timestamptz not null default now(),
+    primary key (log_id, partition, reducer_version, position, chunk)
+)
+"""
+
+
+class PostgresSnapshots:
+    """See ``SnapshotStore``.
+
+    Args:
+        dsn: of the database; the same as the views', or another.
+        log_id: of the log that the states are folded from: another log's never fit.
+        schema: where the table is; made if it is not there.
+    """
+
+    def __init__(self, dsn: str, log_id: str, *, schema: str = "meshline_engine") -> None:
+        self._dsn = dsn
+        self._log_id = log_id
+        self._schema = schema
+        self._pool: asyncpg.Pool[Any] | None = None
+        self._saving: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=2)
+        await self._pool.execute(_TABLES.format(schema=self._schema))
+
+    async def load(self, partition: int) -> PartitionState | None:
+        assert self._pool is not None, "open() first"
+        try:
+            rows = await self._pool.fetch(
+                f"select body from {self._schema}.snapshots"
+                " where (log_id, partition, reducer_version) = ($1, $2, $3) and position = ("
+                f"  select max(position) from {self._schema}.snapshots"
+                "   where (log_id, partition, reducer_version) = ($1, $2, $3))"
+                " order by chunk",
+                self._log_id,
+                partition,
+                REDUCER_VERSION,
+            )
+            if not rows:
+                return None
+            chunks = [bytes(row["body"]) for row in rows]
+            return await asyncio.to_thread(lambda: load_state(iter(chunks)))
+        except (OSError, asyncpg.PostgresError, ValueError, KeyError, TypeError):
+            logger.warning(
+                "No snapshot of partition %d could be used; folding the log instead",
+                partition,
+                exc_info=True,
+            )
+            return None
+
+    async def save(self, state: PartitionState) -> None:
+        position = state.next_offset
+        chunks = dump_state(state)
+        # What can change is taken with the first chunk, before anything is awaited.
+        first = next(chunks)
+        rest = await asyncio.to_thread(lambda: list(chunks))
+        await self._write(state.partition, position, [first, *rest])
+
+    def save_later(self, state: PartitionState) -> None:
+        task = asyncio.get_running_loop().create_task(self.save(state))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
+    async def _write(self, partition: int, position: int, chunks: list[bytes]) -> None:
+        assert self._pool is not None, "open() first"
+        key = (self._log_id, partition, REDUCER_VERSION)
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    f"delete from {self._schema}.snapshots"
+                    " where (log_id, partition, reducer_version) = ($1, $2, $3)",
+                    *key,
+                )
+                await connection.executemany(
+                    f"insert into {self._schema}.snapshots"
+                    " (log_id, partition, reducer_version, position, chunk, body)"
+                    " values ($1, $2, $3, $4, $5, $6)",
+                    [(*key, position, number, body) for number, body in enumerate(chunks)],
+                )
+        except (OSError, asyncpg.PostgresError):
+            # A cache: without it the next start only takes longer.
+            logger.warning("No snapshot of partition %d was kept", partition, exc_info=True)
+
+    async def aclose(self) -> None:
+        if self._saving:
+            await asyncio.wait(self._saving, timeout=5.0)
+        if self._pool is not None:
+            await self._pool.close()

@@ -1,0 +1,171 @@
+"""Snapshots: a partition's state as bytes, so that a start need not fold the whole log.
+
+They are a cache and nothing else: stamped with the log, the position and the reducer's version, and
+thrown away whenever one of these does not fit. Deleting all of them loses nothing but time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import orjson
+
+from meshline.engine.core.state import (
+    EndedRun,
+    NodeState,
+    OpenException,
+    PartitionState,
+    RunState,
+    Undo,
+    WaitTuple,
+)
+from meshline.events.codec import decode, encode
+from meshline.events.fence import Fence
+from meshline.events.requests import StepError
+
+__all__ = ["NoSnapshots", "SnapshotStore", "dump_state", "load_state"]
+
+RUNS_PER_CHUNK = 5_000
+
+
+class SnapshotStore(Protocol):
+    """Keeps the latest snapshot of each partition of one log."""
+
+    async def load(self, partition: int) -> PartitionState | None:
+        """Return the state of the latest snapshot that fits; None: fold from the beginning."""
+        ...
+
+    async def save(self, state: PartitionState) -> None: ...
+
+    def save_later(self, state: PartitionState) -> None:
+        """Save the state as it is now, without keeping the caller waiting."""
+        ...
+
+
+class NoSnapshots:
+    """Keeps nothing."""
+
+    async def load(self, partition: int) -> PartitionState | None:
+        return None
+
+    async def save(self, state: PartitionState) -> None:
+        return None
+
+    def save_later(self, state: PartitionState) -> None:
+        return None
+
+
+def dump_state(state: PartitionState) -> Iterator[bytes]:
+    """Yield the chunks of a snapshot; the first says what the others are.
+
+    All that can change while the chunks are made is taken when the first is asked for: a keeper
+    replaces run states and never changes one that it has let go.
+    """
+    runs = list(state.runs.values())
+    ended = list(state.ended.items())
+    head = {
+        "partition": state.partition,
+        "next_offset": state.next_offset,
+        "epoch": state.fence.epoch,
+        "sequence": state.fence.sequence,
+        "void_facts": state.void_facts,
+        "registered": [[name, version, h] for (name, version), h in state.registered.items()],
+        "pending": [[cause, encode(event).decode()] for cause, event in state.pending.items()],
+    }
+    yield orjson.dumps(head)
+    for start in range(0, len(runs), RUNS_PER_CHUNK):
+        chunk = runs[start : start + RUNS_PER_CHUNK]
+        yield orjson.dumps({"runs": [_dump_run(run) for run in chunk]}, default=_plain)
+    for start in range(0, len(ended), RUNS_PER_CHUNK * 4):
+        yield orjson.dumps({"ended": ended[start : start + RUNS_PER_CHUNK * 4]})
+
+
+def load_state(chunks: Iterator[bytes]) -> PartitionState:
+    """Return the state that the chunks hold.
+
+    Raises:
+        ValueError, KeyError, TypeError: they hold none; the caller folds from the beginning.
+    """
+    head = orjson.loads(next(chunks))
+    state = PartitionState(
+        partition=head["partition"],
+        next_offset=head["next_offset"],
+        fence=Fence(head["epoch"], head["sequence"]),
+        void_facts=head["void_facts"],
+        registered={(name, version): h for name, version, h in head["registered"]},
+        pending={cause: decode(value.encode()) for cause, value in head["pending"]},
+    )
+    for chunk in chunks:
+        body = orjson.loads(chunk)
+        for dumped in body.get("runs", ()):
+            run = _load_run(dumped)
+            state.runs[run.run_id] = run
+        for run_id, (status, payload_hash) in body.get("ended", ()):
+            state.ended[run_id] = EndedRun(status, payload_hash)
+    return state
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, NodeState | OpenException):
+        return {name: getattr(value, name) for name in value.__slots__}
+    if isinstance(value, StepError):
+        return value.model_dump()
+    raise TypeError(f"No form in a snapshot for {type(value).__name__}")
+
+
+def _dump_run(run: RunState) -> dict[str, Any]:
+    # What is as a new run has it is left out: most of a run is.
+    return {
+        name: value
+        for name in RunState.__slots__
+        if (value := getattr(run, name)) not in (None, "", False, 0, (), {})
+    } | ({"seen": run.seen} if run.seen is not None else {})
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _load_run(dumped: dict[str, Any]) -> RunState:
+    run = RunState(dumped["run_id"])
+    for name, value in dumped.items():
+        setattr(run, name, value)
+    run.payload = dumped.get("payload", "null").encode()
+    for name in ("started_at", "due_at", "reported_at"):
+        setattr(run, name, _moment(getattr(run, name)))
+    run.nodes = {name: _load_node(node) for name, node in run.nodes.items()}  # type: ignore[arg-type]
+    if "exceptions" in dumped:
+        run.exceptions = {
+            key: OpenException(**{**value, "since": _moment(value["since"])})
+            for key, value in dumped["exceptions"].items()
+        }
+    run.waits = tuple(
+        WaitTuple(kind, about, _moment(since), _moment(until), owner)  # type: ignore[arg-type]
+        for kind, about, since, until, owner in run.waits
+    )
+    if "undo" in dumped:
+        then, reason, steps = dumped["undo"]
+        run.undo = Undo(then, reason, tuple(steps))
+    if "seen" in dumped:
+        run.seen = frozenset(dumped["seen"])
+    return run
+
+
+def _load_node(dumped: dict[str, Any]) -> NodeState:
+    value = dumped["value"]
+    error = dumped["error"]
+    moments = {name: _moment(dumped[name]) for name in ("since", "at", "first_at")}
+    return NodeState(
+        **dumped
+        | moments
+        | {
+            "value": None if value is None else value.encode(),
+            "error": None if error is None else StepError(**error),
+        }
+    )

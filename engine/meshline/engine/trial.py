@@ -1,0 +1,85 @@
+"""One try of one step: what it is, and the values that it is called with."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from meshline.engine.core.rules import value_of
+from meshline.engine.core.state import UNDO, RunState
+from meshline.workflow.context import StepContext
+from meshline.workflow.spec import StepNode
+
+__all__ = ["Try"]
+
+
+class Try:
+    """A try, from the moment that it may begin until its outcome.
+
+    Values are taken from the run when the try is made; the run may change afterwards.
+    """
+
+    __slots__ = (
+        "attempt",
+        "called",
+        "expiry",
+        "heartbeat_at",
+        "key",
+        "node",
+        "run_id",
+        "task",
+        "values",
+        "version",
+        "watch",
+        "workflow",
+    )
+
+    def __init__(self, run: RunState, node: StepNode, attempt: int) -> None:
+        self.run_id = run.run_id
+        self.workflow = run.workflow
+        self.version = run.version
+        self.node = node
+        self.attempt = attempt
+        self.key = (run.run_id, node.name, attempt)
+        self.values = {
+            parameter.name: value_of(run, parameter.name)
+            for parameter in node.parameters
+            if not parameter.special
+        }
+        if node.name.startswith(UNDO):
+            # A compensation may ask for the result of the step that it undoes.
+            self.values["result"] = value_of(run, node.name.removeprefix(UNDO))
+        self.task: asyncio.Task[None] | None = None
+        self.expiry: asyncio.TimerHandle | None = None
+        self.watch: asyncio.TimerHandle | None = None
+        self.heartbeat_at = 0.0
+        self.called = False
+
+    @property
+    def step_key(self) -> tuple[str, int, str]:
+        return (self.workflow, self.version, self.node.name)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every try of this step in this run."""
+        return f"{self.run_id}/{self.node.name}"
+
+    def arguments(self, context: StepContext) -> dict[str, Any]:
+        """Return what the step's function is called with.
+
+        Raises:
+            ValidationError: a value does not fit the declared type.
+        """
+        arguments: dict[str, Any] = {}
+        for parameter in self.node.parameters:
+            if parameter.special and parameter.name not in self.values:
+                arguments[parameter.name] = (
+                    context if parameter.name == "ctx" else self.idempotency_key
+                )
+                continue
+            raw = self.values[parameter.name]
+            arguments[parameter.name] = (
+                None if raw is None else parameter.adapter.validate_json(raw)
+            )
+        self.called = True
+        return arguments
