@@ -17,14 +17,18 @@ import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["BrokerUnavailable", "KafkaBroker", "copy_jars", "missing_tools"]
+__all__ = ["COMES_BACK_SOON", "BrokerUnavailable", "KafkaBroker", "copy_jars", "missing_tools"]
 
 FOLDER = Path(__file__).resolve().parent
 JARS = FOLDER / "jars"
 READY_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
+
+# A thread that lives as long as the process: "parent" in setpriv is the thread that starts it.
+LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="launcher")
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -49,12 +53,16 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
-# A killed broker is taken back when its old session has ended: 9 s by default.
-broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=3000
 log.initial.task.delay.ms=1000
 log.segment.delete.delay.ms=1000
 """
+
+COMES_BACK_SOON = """\
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+"""
+"""For a broker that is to be killed: it is taken back when its old session has ended, 9 s by
+default. A busy machine may take one with a short session for dead."""
 
 
 class BrokerUnavailable(Exception):
@@ -183,13 +191,14 @@ class KafkaBroker:
         assert not self.running, "the broker runs already"
         configuration = self._format()
         with (self.data / "broker.log").open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = LAUNCHER.submit(
+                subprocess.Popen,
                 [*bound_to_this_process(), *self._java("kafka.Kafka", str(configuration))],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-            )
+            ).result()
         deadline = time.monotonic() + READY_DEADLINE_S
         while not answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -10,16 +10,16 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from deploy.kafka.broker import BrokerUnavailable, KafkaBroker, missing_tools
+from deploy.kafka.broker import COMES_BACK_SOON, BrokerUnavailable, KafkaBroker, missing_tools
 
 __all__ = ["KafkaBroker", "kafka_address", "kafka_broker", "kafka_servers"]
 
 
-def new_broker(folder: pytest.TempPathFactory) -> KafkaBroker:
+def new_broker(folder: pytest.TempPathFactory, properties: str = "") -> KafkaBroker:
     """Return a broker that runs; skip the test, loudly, where there can be none."""
     if (missing := missing_tools()) is not None:
         pytest.skip(f"No Kafka broker here: {missing}")
-    broker = KafkaBroker(folder.mktemp("kafka", numbered=True))
+    broker = KafkaBroker(folder.mktemp("kafka", numbered=True), properties=properties)
     try:
         broker.start()
     except BrokerUnavailable as error:
@@ -46,7 +46,7 @@ def _shared_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 @pytest.fixture(scope="session")
 def _fragile_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    broker = new_broker(tmp_path_factory)
+    broker = new_broker(tmp_path_factory, COMES_BACK_SOON)
     yield broker
     broker.kill()
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from meshline.events.clock import SystemClock
 from meshline.events.errors import (
@@ -54,6 +55,7 @@ class KafkaLog:
         self._topic = self._new_topic()
         self._appender = Appender(self._servers, self._topic_name, self._settings)
         self._identity: LogIdentity | None = None
+        self._readers: WeakSet[KafkaReader] = WeakSet()
 
     @property
     def address(self) -> str:
@@ -174,7 +176,9 @@ class KafkaLog:
         return {partition: await answer for partition, answer in submitted.items()}
 
     def reader(self, start: Mapping[int, int]) -> KafkaReader:
-        return KafkaReader(self._new_topic(), self.identity, start, self._settings)
+        reader = KafkaReader(self._new_topic(), self.identity, start, self._settings)
+        self._readers.add(reader)
+        return reader
 
     async def ends(self) -> dict[int, int]:
         return await self._topic.offsets(range(self.identity.partitions), LATEST)
@@ -192,6 +196,9 @@ class KafkaLog:
         )
 
     async def aclose(self) -> None:
+        """Close it and all its readers, after waiting for appends up to their deadline."""
+        for reader in [*self._readers]:
+            await reader.aclose()
         await self._appender.aclose()
         await self._topic.aclose()
 

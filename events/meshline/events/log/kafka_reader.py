@@ -15,8 +15,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError
 
 from meshline.events.errors import LogIdentityChanged, LogUnavailable, MeshlineError, PositionLost
-from meshline.events.log.kafka_fetch import Fetched, fetch_request, fetched, records_of
-from meshline.events.log.kafka_topic import LATEST, KafkaTopic
+from meshline.events.log.kafka_fetch import fetch_request, fetched, records_of
+from meshline.events.log.kafka_topic import EARLIEST, LATEST, KafkaTopic
 from meshline.events.log.opening import identity_of
 from meshline.events.log.protocol import LogIdentity, LogRecord
 from meshline.events.log.settings import LogSettings
@@ -282,7 +282,7 @@ class KafkaReader:
                 # Removed, or added again further back, while the broker was asked.
                 continue
             if answer.error is OffsetOutOfRangeError or answer.log_start > 0:
-                await self._lose(answer, positions[partition])
+                await self._lose(partition, positions[partition])
             elif answer.error is not None:
                 log.info("Partition %s of broker %s: %s", partition, leader, answer.error.__name__)
                 is_well = False
@@ -305,13 +305,13 @@ class KafkaReader:
             self.wake()
         return True
 
-    async def _lose(self, answer: Fetched, position: int) -> None:
+    async def _lose(self, partition: int, position: int) -> None:
         """Note that the partition can't be read on, and why."""
-        partition = answer.partition
-        # Another log, or only a shorter one? Raises if it is another.
-        if answer.log_start <= 0:
+        # Another log, or only less of it? Raises if it is another.
+        beginning = (await self._topic.offsets([partition], EARLIEST))[partition]
+        if beginning == 0:
             await self._check_identity()
-            end = (await self._topic.offsets([partition], LATEST)).get(partition)
+            end = (await self._topic.offsets([partition], LATEST))[partition]
             message = (
                 f"Partition {partition} of topic {self._topic.name!r} ends at {end}, but was to be "
                 f"read from {position} on: the log was cut off. Do not go on; restore the log."
@@ -319,8 +319,8 @@ class KafkaReader:
         else:
             message = (
                 f"Partition {partition} of topic {self._topic.name!r} begins at offset "
-                f"{answer.log_start}: expected 0. Its beginning was deleted; restore the log, and "
-                "never delete records of it."
+                f"{beginning}: expected 0. Its beginning was deleted; restore the log, and never "
+                "delete records of it."
             )
         self._failures[partition] = PositionLost(message)
         self.wake()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaClient, TopicPartition
 from aiokafka.errors import (
+    InvalidReplicationFactorError,
     KafkaError,
     LeaderNotAvailableError,
     OffsetOutOfRangeError,
@@ -25,12 +26,13 @@ from aiokafka.protocol.offset import OffsetRequest
 from meshline.events.errors import LogIdentityChanged, LogUnavailable
 from meshline.events.log.kafka_fetch import fetch_request, fetched, records_of
 
-__all__ = ["LATEST", "KafkaTopic", "client_options", "topic_settings"]
+__all__ = ["EARLIEST", "LATEST", "KafkaTopic", "client_options", "topic_settings"]
 
 T = TypeVar("T")
 
 LATEST = -1
-"""As a moment in ``KafkaTopic.offsets``: the offset that the next record will have."""
+EARLIEST = -2
+"""As a moment in ``KafkaTopic.offsets``: the next record's offset, and the first one's."""
 
 RETRY_S = 0.1
 FIRST_RECORD_BYTES = 4096
@@ -163,6 +165,9 @@ class KafkaTopic:
             )
             [(_name, code, message)] = answer.topic_errors
             error = for_code(code)
+            if error is InvalidReplicationFactorError:
+                # The brokers that answered before are not (or not yet) counted as alive.
+                raise LeaderNotAvailableError(message)
             if code and error is not TopicAlreadyExistsError:
                 raise error(message)
 
@@ -190,8 +195,8 @@ class KafkaTopic:
         """Return by partition the offset of the first record taken at or after the moment.
 
         Args:
-            moment_ms: milliseconds, Unix; or ``LATEST``. A partition without a record so late is
-                left out.
+            moment_ms: milliseconds, Unix; or ``LATEST`` or ``EARLIEST``. A partition without a
+                record so late is left out.
         """
 
         async def ask() -> dict[int, int]:
@@ -234,8 +239,8 @@ class KafkaTopic:
                 for answer in fetched(await self.client.send(leader, request)):
                     if answer.error is OffsetOutOfRangeError or answer.log_start > 0:
                         raise LogIdentityChanged(
-                            f"Topic {self.name!r} partition {answer.partition} begins at offset "
-                            f"{answer.log_start}: expected 0. Its beginning was deleted; restore "
+                            f"Topic {self.name!r} partition {answer.partition} begins after "
+                            "offset 0: expected its first record there. It was deleted; restore "
                             "the topic, and never delete records of a log."
                         )
                     if answer.error is not None:

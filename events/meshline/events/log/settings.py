@@ -21,7 +21,7 @@ class LogSettings:
         record_bytes_max: one record; larger ones are refused before they reach a client library.
         batch_bytes_max: one append up to this size is all or nothing.
         unsent_bytes_max: appends under way; above it further ones wait.
-        read_ahead_bytes_max: what a reader holds before it is fetched; above it nothing more is read.
+        read_ahead_bytes_max: what a reader holds that was not fetched yet; above it, it waits.
         session_timeout_s: a member that is silent for so long loses its partitions.
         heartbeat_s: how often a member shows that it is there.
         linger_ms: how long a batch waits for more records; 0 sends at once.
