@@ -26,7 +26,7 @@ from meshline.events.envelope import Event
 from meshline.events.errors import EventUnreadable
 from meshline.events.facts import PartitionClaimed, WorkflowRegistered
 from meshline.events.ids import causation_of
-from meshline.events.log import Accepted, AppendResult, Entry, LogRecord
+from meshline.events.log.protocol import Accepted, AppendResult, Entry, LogRecord
 from meshline.events.requests import Request
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import WorkflowSpec

@@ -48,13 +48,13 @@ from meshline.events.facts import (
     TriggerRejected,
 )
 
-__all__ = ["SAME", "TRANSITIONS", "never"]
+__all__ = ["SAME", "STATUSES", "TRANSITIONS", "never"]
 
 SAME: Final = "same"
 
 Pairs = dict[tuple[RunStatus, type[Fact]], str]
 
-_ANY: tuple[RunStatus, ...] = (
+STATUSES: Final[tuple[RunStatus, ...]] = (
     "accepted", "running", "waiting", "held", "paused", "succeeded", "failed", "cancelled",
 )  # fmt: skip
 _GOING: tuple[RunStatus, ...] = ("running", "waiting", "held")
@@ -101,7 +101,7 @@ TRANSITIONS: Final[Pairs] = {
         ),
         SAME,
     ),
-    **_pairs(_ANY, (RequestRejected, TriggerDeduplicated, TriggerRejected), SAME),
+    **_pairs(STATUSES, (RequestRejected, TriggerDeduplicated, TriggerRejected), SAME),
     **_pairs(_GOING, (RunWaiting,), "waiting"),
     **_pairs(_GOING, (RunHeld,), "held"),
     **_pairs(_GOING, (RunPaused,), "paused"),
