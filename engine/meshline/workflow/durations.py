@@ -53,16 +53,11 @@ def _read(value: object) -> float | None:
 
 
 def duration_text(seconds: float) -> str:
-    """Return the shortest exact writing: 5400.0 is ``1h30m``; ``seconds_of`` reads it back."""
+    """Return the exact writing, without weeks: 5400.0 is ``1h30m``; ``seconds_of`` reads it."""
     milliseconds, text = round(seconds * 1000, 3), ""
-    for unit, unit_s in _UNITS_S.items():
-        unit_ms = unit_s * 1000
-        if unit == "ms":
-            break
-        count = int(milliseconds // unit_ms)
-        if count:
-            text += f"{count}{unit}"
-            milliseconds = round(milliseconds - count * unit_ms, 3)
+    for unit in ("d", "h", "m", "s"):
+        count, milliseconds = divmod(milliseconds, _UNITS_S[unit] * 1000)
+        text += f"{count:.0f}{unit}" if count else ""
     if milliseconds:
         text += f"{milliseconds:.3f}".rstrip("0").rstrip(".") + "ms"
     return text or "0s"

@@ -111,29 +111,24 @@ def _condition(draft: Draft, values: Mapping[str, Value]) -> tuple[Rule | None, 
 def _check_cycles(workflow: str, nodes: Mapping[str, Node]) -> None:
     """Walk back from each node without recursion: a long chain is no mistake."""
     done: set[str] = set()
-    for start in nodes:
-        path: list[str] = []
-        stack = [start]
-        while stack:
-            name = stack[-1]
-            if path and path[-1] == name:
-                done.add(name)
-                path.pop()
-                stack.pop()
-                continue
-            if name in done:
-                stack.pop()
-                continue
-            if name in path:
-                cycle = [name, *reversed(path[path.index(name) :])]
-                raise refuse(
-                    "cycle",
-                    f"Nodes of workflow {workflow!r} wait for each other: {' → '.join(cycle)}",
-                    expected="an order in which each node comes after those that it asks for",
-                    do="Remove one of these parameters, conditions or after=.",
-                )
+    path: list[str] = []
+    stack = [(name, True) for name in nodes]
+    while stack:
+        name, enters = stack.pop()
+        if not enters:
+            done.add(path.pop())
+        elif name in path:
+            cycle = [name, *reversed(path[path.index(name) :])]
+            raise refuse(
+                "cycle",
+                f"Nodes of workflow {workflow!r} wait for each other: {' → '.join(cycle)}",
+                expected="an order in which each node comes after those that it asks for",
+                do="Remove one of these parameters, conditions or after=.",
+            )
+        elif name not in done:
             path.append(name)
-            stack.extend((*nodes[name].needs, *nodes[name].wants))
+            stack.append((name, False))
+            stack.extend((each, True) for each in (*nodes[name].needs, *nodes[name].wants))
 
 
 def _compensated(draft: Draft, nodes: Mapping[str, Node], values: Mapping[str, Value]) -> StepNode:
