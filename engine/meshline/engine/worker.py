@@ -40,6 +40,7 @@ class WorkerStatus:
     partitions: tuple[int, ...]
     catching_up: tuple[int, ...]
     open_runs: int
+    ended_runs: int
     steps_under_way: int
     records_read: int
     facts_appended: int
@@ -106,6 +107,7 @@ class Worker:
             partitions=tuple(sorted(p for p, h in self._held.items() if h.keeper.is_active)),
             catching_up=tuple(sorted(p for p, h in self._held.items() if not h.keeper.is_active)),
             open_runs=sum(len(keeper.state.runs) for keeper in keepers),
+            ended_runs=sum(len(keeper.state.ended) for keeper in keepers),
             steps_under_way=self._performer.count,
             records_read=self._records_read,
             facts_appended=self._facts_appended,

@@ -1,0 +1,241 @@
+"""How commands are declared, and what each of them is handed: a ``Call``.
+
+A command is a coroutine whose first parameter is the call; its other parameters are its own
+arguments and options. The options that many commands share are added here, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import inspect
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from meshline.cli.exits import Exit
+from meshline.cli.output import Form, Output
+from meshline.cli.place import Place, find_place
+from meshline.events.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from meshline.events.envelope import Actor
+    from meshline.events.log import EventLog
+    from meshline.events.publish import Publisher
+
+__all__ = ["Call", "command", "end", "group", "seconds"]
+
+P = ParamSpec("P")
+Command = Callable[Concatenate["Call", P], Awaitable[None]]
+
+_ACTOR = re.compile(r"(user|service):[^\s:]\S{0,199}")
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass
+class Call:
+    """What the shared options of a command line say."""
+
+    place: Place
+    out: Output
+    acting_as: str | None = None
+    wait_s: float | None = None
+    clock: Clock = SystemClock()
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks: the operating system's user, or whom ``--as`` names."""
+        from meshline.events.envelope import Actor
+
+        who = self.acting_as or f"user:{getpass.getuser()}"
+        return Actor(who.partition(":")[0], who)
+
+    @asynccontextmanager
+    async def log(self) -> AsyncIterator[EventLog]:
+        """The log, opened; it must be there."""
+        from meshline.events.log import open_log
+
+        log = open_log(self.place.log)
+        await log.open()
+        try:
+            yield log
+        finally:
+            await log.aclose()
+
+    @asynccontextmanager
+    async def publisher(self) -> AsyncIterator[Publisher]:
+        """A publisher on the log, in the name of who asks."""
+        from meshline.events.publish import Publisher
+
+        async with self.log() as log, Publisher(log, actor=self.actor) as publisher:
+            yield publisher
+
+
+def group(help_text: str) -> typer.Typer:
+    """Return the app of a noun; its commands are added with ``command``."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=_SETTINGS,
+    )
+
+
+def end(code: Exit) -> None:
+    """Leave the command with this exit code, unless it is ``OK``."""
+    if code is not Exit.OK:
+        raise typer.Exit(int(code))
+
+
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    asks: bool = False,
+    where: bool = True,
+    data: bool = True,
+    runner: Callable[[Awaitable[None]], None] | None = None,
+) -> Callable[[Command[P]], Command[P]]:
+    """Add a command to the app of its noun.
+
+    Args:
+        asks: it appends requests: ``--as`` says who asks, ``--wait`` for how long to wait.
+        where: it needs the log or the views: ``--log``, ``--views``, ``--home``.
+        data: it writes data: ``--output``.
+        runner: runs the coroutine; ``asyncio.run`` by default.
+    """
+
+    def register(function: Command[P]) -> Command[P]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        shared = _shared(asks=asks, where=where, data=data)
+
+        @functools.wraps(function)
+        def start(**values: Any) -> None:
+            options = {parameter.name: values.pop(parameter.name) for parameter in shared}
+            call = _call(options)
+            try:
+                (runner or _run)(function(call, **values))  # type: ignore[call-arg]
+            finally:
+                call.place.close()
+
+        parameters = [*own, *shared]
+        start.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        start.__annotations__ = {p.name: p.annotation for p in parameters}
+        del start.__wrapped__  # type: ignore[attr-defined]
+        app.command(name)(start)
+        return function
+
+    return register
+
+
+def _run(work: Awaitable[None]) -> None:
+    async def main() -> None:
+        await work
+
+    asyncio.run(main())
+
+
+def _shared(*, asks: bool, where: bool, data: bool) -> list[inspect.Parameter]:
+    chosen = [
+        *(_ASKING if asks else ()),
+        *(_WHERE if where else ()),
+        *(_DATA if data else ()),
+        *_ALWAYS,
+    ]
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, kind, default in chosen
+    ]
+
+
+_ASKING: tuple[tuple[str, Any, Any], ...] = (
+    (
+        "acting_as",
+        Annotated[
+            str | None,
+            typer.Option("--as", metavar="user:NAME", help="Who asks, if not the user here."),
+        ],
+        None,
+    ),
+    (
+        "wait",
+        Annotated[
+            str,
+            typer.Option("--wait", metavar="10s", help="How long to wait for the answer; 0s: not."),
+        ],
+        "10s",
+    ),
+)
+_WHERE: tuple[tuple[str, Any, Any], ...] = (
+    (
+        "log",
+        Annotated[
+            str | None,
+            typer.Option("--log", metavar="ADDRESS", help="postgresql://… or kafka://host:9092/ns"),
+        ],
+        None,
+    ),
+    (
+        "views",
+        Annotated[
+            str | None, typer.Option("--views", metavar="ADDRESS", help="postgresql://…")
+        ],
+        None,
+    ),
+    (
+        "home",
+        Annotated[
+            Path | None,
+            typer.Option("--home", metavar="FOLDER", help="Instead of .meshline in this folder."),
+        ],
+        None,
+    ),
+)
+_DATA: tuple[tuple[str, Any, Any], ...] = (
+    (
+        "output",
+        Annotated[Form, typer.Option("--output", "-o", help="For people, or for programs.")],
+        Form.text,
+    ),
+)
+_ALWAYS: tuple[tuple[str, Any, Any], ...] = (
+    ("debug", Annotated[bool, typer.Option("--debug", help="Show where an error arose.")], False),
+)
+
+
+def _call(options: dict[str, Any]) -> Call:
+    place = find_place(
+        log=options.get("log"), views=options.get("views"), home=options.get("home")
+    )
+    acting_as = options.get("acting_as")
+    if acting_as is not None and not _ACTOR.fullmatch(acting_as):
+        raise typer.BadParameter(
+            f"{acting_as!r} is nobody who can ask: expected user:NAME or service:NAME",
+            param_hint="--as",
+        )
+    wait_s = None
+    if (wait := options.get("wait")) is not None:
+        wait_s = seconds(wait, "--wait") or None
+    return Call(place, Output(options.get("output", Form.text)), acting_as, wait_s)
+
+
+def seconds(text: str, option: str) -> float:
+    """Return the seconds of a duration that was typed; a wrong one is a mistake of usage."""
+    from meshline.workflow.durations import seconds_of
+    from meshline.workflow.errors import DefinitionRefused
+
+    try:
+        return seconds_of(text, option, zero_allowed=True)
+    except DefinitionRefused:
+        raise typer.BadParameter(
+            f'{text!r} is no duration: expected a number and a unit, as in "10s", "1h30m" or "2d"',
+            param_hint=option,
+        ) from None

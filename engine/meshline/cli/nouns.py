@@ -1,0 +1,38 @@
+"""What there is to type: each noun, the module that knows it, and one line about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["NOUNS", "Noun"]
+
+
+class Noun(NamedTuple):
+    """One first word of the command line. ``module`` is imported when it is typed."""
+
+    name: str
+    module: str
+    section: str
+    about: str
+
+
+NOUNS = {
+    noun.name: noun
+    for noun in (
+        Noun("demo", "demo", "Run it", "see it work: 500 form submissions, on this machine"),
+        Noun("dev", "dev", "Run it", "log, worker and projector in one process, for development"),
+        Noun("worker", "worker", "Run it", "carry out the workflows of an app; any number of them"),
+        Noun("projector", "projector", "Run it", "keep the views up to date; any number of them"),
+        Noun("publish", "publish", "Bring in", "triggers, from an argument, a file or a pipe"),
+        Noun("feed", "feed", "Bring in", "the history of an observed workflow, case by case"),
+        Noun("message", "message", "Bring in", "send what a run waits for"),
+        Noun("run", "run", "See and act", "list, show, history, watch, cancel, pause, resume …"),
+        Noun("owner", "owner", "See and act", "who owns what now, and giving it to another"),
+        Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
+        Noun("approval", "approval", "See and act", "list, approve, deny"),
+        Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
+        Noun("log", "log", "Look after", "create, info, tail, copy"),
+        Noun("check", "check", "Look after", "an app's workflows: the five questions, findings"),
+        Noun("doctor", "doctor", "Look after", "is everything as it must be; what to do if not"),
+    )
+}
