@@ -1,0 +1,1 @@
+"""What is seen: projections of the log into tables, and the answers read from them."""

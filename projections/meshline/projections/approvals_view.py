@@ -1,0 +1,155 @@
+"""The view ``approvals``: what people were asked, who may answer, and what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from meshline.events.envelope import Recorded
+from meshline.events.facts import (
+    ApprovalApproved,
+    ApprovalDenied,
+    ApprovalEscalated,
+    ApprovalExpired,
+    ApprovalRequested,
+    RunCancelled,
+    RunFailed,
+    RunStarted,
+    RunSucceeded,
+)
+from meshline.projections.columns import Json
+from meshline.projections.projection import Key, Projection, RowAccess, by_run
+
+__all__ = ["ApprovalRow", "approvals", "projection"]
+
+_UNDECIDED = ("requested", "escalated", "expired")
+
+
+class ApprovalRow(NamedTuple):
+    """One question to a person. ``withdrawn``: the run ended before anybody decided."""
+
+    run_id: str
+    approval: str
+    workflow: str | None
+    state: Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
+    by: str
+    owner: str
+    due_at: datetime | None
+    escalate_to: str | None
+    form_schema: Json | None
+    requested_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str
+    form: Json | None
+
+
+class AskingRunRow(NamedTuple):
+    """An open run: its workflow, and the approvals that nobody has decided."""
+
+    run_id: str
+    workflow: str
+    undecided: Json
+
+
+def _by_approval(event: Recorded[Any]) -> Iterable[Key]:
+    approval = getattr(event.event.data, "approval", None)
+    return () if approval is None else ((event.event.subject, approval),)
+
+
+projection = Projection("approvals", version=1)
+approvals = projection.table(
+    "approvals",
+    ApprovalRow,
+    key=["run_id", "approval"],
+    keys=_by_approval,
+    indexes=[["state", "owner"]],
+)
+asking = projection.table("approvals_asking", AskingRunRow, key=["run_id"], keys=by_run)
+
+
+@projection.on(RunStarted)
+def _run_started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
+    rows.put(asking, AskingRunRow(event.event.subject, event.event.data.workflow, []))
+
+
+@projection.on(RunSucceeded, RunFailed, RunCancelled)
+def _run_ended(rows: RowAccess, event: Recorded[Any]) -> None:
+    run_id = event.event.subject
+    run = rows.get(asking, run_id)
+    if run is None:
+        return
+    for approval in run.undecided:
+        row = rows.get(approvals, run_id, approval)
+        if row is not None and row.state in _UNDECIDED:
+            rows.put(approvals, row._replace(state="withdrawn", decided_at=event.event.time))
+    rows.delete(asking, run_id)
+
+
+@projection.on(ApprovalRequested)
+def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
+    run_id, data = event.event.subject, event.event.data
+    run = rows.get(asking, run_id)
+    if run is not None and data.approval not in run.undecided:
+        rows.put(asking, run._replace(undecided=[*run.undecided, data.approval]))
+    rows.get(approvals, run_id, data.approval)
+    row = ApprovalRow(
+        run_id=run_id,
+        approval=data.approval,
+        workflow=None if run is None else run.workflow,
+        state="requested",
+        by=data.by,
+        owner=data.owner,
+        due_at=data.due_at,
+        escalate_to=data.escalate_to,
+        form_schema=data.form_schema,
+        requested_at=event.event.time,
+        decided_by=None,
+        decided_at=None,
+        reason="",
+        form=None,
+    )
+    rows.put(approvals, row)
+
+
+@approvals.on(ApprovalEscalated)
+def _escalated(row: ApprovalRow | None, event: Recorded[ApprovalEscalated]) -> ApprovalRow | None:
+    if row is None:
+        return None
+    data = event.event.data
+    return row._replace(state="escalated", owner=data.owner, due_at=data.due_at)
+
+
+@approvals.on(ApprovalExpired)
+def _expired(row: ApprovalRow | None, event: Recorded[ApprovalExpired]) -> ApprovalRow | None:
+    return None if row is None else row._replace(state="expired")
+
+
+def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
+    run_id, data = event.event.subject, event.event.data
+    run = rows.get(asking, run_id)
+    if run is not None and data.approval in run.undecided:
+        left = [approval for approval in run.undecided if approval != data.approval]
+        rows.put(asking, run._replace(undecided=left))
+    row = rows.get(approvals, run_id, data.approval)
+    if row is not None:
+        rows.put(
+            approvals,
+            row._replace(
+                decided_by=data.by,
+                decided_at=event.event.time,
+                reason=data.reason,
+                **changes,
+            ),
+        )
+
+
+@projection.on(ApprovalApproved)
+def _approved(rows: RowAccess, event: Recorded[ApprovalApproved]) -> None:
+    _decided(rows, event, state="approved", form=event.event.data.form)
+
+
+@projection.on(ApprovalDenied)
+def _denied(rows: RowAccess, event: Recorded[ApprovalDenied]) -> None:
+    _decided(rows, event, state="denied")

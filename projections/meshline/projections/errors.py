@@ -1,0 +1,61 @@
+"""Errors of the projections room: what happened, what was expected, what to do."""
+
+from __future__ import annotations
+
+from meshline.events.errors import MeshlineError
+
+__all__ = [
+    "CheckpointMoved",
+    "NotFound",
+    "NotReached",
+    "ProjectionInvalid",
+    "RowRefused",
+    "StoreUnavailable",
+    "ViewLayoutChanged",
+]
+
+
+class ProjectionInvalid(MeshlineError):
+    """A projection is declared in a way that can't work."""
+
+    code = "ML5001"
+
+
+class ViewLayoutChanged(MeshlineError):
+    """A projection's tables differ from those that its version was built with."""
+
+    code = "ML5002"
+
+
+class CheckpointMoved(MeshlineError):
+    """Somebody else moved the view's checkpoint: what was to be written is stale."""
+
+    code = "ML5003"
+
+    def __init__(self, view: str, message: str) -> None:
+        super().__init__(message)
+        self.view = view
+
+
+class RowRefused(MeshlineError):
+    """The store can't keep a value that a projection computed."""
+
+    code = "ML5004"
+
+
+class StoreUnavailable(MeshlineError):
+    """The store did not answer; nothing of the attempt is kept, or all of it."""
+
+    code = "ML5005"
+
+
+class NotReached(MeshlineError):
+    """The views did not reach a position in time."""
+
+    code = "ML5006"
+
+
+class NotFound(MeshlineError):
+    """Nothing, or more than one thing, goes by the id."""
+
+    code = "ML5007"

@@ -1,0 +1,170 @@
+"""The views ``exceptions`` (what a person must see) and ``exception_groups`` (by cause)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from meshline.events.envelope import Recorded
+from meshline.events.facts import (
+    ExceptionAcknowledged,
+    ExceptionAssigned,
+    ExceptionOpened,
+    ExceptionResolved,
+    RunStarted,
+)
+from meshline.projections.columns import Json, to_json
+from meshline.projections.projection import Key, Projection, RowAccess
+
+__all__ = ["ExceptionRow", "exceptions", "projection"]
+
+
+class ExceptionRow(NamedTuple):
+    """One exception; ``how`` tells how it was resolved, ``reason`` the words of who did it last."""
+
+    exception_id: str
+    run_id: str
+    workflow: str | None
+    kind: str
+    about: str
+    route: str
+    owner: str
+    severity: str
+    state: Literal["open", "acknowledged", "resolved"]
+    blocking: bool
+    cause: str
+    message: str
+    error: Json | None
+    due_at: datetime | None
+    opened_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None
+    resolved_by: str | None
+    how: str | None
+    reason: str
+
+
+class WorkflowOfRunRow(NamedTuple):
+    """Which workflow a run is of: facts about exceptions do not say."""
+
+    run_id: str
+    workflow: str
+
+
+def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
+    exception_id = getattr(event.event.data, "exception_id", None)
+    return () if exception_id is None else ((exception_id,),)
+
+
+def _by_open_run(event: Recorded[Any]) -> Iterable[Key]:
+    if event.event.data.__class__ in (RunStarted, ExceptionOpened):
+        return ((event.event.subject,),)
+    return ()
+
+
+projection = Projection("exceptions", version=1)
+exceptions = projection.table(
+    "exceptions",
+    ExceptionRow,
+    key=["exception_id"],
+    keys=_by_exception,
+    indexes=[["run_id"], ["state", "owner"], ["cause"], ["opened_at"]],
+)
+workflows = projection.table(
+    "exceptions_workflow", WorkflowOfRunRow, key=["run_id"], keys=_by_open_run
+)
+projection.query(
+    "exception_groups",
+    """
+    select cause,
+           min(kind) as kind,
+           count(*) as count,
+           count(*) filter (where state <> 'resolved') as open,
+           count(distinct run_id) as runs,
+           min(opened_at) as first_seen,
+           max(opened_at) as last_seen,
+           (array_agg(message order by opened_at desc, exception_id))[1] as message,
+           array_agg(distinct workflow) filter (where workflow is not null) as workflows,
+           array_agg(distinct route) as routes
+    from {exceptions}
+    group by cause
+    """,
+)
+
+
+def _actor(event: Recorded[Any]) -> str | None:
+    actor = event.event.actor
+    return None if actor is None else actor.id
+
+
+@projection.on(RunStarted)
+def _run_started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
+    rows.put(workflows, WorkflowOfRunRow(event.event.subject, event.event.data.workflow))
+
+
+@projection.on(ExceptionOpened)
+def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
+    data, run_id = event.event.data, event.event.subject
+    if rows.get(exceptions, data.exception_id) is not None:
+        return
+    run = rows.get(workflows, run_id)
+    row = ExceptionRow(
+        exception_id=data.exception_id,
+        run_id=run_id,
+        workflow=None if run is None else run.workflow,
+        kind=data.kind,
+        about=data.about,
+        route=data.route,
+        owner=data.owner,
+        severity=data.severity,
+        state="open",
+        blocking=data.blocking,
+        cause=data.cause,
+        message=data.message,
+        error=to_json(data.error),
+        due_at=data.due_at,
+        opened_at=event.event.time,
+        acknowledged_at=None,
+        acknowledged_by=None,
+        resolved_at=None,
+        resolved_by=None,
+        how=None,
+        reason="",
+    )
+    rows.put(exceptions, row)
+
+
+@exceptions.on(ExceptionAcknowledged)
+def _acknowledged(
+    row: ExceptionRow | None, event: Recorded[ExceptionAcknowledged]
+) -> ExceptionRow | None:
+    if row is None or row.state == "resolved":
+        return row
+    return row._replace(
+        state="acknowledged",
+        acknowledged_at=event.event.time,
+        acknowledged_by=_actor(event),
+        reason=event.event.data.reason,
+    )
+
+
+@exceptions.on(ExceptionAssigned)
+def _assigned(row: ExceptionRow | None, event: Recorded[ExceptionAssigned]) -> ExceptionRow | None:
+    if row is None:
+        return None
+    return row._replace(owner=event.event.data.owner, reason=event.event.data.reason)
+
+
+@exceptions.on(ExceptionResolved)
+def _resolved(row: ExceptionRow | None, event: Recorded[ExceptionResolved]) -> ExceptionRow | None:
+    if row is None or row.state == "resolved":
+        return row
+    return row._replace(
+        state="resolved",
+        resolved_at=event.event.time,
+        resolved_by=_actor(event),
+        how=event.event.data.how,
+        reason=event.event.data.reason,
+    )

@@ -1,0 +1,69 @@
+"""The view ``history``: every event, request and refusal of every run, in the order of the log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from meshline.events.catalogue import CATALOGUE
+from meshline.events.envelope import Recorded
+from meshline.events.facts import LogCreated, PartitionClaimed, WorkflowRegistered
+from meshline.projections.columns import Json, json_text
+from meshline.projections.projection import Projection, RowAccess
+
+__all__ = ["HistoryRow", "history", "projection"]
+
+
+class HistoryRow(NamedTuple):
+    """One event, at its newest version. ``epoch`` and ``sequence`` are a fact's, None in requests.
+
+    ``causation_id`` is the position of the request that it answers, or another event's id.
+    """
+
+    run_id: str
+    partition: int
+    log_offset: int
+    type: str
+    event_id: str
+    time: datetime
+    recorded_at: datetime
+    actor_kind: str | None
+    actor: str | None
+    causation_id: str | None
+    epoch: int | None
+    sequence: int | None
+    data: Json
+
+
+_OF_NO_RUN = (LogCreated, PartitionClaimed, WorkflowRegistered)
+_NAMES = {data_type: name for name, data_type in CATALOGUE.items()}
+
+projection = Projection("history", version=1)
+# One index serves a run's history, and is all that a load of millions has to keep.
+history = projection.table(
+    "history", HistoryRow, key=["run_id", "partition", "log_offset"], append_only=True
+)
+
+
+@projection.on(*(c for c in CATALOGUE.values() if c not in _OF_NO_RUN))
+def _said(rows: RowAccess, event: Recorded[Any]) -> None:
+    said, (partition, offset) = event.event, event.position
+    kind, actor = said.actor or (None, None)
+    rows.append(
+        history,
+        HistoryRow(
+            said.subject,
+            partition,
+            offset,
+            _NAMES[said.data.__class__],
+            said.id,
+            said.time,
+            said.recorded_at,
+            kind,
+            actor,
+            said.causation_id,
+            said.epoch,
+            said.sequence,
+            json_text(said.data),
+        ),
+    )

@@ -1,0 +1,185 @@
+"""From records to what views are handed: each one read once, and what is void left out.
+
+A record whose type no view wants is not decoded: its first bytes tell its type and its number,
+which is all that the fence needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from meshline.events.catalogue import CATALOGUE
+from meshline.events.codec import decode
+from meshline.events.envelope import Position, Recorded
+from meshline.events.errors import EventUnreadable, EventVersionUnknown, PositionLost
+from meshline.events.facts import Fact, LogCreated, PartitionClaimed, RunResumed
+from meshline.events.fence import Fence
+from meshline.events.log import LogRecord
+from meshline.events.requests import Request
+from meshline.projections.store import Checkpoint
+
+__all__ = ["Intake", "Item", "Undecodable", "event_id_of"]
+
+# How our own codec begins every event. Quotes inside a string are escaped, so nothing that a
+# client chose can look like the end of one. What does not match is read in full instead.
+_HEAD = re.compile(
+    rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([^"\\]*)",'
+    rb'(?:"subject":"[^"\\]*",)?"time":"[^"\\]*",(?:"epoch":"(\d+)","sequence":"(\d+)",)?'
+)
+_SOME_FACT = RunResumed()
+_CLAIM = f"{PartitionClaimed.TYPE}.v"
+
+
+class Undecodable(NamedTuple):
+    """A record that counts, but that this program can't read.
+
+    ``stops``: it is a fact, so the rows of its run would be wrong without it.
+    """
+
+    position: Position
+    entity: str
+    event_type: str
+    error: str
+    stops: bool
+
+
+Item = Recorded[Any] | Undecodable
+
+
+@dataclass(slots=True)
+class _Numbered:
+    """As much of a fact as the fence looks at."""
+
+    epoch: int | None
+    sequence: int | None
+    data: Fact = _SOME_FACT
+
+
+def _envelope_of(value: bytes) -> dict[str, Any]:
+    try:
+        envelope = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return {}
+    return envelope if isinstance(envelope, dict) else {}
+
+
+def event_id_of(value: bytes) -> str:
+    """Return the id of the event, or of the bytes where they hold none."""
+    event_id = _envelope_of(value).get("id")
+    if isinstance(event_id, str) and event_id:
+        return event_id
+    return "bytes:" + hashlib.blake2b(value, digest_size=8).hexdigest()
+
+
+class Intake:
+    """Takes records in the order of the log, and gives what counts and is wanted.
+
+    Args:
+        start: where each partition is read from, with its fence.
+        wanted: the classes that some view handles.
+    """
+
+    def __init__(self, start: Mapping[int, Checkpoint], wanted: Iterable[type[BaseModel]]) -> None:
+        # Claims move the fence. An older version's name is not in the catalogue, and so is read.
+        self._wanted = frozenset(wanted)
+        read = {*self._wanted, PartitionClaimed, LogCreated}
+        unwanted = {name.encode(): c for name, c in CATALOGUE.items() if c not in read}
+        self._facts = {name for name, c in unwanted.items() if issubclass(c, Fact)}
+        self._requests = {name for name, c in unwanted.items() if issubclass(c, Request)}
+        self._fences = {p: Fence(c.epoch, c.sequence) for p, c in start.items()}
+        self._next = {p: c.offset for p, c in start.items()}
+
+    def take(self, records: list[LogRecord]) -> list[Item]:
+        """Return what counts of one partition's next records.
+
+        Raises:
+            PositionLost: they do not follow on what was taken before.
+            EventVersionUnknown: a claim is newer than this program, which so can't tell what
+                counts after it.
+        """
+        partition = records[0].partition
+        if records[0].offset != self._next[partition]:
+            raise PositionLost(
+                f"Partition {partition} goes on at {records[0].offset}: expected "
+                f"{self._next[partition]}. Part of the log is missing: restore it, then restart."
+            )
+        fence = self._fences[partition]
+        facts, requests, head_of = self._facts, self._requests, _HEAD.match
+        items: list[Item] = []
+        for _, offset, key, value, _ in records:
+            head = head_of(value)
+            if head is not None:
+                name, epoch, sequence = head.groups()
+                if name in requests:
+                    continue
+                if name in facts and epoch is not None:
+                    _admits(fence, _Numbered(int(epoch), int(sequence)), offset)
+                    continue
+            position = Position(partition, offset)
+            try:
+                event = decode(value, position)
+            except (EventUnreadable, EventVersionUnknown) as error:
+                undecodable = _undecodable(position, key, value, fence, error)
+                if undecodable is not None:
+                    items.append(undecodable)
+                continue
+            if fence.admits(event, offset) and event.data.__class__ in self._wanted:
+                items.append(Recorded(event, position))
+        self._next[partition] = records[-1].offset + 1
+        return items
+
+    def checkpoint(self, last: LogRecord) -> Checkpoint:
+        """Return where the partition of the last record taken goes on."""
+        fence = self._fences[last.partition]
+        return Checkpoint(
+            offset=last.offset + 1,
+            epoch=fence.epoch,
+            sequence=fence.sequence,
+            event_id=event_id_of(last.value),
+            recorded_ms=last.appended_ms,
+        )
+
+
+def _admits(fence: Fence, numbered: _Numbered, offset: int) -> bool:
+    event: Any = numbered
+    admitted: bool = fence.admits(event, offset)
+    return admitted
+
+
+def _undecodable(
+    position: Position,
+    key: str,
+    value: bytes,
+    fence: Fence,
+    error: EventUnreadable | EventVersionUnknown,
+) -> Undecodable | None:
+    envelope = _envelope_of(value)
+    event_type = envelope.get("type")
+    event_type = event_type if isinstance(event_type, str) else ""
+    if isinstance(error, EventVersionUnknown) and event_type.startswith(_CLAIM):
+        raise error
+    is_fact = False
+    try:
+        numbered = _Numbered(int(envelope["epoch"]), int(envelope["sequence"]))
+    except (KeyError, TypeError, ValueError):
+        pass
+    else:
+        is_fact = not issubclass(CATALOGUE.get(event_type, Fact), Request)
+        # A fact of a newer writer counts in the numbering, or all behind it would be void.
+        if is_fact and not _admits(fence, numbered, position.offset):
+            return None
+    subject = envelope.get("subject")
+    return Undecodable(
+        position=position,
+        entity=subject if isinstance(subject, str) else key,
+        event_type=event_type,
+        error=str(error),
+        stops=is_fact,
+    )

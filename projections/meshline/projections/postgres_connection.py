@@ -1,0 +1,231 @@
+"""The door to PostgreSQL: the only module of this room that knows the client library."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import asyncpg
+import orjson
+
+from meshline.events.errors import SettingsInvalid
+from meshline.projections.columns import JsonText
+from meshline.projections.errors import RowRefused, StoreUnavailable
+
+__all__ = ["Address", "Connection", "Pool", "parse_address"]
+
+_NAMESPACE = "meshline_namespace"
+_CONNECT_TIMEOUT_S = 10.0
+_COMMAND_TIMEOUT_S = 120.0
+
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+)
+_REFUSED = (
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+
+
+class Address:
+    """Where the views are: a DSN for the client library, and the namespace of all names.
+
+    Args:
+        shown: the DSN without its password, for people.
+    """
+
+    def __init__(self, dsn: str, namespace: str, shown: str) -> None:
+        self.dsn = dsn
+        self.namespace = namespace
+        self.shown = shown
+
+
+def parse_address(address: str) -> Address:
+    """Return the parts of ``postgresql://…?meshline_namespace=NAME`` (default ``meshline``).
+
+    Raises:
+        SettingsInvalid: it is no such address.
+    """
+    start, _, query = address.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    namespace = options.pop(_NAMESPACE, "meshline")
+    scheme, separator, rest = start.partition("://")
+    if scheme not in ("postgresql", "postgres") or not separator:
+        raise SettingsInvalid(
+            f"The views' address is {address[:80]!r}: expected postgresql://user@host/database. "
+            "Correct --views or MESHLINE_VIEWS."
+        )
+    if not (namespace.isascii() and namespace.isidentifier() and len(namespace) <= 12):
+        raise SettingsInvalid(
+            f"The namespace is {namespace!r}: expected 1 to 12 letters, digits and _, beginning "
+            f"with a letter. Correct {_NAMESPACE} in the views' address."
+        )
+    user, at, host = rest.rpartition("@")
+    shown = f"{scheme}://{user.partition(':')[0]}{at}{host}"
+    dsn = start + (f"?{urlencode(options, safe='/')}" if options else "")
+    return Address(dsn, namespace.lower(), shown)
+
+
+@contextmanager
+def _translated(address: Address) -> Iterator[None]:
+    try:
+        yield
+    except _REFUSED as error:
+        raise _refused(error) from error
+    except _UNAVAILABLE as error:
+        # The client library's own complaint about a value that no column of the type can hold.
+        if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+            raise _refused(error) from error
+        raise StoreUnavailable(
+            f"PostgreSQL at {address.shown} did not answer: {type(error).__name__}: {error}. "
+            "Expected a running server: start it; what was under way is tried again."
+        ) from error
+
+
+def _refused(error: Exception) -> RowRefused:
+    return RowRefused(
+        f"PostgreSQL refused a row: {type(error).__name__}: {error}. Expected values that its "
+        "columns can hold: correct the projection, or the event's writer."
+    )
+
+
+async def _set_up(connection: Any) -> None:
+    # Version byte and text: the binary form, so that COPY can carry it.
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: (
+            b"\x01" + (value if value.__class__ is JsonText else orjson.dumps(value))
+        ),
+        decoder=lambda raw: orjson.loads(raw[1:]),
+    )
+
+
+class Connection:
+    """One connection, used by one task at a time. Opens again when it was lost.
+
+    ``generation`` grows with each opening: what hangs on the session, such as its locks, belongs
+    to one generation.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.generation = 0
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Session]:
+        """Have the connection to oneself; errors come out as this room's."""
+        async with self._lock:
+            with _translated(self.address):
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await asyncpg.connect(
+                        self.address.dsn,
+                        timeout=_CONNECT_TIMEOUT_S,
+                        command_timeout=_COMMAND_TIMEOUT_S,
+                        server_settings={
+                            "application_name": "meshline projector",
+                            # A server's crash may take the last commits back, rows and
+                            # checkpoint together: the log gives them again.
+                            "synchronous_commit": "off",
+                            "jit": "off",
+                        },
+                    )
+                    self.generation += 1
+                    await _set_up(self._connection)
+                yield Session(self._connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        async with self.use() as session, session.connection.transaction():
+            yield session
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.close(timeout=2.0)
+            except _UNAVAILABLE:
+                connection.terminate()
+
+
+class Session:
+    """What the store does on a connection."""
+
+    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
+        self.connection = connection
+
+    async def execute(self, sql: str, *arguments: Any) -> int:
+        """Run a statement and return how many rows it touched."""
+        status = await self.connection.execute(sql, *arguments)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        await self.connection.executemany(sql, rows)
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+        return await self.connection.fetch(sql, *arguments)
+
+    async def copy(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        schema: str | None = None,
+    ) -> None:
+        await self.connection.copy_records_to_table(
+            table, schema_name=schema, columns=list(columns), records=rows
+        )
+
+
+class Pool:
+    """Connections for reading, by many tasks at once."""
+
+    def __init__(self, address: Address, connections_max: int = 4) -> None:
+        self.address = address
+        self._connections_max = connections_max
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query.
+
+        Raises:
+            StoreUnavailable: PostgreSQL did not answer.
+        """
+        with _translated(self.address):
+            async with self._opening:
+                if self._pool is None:
+                    self._pool = await asyncpg.create_pool(
+                        self.address.dsn,
+                        min_size=0,
+                        max_size=self._connections_max,
+                        init=_set_up,
+                        timeout=_CONNECT_TIMEOUT_S,
+                        command_timeout=_COMMAND_TIMEOUT_S,
+                        server_settings={"application_name": "meshline views", "jit": "off"},
+                    )
+            return [dict(record) for record in await self._pool.fetch(sql, *arguments)]
+
+    async def aclose(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None

@@ -1,0 +1,226 @@
+"""The names and statements of the PostgreSQL store.
+
+In a namespace ``meshline`` there are: ``meshline`` with the stable names that people query,
+``meshline_views`` with the books (which views there are, how far they have read, what is parked),
+and one schema for each version of each projection.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshline.projections.projection import Projection, Table
+
+__all__ = ["Books", "TableSql", "create_view", "create_view_schema", "quoted", "schema_of"]
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def schema_of(namespace: str, name: str, version: int) -> str:
+    return f"{namespace}_view_{name}_v{version}"
+
+
+class Books:
+    """Statements about views, checkpoints and parked events."""
+
+    def __init__(self, namespace: str) -> None:
+        self.schema = f"{namespace}_views"
+        views, checkpoints = f"{self.schema}.views", f"{self.schema}.checkpoints"
+        parked = f"{self.schema}.parked"
+        self.create = f"""
+            create schema if not exists {namespace};
+            create schema if not exists {self.schema};
+            create table if not exists {views} (
+                name text not null,
+                version integer not null,
+                state text not null
+                    check (state in ('live', 'building', 'warm', 'retired')),
+                code_hash text not null,
+                log_id text not null,
+                layout jsonb not null,
+                created_at timestamptz not null default now(),
+                live_at timestamptz,
+                primary key (name, version)
+            );
+            create unique index if not exists one_live_version on {views} (name)
+                where state = 'live';
+            create table if not exists {checkpoints} (
+                name text not null,
+                version integer not null,
+                partition integer not null,
+                next_offset bigint not null default 0,
+                epoch bigint not null default -1,
+                sequence bigint not null default 0,
+                event_id text not null default '',
+                recorded_ms bigint not null default 0,
+                updated_at timestamptz not null default now(),
+                primary key (name, version, partition),
+                foreign key (name, version) references {views} on delete cascade
+            ) with (fillfactor = 20);
+            create table if not exists {parked} (
+                name text not null,
+                version integer not null,
+                partition integer not null,
+                log_offset bigint not null,
+                entity text not null,
+                event_type text not null,
+                why text not null check (why in ('failed', 'unreadable', 'behind')),
+                stops boolean not null,
+                error text not null,
+                stack text not null,
+                parked_at timestamptz not null default now(),
+                primary key (name, version, partition, log_offset),
+                foreign key (name, version) references {views} on delete cascade
+            );
+            create index if not exists parked_entity on {parked} (name, version, entity);
+        """
+        self.view = f"select state, log_id, layout from {views} where name = $1 and version = $2"
+        self.add_view = (
+            f"insert into {views} (name, version, state, code_hash, log_id, layout) "
+            "values ($1, $2, 'building', $3, $4, $5)"
+        )
+        self.add_checkpoints = (
+            f"insert into {checkpoints} (name, version, partition) "
+            "select $1, $2, unnest($3::integer[])"
+        )
+        self.has_live = f"select 1 from {views} where name = $1 and state = 'live'"
+        self.live = f"select version, layout from {views} where name = $1 and state = 'live'"
+        self.retire_live = f"update {views} set state = 'warm' where name = $1 and state = 'live'"
+        self.make_live = (
+            f"update {views} set state = 'live', live_at = now() where name = $1 and version = $2"
+        )
+        self.checkpoints = (
+            "select partition, next_offset, epoch, sequence, event_id, recorded_ms "
+            f"from {checkpoints} where name = $1 and version = $2"
+        )
+        self.move = f"""
+            update {checkpoints} as c
+            set next_offset = a.next_offset, epoch = a.epoch, sequence = a.sequence,
+                event_id = a.event_id, recorded_ms = a.recorded_ms, updated_at = now()
+            from unnest(
+                $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                $8::bigint[], $9::bigint[], $10::text[], $11::bigint[]
+            ) as a (
+                partition, before_offset, before_epoch, before_sequence, next_offset, epoch,
+                sequence, event_id, recorded_ms
+            )
+            where c.name = $1 and c.version = $2 and c.partition = a.partition
+              and c.next_offset = a.before_offset and c.epoch = a.before_epoch
+              and c.sequence = a.before_sequence
+        """
+        self.park = (
+            f"insert into {parked} (name, version, partition, log_offset, entity, event_type, "
+            "why, stops, error, stack) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        )
+        self.stopped = (
+            f"select distinct entity from {parked} where name = $1 and version = $2 and stops"
+        )
+        self.parked = (
+            "select partition, log_offset, entity, event_type, why, stops, error, stack "
+            f"from {parked} where name = $1 and version = $2 order by partition, log_offset"
+        )
+        self.status = f"""
+            select v.name, v.version, v.state, v.code_hash, v.log_id, c.partition, c.next_offset,
+                   c.epoch, c.sequence, c.event_id, c.recorded_ms, c.updated_at, p.parked, p.stopped
+            from {views} v
+            join {checkpoints} c on c.name = v.name and c.version = v.version
+            cross join lateral (
+                select count(*) as parked, count(distinct entity) filter (where stops) as stopped
+                from {parked} where name = v.name and version = v.version
+            ) p
+            order by v.name, v.version, c.partition
+        """
+        self.live_offsets = (
+            f"select c.name, c.partition, c.next_offset from {checkpoints} c "
+            f"join {views} v on v.name = c.name and v.version = c.version "
+            "where v.state = 'live' and v.name = any($1::text[])"
+        )
+
+
+class TableSql:
+    """Statements about one table of one version."""
+
+    def __init__(self, namespace: str, table: Table[Any]) -> None:
+        projection = table.projection
+        self.schema = schema_of(namespace, projection.name, projection.version)
+        self.name = table.name
+        self.columns = [column.name for column in table.columns]
+        self.path = f"{quoted(self.schema)}.{quoted(table.name)}"
+        self.incoming = f"incoming_{projection.version}_{projection.name[:20]}_{table.name[:30]}"
+        types = {column.name: column.sql_type for column in table.columns}
+        names = ", ".join(quoted(name) for name in self.columns)
+        key = ", ".join(quoted(name) for name in table.key)
+        rest = [quoted(name) for name in self.columns if name not in table.key]
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in rest)
+        on_conflict = f"on conflict ({key}) do " + (
+            f"update set {assignments}" if rest else "nothing"
+        )
+        values = ", ".join(f"${n}" for n in range(1, len(self.columns) + 1))
+        keys = ", ".join(f"${n}::{types[k]}[]" for n, k in enumerate(table.key, 1))
+        matches = " and ".join(f"t.{quoted(k)} = k.{quoted(k)}" for k in table.key)
+        prefixed = ", ".join(f"t.{quoted(name)}" for name in self.columns)
+        self.load = (
+            f"select {prefixed} from unnest({keys}) as k ({key}) join {self.path} t on {matches}"
+        )
+        self.all = f"select {names} from {self.path} order by {key}"
+        self.delete = f"delete from {self.path} t using unnest({keys}) as k ({key}) where {matches}"
+        self.insert = f"insert into {self.path} ({names}) values ({values})"
+        self.upsert = f"{self.insert} {on_conflict}"
+        self.create_incoming = (
+            f"create temp table if not exists {quoted(self.incoming)} (like {self.path}) "
+            "on commit delete rows"
+        )
+        self.merge = (
+            f"insert into {self.path} ({names}) select {names} from {quoted(self.incoming)} "
+            f"{on_conflict}"
+        )
+
+
+def create_view_schema(namespace: str, projection: Projection) -> str:
+    """Return the statements that make a version's schema and tables."""
+    schema = quoted(schema_of(namespace, projection.name, projection.version))
+    # What is there is left from an attempt that never came into the books.
+    statements = [f"drop schema if exists {schema} cascade", f"create schema {schema}"]
+    for table in projection.tables:
+        path = f"{schema}.{quoted(table.name)}"
+        columns = [
+            f"{quoted(c.name)} {c.sql_type}{'' if c.nullable else ' not null'}"
+            for c in table.columns
+        ]
+        key = ", ".join(quoted(name) for name in table.key)
+        # Room on each page, so that a row that changes stays where its index entries point.
+        room = "" if table.append_only else " with (fillfactor = 85)"
+        statements.append(f"create table {path} ({', '.join(columns)}, primary key ({key})){room}")
+        statements += [
+            f"create index on {path} ({', '.join(quoted(name) for name in index)})"
+            for index in table.indexes
+        ]
+    paths = {table.name: f"{schema}.{quoted(table.name)}" for table in projection.tables}
+    for name, sql in projection.queries.items():
+        statements.append(f"create view {schema}.{quoted(name)} as {sql.format(**paths)}")
+    return ";\n".join(statements)
+
+
+def create_view(namespace: str, layout: Any, name: str, version: int, *, anew: Any = None) -> str:
+    """Return the statements that point the stable names to a version.
+
+    Args:
+        layout: of the version (see ``store.layout_of``).
+        anew: the layout that the names stand for now; names of another shape are made anew.
+    """
+    schema = schema_of(namespace, name, version)
+    now = {**layout["tables"], **layout["queries"]}
+    then = {} if anew is None else {**anew["tables"], **anew["queries"]}
+    statements = [
+        f"drop view {quoted(namespace)}.{quoted(old)}"
+        for old, shape in then.items()
+        if now.get(old) != shape
+    ]
+    statements += [
+        f"create or replace view {quoted(namespace)}.{quoted(new)} as "
+        f"select * from {quoted(schema)}.{quoted(new)}"
+        for new in now
+    ]
+    return ";\n".join(statements)

@@ -1,0 +1,33 @@
+"""Settings of the projector, each with its unit and default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ProjectorSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorSettings:
+    """Limits and times.
+
+    Args:
+        batch_records_max: records of one commit; as many again are read ahead meanwhile.
+        commit_interval_s: at least so long from one commit to the next; the first event after a
+            rest is committed at once.
+        fetch_wait_s: how long one request to an idle log waits for news.
+        known_rows_max: rows of each table that stay in memory between batches.
+        standby_poll_s: how often a view that another process holds is asked for.
+        retry_s, retry_s_max: wait before the first further try after a failure, and the most;
+            doubled each time.
+        merge_within_records: views that are closer than this read the log together.
+    """
+
+    batch_records_max: int = 4_000
+    commit_interval_s: float = 0.03
+    fetch_wait_s: float = 1.0
+    known_rows_max: int = 20_000
+    standby_poll_s: float = 1.0
+    retry_s: float = 0.2
+    retry_s_max: float = 10.0
+    merge_within_records: int = 5_000

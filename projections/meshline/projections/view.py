@@ -1,0 +1,221 @@
+"""One view at work: it folds batches into rows, and parks what can't be applied."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshline.events.catalogue import type_name
+from meshline.events.envelope import Position, Recorded
+from meshline.projections.errors import RowRefused
+from meshline.projections.intake import Item, Undecodable
+from meshline.projections.projection import Key, Projection, Table
+from meshline.projections.rows import Missing, Rows
+from meshline.projections.store import Change, Checkpoint, Installed, Parked, ViewStore
+
+__all__ = ["Batch", "View"]
+
+ERROR_LENGTH_MAX = 4_000
+STACK_LENGTH_MAX = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some partitions' next records: what counts of them, and where they begin and end."""
+
+    items: Sequence[Item]
+    starts: Mapping[int, int]
+    ends: Mapping[int, Checkpoint]
+
+
+class View:
+    """A projection with its rows at hand and its place in the log.
+
+    Call ``prepare``, commit the change, then ``committed``; if the commit fails, ``forget``.
+
+    Args:
+        known_rows_max: rows of each table that stay in memory between batches.
+    """
+
+    def __init__(
+        self,
+        projection: Projection,
+        store: ViewStore,
+        installed: Installed,
+        *,
+        known_rows_max: int = 20_000,
+    ) -> None:
+        self.projection = projection
+        self.checkpoints = dict(installed.checkpoints)
+        self.stopped = set(installed.stopped)
+        self._store = store
+        self._rows = Rows(projection, known_rows_max)
+        self._dispatch = projection.dispatch()
+        self._parked: list[Parked] = []
+        self._newly_stopped: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return f"{self.projection.name} v{self.projection.version}"
+
+    async def prepare(self, batch: Batch, *, checked: bool = False) -> Change | None:
+        """Fold the batch and return what is to be written; None if it holds nothing new.
+
+        Args:
+            checked: look at every row as it is made, and park what no store could keep. Slow:
+                for when the store refused the change.
+        """
+        after = {p: end for p, end in batch.ends.items() if end.offset > self.checkpoints[p].offset}
+        if not after:
+            return None
+        items = self._new_items(batch)
+        await self._load_ahead(items)
+        done = 0
+        while done < len(items):
+            done, missing = self._fold(items, done, checked)
+            if missing is not None:
+                await self._load(missing.table, [missing.key])
+        return Change(
+            projection=self.projection,
+            before={p: self.checkpoints[p] for p in after},
+            after=after,
+            tables=self._rows.changes(),
+            parked=tuple(self._parked),
+        )
+
+    def committed(self, change: Change) -> None:
+        """The change is in the store."""
+        self.checkpoints.update(change.after)
+        self._rows.written()
+        self._parked.clear()
+        self._newly_stopped.clear()
+
+    def forget(self) -> None:
+        """The change is not in the store, or nobody knows; its batch may be prepared again."""
+        self._rows.dropped()
+        self._parked.clear()
+        self.stopped.difference_update(self._newly_stopped)
+        self._newly_stopped.clear()
+
+    def _new_items(self, batch: Batch) -> Sequence[Item]:
+        ahead = {}
+        for partition, start in batch.starts.items():
+            own = self.checkpoints[partition].offset
+            assert own >= start, f"{self.name} would miss {partition}:{own} to {start}"
+            if own > start:
+                ahead[partition] = own
+        if not ahead:
+            return batch.items
+        return [i for i in batch.items if i.position.offset >= ahead.get(i.position.partition, 0)]
+
+    async def _load_ahead(self, items: Sequence[Item]) -> None:
+        handled = self._dispatch
+        for table in self.projection.tables:
+            keys_of = table.keys
+            if keys_of is None:
+                continue
+            keys: set[Key] = set()
+            for item in items:
+                if isinstance(item, Recorded) and item.event.data.__class__ in handled:
+                    try:
+                        keys.update(keys_of(item))
+                    except Exception:
+                        # The fold meets the same error, and parks the event with it.
+                        continue
+            unknown = self._rows.unknown(table, keys)
+            if unknown:
+                await self._load(table, unknown)
+
+    async def _load(self, table: Table[Any], keys: Sequence[Key]) -> None:
+        self._rows.loaded(table, keys, await self._store.load(table, keys))
+
+    def _fold(self, items: Sequence[Item], start: int, checked: bool) -> tuple[int, Missing | None]:
+        """Apply items from ``start`` on; return where it ended, and the row that it lacked."""
+        rows, handler_of, stopped = self._rows, self._dispatch.get, self.stopped
+        keep = rows.keep
+        for index in range(start, len(items)):
+            item = items[index]
+            if isinstance(item, Undecodable):
+                self._park_undecodable(item)
+                continue
+            handler = handler_of(item.event.data.__class__)
+            if handler is None:
+                continue
+            if stopped and self._is_behind(item):
+                continue
+            try:
+                handler(rows, item)
+                if checked and (problem := rows.problem()):
+                    raise RowRefused(
+                        f"Cannot keep a row: {problem}. Correct the projection, or the event's "
+                        "writer."
+                    )
+            except Missing as missing:
+                rows.take_back()
+                return index, missing
+            except Exception as error:
+                rows.take_back()
+                self._park(item, error)
+            else:
+                keep()
+        return len(items), None
+
+    def _entity_of(self, item: Recorded[Any]) -> str:
+        entity = self.projection.entity
+        if entity is None:
+            return item.event.subject
+        try:
+            return entity(item)
+        except Exception:
+            # Without its entity it can't be told what waits behind it: the run does.
+            return item.event.subject
+
+    def _is_behind(self, item: Recorded[Any]) -> bool:
+        entity = self._entity_of(item)
+        if entity not in self.stopped:
+            return False
+        self._parked.append(
+            Parked(item.position, entity, type_name(type(item.event.data)), "behind", False)
+        )
+        return True
+
+    def _park(self, item: Recorded[Any], error: Exception) -> None:
+        entity = self._entity_of(item)
+        self._stop(entity)
+        self._parked.append(
+            Parked(
+                position=item.position,
+                entity=entity,
+                event_type=type_name(type(item.event.data)),
+                why="failed",
+                stops=True,
+                error=_storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX],
+                stack=_storable("".join(traceback.format_exception(error)))[-STACK_LENGTH_MAX:],
+            )
+        )
+
+    def _park_undecodable(self, item: Undecodable) -> None:
+        if item.stops:
+            self._stop(item.entity)
+        self._parked.append(
+            Parked(
+                position=Position(*item.position),
+                entity=_storable(item.entity)[:ERROR_LENGTH_MAX],
+                event_type=_storable(item.event_type)[:200],
+                why="unreadable",
+                stops=item.stops,
+                error=_storable(item.error)[:ERROR_LENGTH_MAX],
+            )
+        )
+
+    def _stop(self, entity: str) -> None:
+        if entity not in self.stopped:
+            self.stopped.add(entity)
+            self._newly_stopped.append(entity)
+
+
+def _storable(text: str) -> str:
+    """What is said about a poison must not be poison itself."""
+    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
