@@ -15,7 +15,12 @@ from meshline.events.codec import decode
 from meshline.events.envelope import Actor, Position
 from meshline.events.errors import PayloadRefused, PublisherClosed
 from meshline.events.ids import partition_of, run_id_of
-from meshline.events.requests import CancelRequested, MessageReceived, TriggerReceived
+from meshline.events.requests import (
+    ActivityReported,
+    CancelRequested,
+    MessageReceived,
+    TriggerReceived,
+)
 from tests.events.publish.doubles import NOW, Keeper, everything, memory_log
 
 ADA = Actor("user", "user:ada")
@@ -181,6 +186,30 @@ async def test_a_request_is_answered_too() -> None:
     assert (refused.code, refused.reason) == ("no_reason", "Say why.")
     assert only_appended.status == "appended"
     assert only_appended.position.partition == partition_of(run_id, 4)
+
+
+async def test_a_request_may_bring_its_own_id_to_be_known_by_when_it_comes_again() -> None:
+    log = await memory_log(1)
+    report = ActivityReported(activity="a")
+
+    async with Publisher(log) as publisher:
+        first, second, other = await asyncio.gather(
+            publisher.request("r", report, actor=ADA, event_id="r-1"),
+            publisher.request("r", report, actor=ADA, event_id="r-1"),
+            publisher.request("r", report, actor=ADA),
+        )
+
+    ids = [decode(record.value).id for record in await everything(log)]
+    assert ids[:2] == ["r-1", "r-1"]
+    assert ids[2] != "r-1"
+    assert [answer.position.offset for answer in (first, second, other)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("event_id", ["", " x", "x" * 257])
+async def test_an_id_that_can_be_no_key_is_refused(event_id: str) -> None:
+    async with Publisher(await memory_log()) as publisher:
+        with pytest.raises(PayloadRefused):
+            await publisher.request("r", CancelRequested(), actor=ADA, event_id=event_id)
 
 
 @pytest.mark.parametrize(

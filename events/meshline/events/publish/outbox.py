@@ -188,12 +188,13 @@ class Outbox:
 
     async def _appended(self, partition: int, batch: Sequence[Outgoing], result: Accepted) -> None:
         if result.last - result.first + 1 == len(batch):
-            offsets = {o.event_id: result.first + i for i, o in enumerate(batch)}
+            offsets = list(range(result.first, result.last + 1))
         else:
-            offsets = await self._located(partition, batch, result)
+            located = await self._located(partition, batch, result)
+            offsets = [located[outgoing.event_id] for outgoing in batch]
         now_s = asyncio.get_running_loop().time()
-        for outgoing in batch:
-            position = Position(partition, offsets[outgoing.event_id])
+        for outgoing, offset in zip(batch, offsets, strict=True):
+            position = Position(partition, offset)
             outgoing.appended_at_s = now_s
             if outgoing.awaits_decision:
                 self._tail.expect(outgoing, position)

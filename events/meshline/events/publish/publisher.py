@@ -187,6 +187,7 @@ class Publisher:
         data: Request,
         *,
         actor: Actor,
+        event_id: str | None = None,
         time: datetime | None = None,
         correlation_id: str | None = None,
         traceparent: str | None = None,
@@ -197,6 +198,8 @@ class Publisher:
         Args:
             data: anything but a trigger: those are published.
             actor: who asks. Computed by the server that asks here, never taken from its client.
+            event_id: the asker's own id for it, by which a report of an activity that comes again
+                is known; None: a new one.
             wait_s: as in ``publish``.
         Raises:
             PayloadRefused: what is in the request does not pass the gate. It was not appended.
@@ -204,10 +207,13 @@ class Publisher:
         """
         assert not isinstance(data, TriggerReceived), "publish() triggers"
         check_identifier("run id", run_id)
+        if event_id is not None:
+            check_identifier("event id", event_id)
         checked = type(data).model_validate(self._gate.check(plain(data)))
         outgoing = self._outgoing(
             Received(checked, run_id, "meshline", time, correlation_id, traceparent, actor),
             wait_s is not None,
+            event_id,
         )
         await self._outbox.put(outgoing)
         position = await outgoing.appended
@@ -248,11 +254,11 @@ class Publisher:
         finally:
             self._tail.forget(outgoing)
 
-    def _outgoing(self, received: Received, waits: bool) -> Outgoing:
+    def _outgoing(self, received: Received, waits: bool, event_id: str | None = None) -> Outgoing:
         loop = asyncio.get_running_loop()
         now = self._clock.now()
         event = Event(
-            id=new_event_id(),
+            id=event_id or new_event_id(),
             source=quote(received.source),
             subject=received.run_id,
             time=received.time or now,
