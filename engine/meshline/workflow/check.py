@@ -188,7 +188,8 @@ def _of_value(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
             f'decision. Take `{node.name}: Approval` in a step, or write denied="end".',
         )  # fmt: skip
     gives = next((n.get("gives") for n in spec.data["nodes"] if n["name"] == node.name), None)
-    if isinstance(node, StepNode | MessageNode) and gives not in (None, "None"):
+    carries = isinstance(node, StepNode) or (isinstance(node, MessageNode) and node.payload)
+    if carries and gives not in (None, "None"):
         yield Finding(
             "info", "result_unused", node.name,
             f"Nothing asks for what {node.name!r} gives ({gives}), and it is not the outcome. If "

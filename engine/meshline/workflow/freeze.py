@@ -112,7 +112,7 @@ def _check_cycles(workflow: str, nodes: Mapping[str, Node]) -> None:
     """Walk back from each node without recursion: a long chain is no mistake."""
     done: set[str] = set()
     path: list[str] = []
-    stack = [(name, True) for name in nodes]
+    stack = [(name, True) for name in reversed(tuple(nodes))]
     while stack:
         name, enters = stack.pop()
         if not enters:
