@@ -42,18 +42,23 @@ def observe(
             error=StepError(type=type(error).__name__, message=str(error)[:1000]),
         )._replace(time=at)  # fmt: skip
         return
-    if run.has_ended and seen.ended is None:
+    if run.has_ended:
+        if _says_nothing_new(seen, run):
+            yield _reject(request, cause, "already_ended", f"the run has {run.status} before")
+            return
         reason = f"{data.activity} after the end"
         yield Decision(facts.RunReopened(reason=reason), time=at)
-    if run.has_ended:
-        # Said once more that it has ended: nothing changes but that it was said.
-        yield _reject(request, cause, "already_ended", f"the run has {run.status} before")
-        return
     yield _record(seen, data.activity, cause, at, run)
     yield from _people(seen, run, at)
     yield from _exceptions(seen, run, at)
     if seen.ended is not None:
         yield Decision(_ENDS[seen.ended](data.activity), time=at)
+
+
+def _says_nothing_new(seen: Observation, run: RunState) -> bool:
+    """Return whether an ended run is only said once more to have ended, as it is."""
+    people = (seen.owner or run.owner, seen.assignee)
+    return seen.ended == run.status and people == (run.owner, run.assignee)
 
 
 _ENDS: dict[str, Any] = {
