@@ -13,7 +13,7 @@ from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.requests import ActivityReported
-from meshline.workflow import Activity, Observation, ObservedWorkflow
+from meshline.workflow import Activity, Observation, ObservedWorkflow, Raised
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -30,7 +30,9 @@ cases = ObservedWorkflow(
 @cases.observe
 def read(activity: Activity, memo: Any) -> Observation:
     word, _, owner = activity.name.partition(" ")
-    return Observation(owner=owner or None, ended=None if word == "work" else word)  # type: ignore[arg-type]
+    raised = (Raised("late", "it is late"),) if word.endswith("!") else ()
+    ended: Any = None if word == "work" else word.rstrip("!")
+    return Observation(owner=owner or None, ended=ended, raised=raised)
 
 
 def told(*activities: str) -> tuple[RunState, list[list[type[facts.Fact]]]]:
@@ -79,3 +81,12 @@ def test_another_kind_of_end_is_recorded() -> None:
 
     assert said[1] == [facts.RunReopened, facts.ActivityRecorded, facts.RunCancelled]
     assert run.status == "cancelled"
+
+
+def test_an_exception_seen_after_the_end_is_opened() -> None:
+    run, said = told("succeeded", "succeeded!", "succeeded!")
+
+    assert said[1] == [
+        facts.RunReopened, facts.ActivityRecorded, facts.ExceptionOpened, facts.RunSucceeded,
+    ]  # fmt: skip
+    assert len(run.exceptions or {}) == 1

@@ -58,7 +58,12 @@ def observe(
 def _says_nothing_new(seen: Observation, run: RunState) -> bool:
     """Return whether an ended run is only said once more to have ended, as it is."""
     people = (seen.owner or run.owner, seen.assignee)
-    return seen.ended == run.status and people == (run.owner, run.assignee)
+    return (
+        seen.ended == run.status
+        and people == (run.owner, run.assignee)
+        and not seen.raised
+        and seen.memo == run.memo
+    )
 
 
 _ENDS: dict[str, Any] = {
