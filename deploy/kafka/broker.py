@@ -175,7 +175,8 @@ class KafkaBroker:
         )
         draft = self.data / "server.properties.new"
         draft.write_text(text + self._properties, "utf-8")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The first byte is 0: a name that began with "-" would be taken for an option.
+        cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         done = subprocess.run(
             self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft)),
             check=False,
