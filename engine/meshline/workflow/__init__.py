@@ -6,6 +6,7 @@ from meshline.workflow.errors import DefinitionRefused
 from meshline.workflow.limits import Retry
 from meshline.workflow.loading import App, load_app
 from meshline.workflow.observed import ObservedWorkflow
+from meshline.workflow.outcomes import FailRun, RetryLater
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import Activity, Approval, Observation, Raised, WorkflowSpec
 
@@ -14,11 +15,13 @@ __all__ = [
     "App",
     "Approval",
     "DefinitionRefused",
+    "FailRun",
     "Observation",
     "ObservedWorkflow",
     "Raised",
     "Registry",
     "Retry",
+    "RetryLater",
     "StepContext",
     "Workflow",
     "WorkflowSpec",

@@ -7,14 +7,14 @@ from meshline.workflow.durations import Duration, seconds_of
 __all__ = ["FailRun", "RetryLater"]
 
 
-class FailRun(Exception):  # noqa: N818  # it is said, as in ``raise FailRun("…")``, not an error
+class FailRun(Exception):  # it is said, as in ``raise FailRun("…")``, not an error
     """The run as a whole has failed, and trying again or asking a person would not help.
 
     What was done is compensated; then the run ends as failed, with this reason.
     """
 
 
-class RetryLater(Exception):  # noqa: N818
+class RetryLater(Exception):
     """Try the step again after this time, whatever the retry policy would have waited.
 
     Args:
