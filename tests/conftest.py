@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.services.kafka",
+    "tests.services.postgres",
 ]
 
 # A deadline would make a slow machine fail a right test. With CI=true the examples are the same

@@ -11,8 +11,11 @@ from datetime import datetime
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.errors import LogLayoutMismatch, LogNotFound, PositionLost
 from meshline.events.log.opening import log_created
-from meshline.events.log.protocol import Accepted, AppendResult, Entry, LogIdentity, LogRecord, Refused
+from meshline.events.log.protocol import Accepted, AppendResult, Entry, LogIdentity, LogRecord
+from meshline.events.log.refusing import refusal_of
 from meshline.events.log.settings import LogSettings
+from meshline.events.log.sharing import share
+from meshline.events.log.waiting import wait_at_most
 
 __all__ = ["MemoryLog", "memory_log"]
 
@@ -25,12 +28,8 @@ class _Store:
     def __init__(self, identity: LogIdentity) -> None:
         self.identity = identity
         self.records: list[list[LogRecord]] = [[] for _ in range(identity.partitions)]
-        self.waiting: set[asyncio.Event] = set()
-        self.members: dict[str, list[_MemoryMembership]] = {}
-
-    def wake(self, waiting: set[asyncio.Event]) -> None:
-        for event in waiting:
-            event.set()
+        self.readers: set[asyncio.Event] = set()
+        self.groups: dict[str, list[_MemoryMembership]] = {}
 
 
 def memory_log(address: str, settings: LogSettings) -> MemoryLog:
@@ -42,13 +41,16 @@ class MemoryLog:
     """See ``EventLog``. ``clock`` stamps the records, so that a simulation can hand in its own."""
 
     def __init__(
-        self, address: str = "memory://", settings: LogSettings | None = None, *,
+        self,
+        address: str = "memory://",
+        settings: LogSettings | None = None,
+        *,
         clock: Clock | None = None,
     ) -> None:
         self._address = address
         self._settings = settings or LogSettings()
         self._clock = clock or SystemClock()
-        self._store: _Store | None = _LOGS.get(address)
+        self._store: _Store | None = None
 
     @property
     def address(self) -> str:
@@ -64,6 +66,8 @@ class MemoryLog:
         return self._store
 
     async def open(self, *, create_partitions: int | None = None) -> None:
+        if self._store is None:
+            self._store = _LOGS.get(self._address)
         if self._store is None:
             if create_partitions is None:
                 raise LogNotFound(
@@ -88,20 +92,21 @@ class MemoryLog:
         records = store.records[partition]
         first = len(records)
         appended_ms = int(self._clock.now().timestamp() * 1000)
+        if records:
+            appended_ms = max(appended_ms, records[-1].appended_ms)
         for offset, entry in enumerate(entries, first):
             records.append(LogRecord(partition, offset, entry.key, entry.value, appended_ms))
-        store.wake(store.waiting)
+        for reader in store.readers:
+            reader.set()
         return Accepted(first, len(records) - 1, contiguous=True)
 
     async def append(
         self, partition: int, entries: Sequence[Entry], *, deadline_s: float | None = None
     ) -> AppendResult:
-        for entry in entries:
-            if len(entry.value) > self._settings.record_bytes_max:
-                return Refused(
-                    f"A record has {len(entry.value)} bytes: expected at most "
-                    f"{self._settings.record_bytes_max}. Keep large content elsewhere."
-                )
+        assert entries, "an append has at least one entry"
+        refusal = refusal_of(entries, self._settings)
+        if refusal is not None:
+            return refusal
         # An append is a trip elsewhere in every other log: let the others run here too.
         await asyncio.sleep(0)
         return self._put(partition, entries)
@@ -140,42 +145,45 @@ class MemoryReader:
     def __init__(self, store: _Store, start: Mapping[int, int]) -> None:
         self._store = store
         self._next = dict(start)
-        self._news = asyncio.Event()
-        self._store.waiting.add(self._news)
+        self._woken = False
+        self._grown = asyncio.Event()
+        self._store.readers.add(self._grown)
 
     async def fetch(self, records_max: int, wait_s: float) -> dict[int, list[LogRecord]]:
-        found = self._take(records_max)
-        if not found and wait_s > 0:
-            try:
-                await asyncio.wait_for(self._news.wait(), wait_s)
-            except TimeoutError:
-                return {}
+        give_up = asyncio.get_running_loop().time() + wait_s
+        while True:
+            self._grown.clear()
             found = self._take(records_max)
-        return found
+            left_s = give_up - asyncio.get_running_loop().time()
+            if found or self._woken or left_s <= 0:
+                self._woken = False
+                return found
+            await wait_at_most(left_s, self._grown)
 
     def _take(self, records_max: int) -> dict[int, list[LogRecord]]:
-        self._news.clear()
         found: dict[int, list[LogRecord]] = {}
-        for partition, offset in self._next.items():
+        for partition, offset in list(self._next.items()):
             records = self._store.records[partition]
             if offset > len(records):
                 raise PositionLost(
-                    f"Partition {partition} ends at {len(records)}, but was read up to {offset} "
-                    "before: the log was cut off. Do not go on; restore the log."
+                    f"Partition {partition} ends at {len(records)}, but is read from {offset} on: "
+                    "the log was cut off, or the position is another log's. Do not go on; restore "
+                    "the log."
                 )
             taken = records[offset : offset + records_max]
             if taken:
                 found[partition] = taken
-                self._next[partition] = offset + len(taken)
                 records_max -= len(taken)
+                # Moved to the back, so that the others have their turn first the next time.
+                del self._next[partition]
+                self._next[partition] = offset + len(taken)
             if records_max <= 0:
-                self._news.set()
                 break
         return found
 
     def add(self, partition: int, offset: int) -> None:
         self._next[partition] = offset
-        self._news.set()
+        self._grown.set()
 
     def remove(self, partition: int) -> None:
         self._next.pop(partition, None)
@@ -185,32 +193,36 @@ class MemoryReader:
             self._next[partition] = max(offset, self._next[partition])
 
     def wake(self) -> None:
-        self._news.set()
+        self._woken = True
+        self._grown.set()
 
     async def aclose(self) -> None:
-        self._store.waiting.discard(self._news)
+        self._store.readers.discard(self._grown)
 
 
 class _MemoryMembership:
-    """See ``Membership``: the members of a group share the partitions evenly, in order of joining."""
+    """See ``Membership``."""
 
     def __init__(self, store: _Store, group: str, member: str) -> None:
-        self._store = store
-        self._group = store.members.setdefault(group, [])
-        self.member = member
+        self._partitions = store.identity.partitions
+        self._group = store.groups.setdefault(group, [])
+        self._id = f"{member}-{uuid.uuid4()}"
         self._assigned: frozenset[int] = frozenset()
-        self._news = asyncio.Event()
+        self._moved = asyncio.Event()
 
     async def start(self) -> None:
         self._group.append(self)
-        self._assign()
+        self._share_out()
 
-    def _assign(self) -> None:
-        for index, member in enumerate(self._group):
-            member._assigned = frozenset(
-                range(index, self._store.identity.partitions, len(self._group))
-            )
-            member._news.set()
+    def _share_out(self) -> None:
+        held = {p: member._id for member in self._group for p in member._assigned}
+        shared = share(self._partitions, held, [member._id for member in self._group])
+        for member in self._group:
+            member._hold(frozenset(p for p, holder in shared.items() if holder == member._id))
+
+    def _hold(self, assigned: frozenset[int]) -> None:
+        self._assigned = assigned
+        self._moved.set()
 
     @property
     def assigned(self) -> frozenset[int]:
@@ -218,12 +230,12 @@ class _MemoryMembership:
 
     async def changed(self, known: frozenset[int]) -> frozenset[int]:
         while self._assigned == known:
-            self._news.clear()
-            await self._news.wait()
+            self._moved.clear()
+            await self._moved.wait()
         return self._assigned
 
     async def aclose(self) -> None:
         if self in self._group:
             self._group.remove(self)
-        self._assigned = frozenset()
-        self._assign()
+            self._hold(frozenset())
+            self._share_out()

@@ -49,6 +49,7 @@ class PostgresLog:
             lambda ends: self._news.grown(ends, by_us=True),
         )
         self._identity: LogIdentity | None = None
+        self._readers: list[PostgresReader] = []
 
     @property
     def address(self) -> str:
@@ -135,9 +136,12 @@ class PostgresLog:
         return dict(zip(entries, results, strict=True))
 
     def reader(self, start: Mapping[int, int]) -> PostgresReader:
-        return PostgresReader(
+        reader = PostgresReader(
             self._parsed.dsn, self._statements, self._news, self.identity.log_id, start
         )
+        self._readers = [each for each in self._readers if not each.is_closed]
+        self._readers.append(reader)
+        return reader
 
     async def ends(self) -> dict[int, int]:
         try:
@@ -180,5 +184,7 @@ class PostgresLog:
         )
 
     async def aclose(self) -> None:
+        for reader in self._readers:
+            await reader.aclose()
         await self._appender.aclose()
         await self._news.aclose()

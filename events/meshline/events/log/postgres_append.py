@@ -14,6 +14,7 @@ import asyncpg
 from meshline.events.log.postgres_link import LOST, Connection, Link, LinkDown, is_lost
 from meshline.events.log.postgres_schema import Statements
 from meshline.events.log.protocol import Accepted, AppendResult, Entry, Refused, Unknown
+from meshline.events.log.refusing import refusal_of
 from meshline.events.log.settings import LogSettings
 
 __all__ = ["Appender"]
@@ -86,12 +87,10 @@ class Appender:
     ) -> AppendResult:
         assert entries, "an append has at least one entry"
         assert self._task is not None, "open() the log first"
-        size_bytes = 0
-        for entry in entries:
-            refusal = self._refusal(entry)
-            if refusal is not None:
-                return refusal
-            size_bytes += len(entry.value)
+        refusal = refusal_of(entries, self._settings)
+        if refusal is not None:
+            return refusal
+        size_bytes = sum(len(entry.value) for entry in entries)
         loop = asyncio.get_running_loop()
         if deadline_s is None:
             deadline_s = self._settings.append_deadline_s
@@ -110,19 +109,6 @@ class Appender:
             return await append.answer
         finally:
             late.cancel()
-
-    def _refusal(self, entry: Entry) -> Refused | None:
-        if len(entry.value) > self._settings.record_bytes_max:
-            return Refused(
-                f"A record has {len(entry.value)} bytes: expected at most "
-                f"{self._settings.record_bytes_max}. Keep large content elsewhere."
-            )
-        if "\x00" in entry.key or not _is_unicode(entry.key):
-            return Refused(
-                f"A record's key is {entry.key!r}: expected text without U+0000 and half "
-                "characters, which PostgreSQL can't store. Choose another key."
-            )
-        return None
 
     async def _run(self) -> None:
         while True:
@@ -247,11 +233,3 @@ async def _make_durable(connection: Connection) -> None:
 def _answer(append: _Append, result: AppendResult) -> None:
     if not append.answer.done():
         append.answer.set_result(result)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -168,6 +168,10 @@ class PostgresReader:
         self._woken = True
         self._grown.set()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._grown not in self._news.readers
+
     async def aclose(self) -> None:
         self._news.readers.discard(self._grown)
         if self._reading is not None:
