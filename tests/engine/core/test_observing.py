@@ -53,10 +53,10 @@ def told(*activities: str) -> tuple[RunState, list[list[type[facts.Fact]]]]:
     return run, said
 
 
-def test_that_it_has_ended_is_said_once() -> None:
+def test_that_it_has_ended_once_more_is_recorded_and_changes_nothing() -> None:
     run, said = told("succeeded team:a", "succeeded team:a")
 
-    assert said[1] == [facts.RequestRejected]
+    assert said[1] == [facts.ActivityRecorded]
     assert (run.status, run.owner) == ("succeeded", "team:a")
 
 

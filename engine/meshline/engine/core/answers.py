@@ -11,10 +11,10 @@ from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
 from meshline.engine.core.observing import observe
 from meshline.engine.core.plan import plan_of
-from meshline.engine.core.rules import is_principal
 from meshline.engine.core.state import OpenException, RunState
 from meshline.events import facts, requests
 from meshline.events.envelope import Event
+from meshline.workflow.principals import is_principal
 from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
 
 __all__ = ["answer_request"]

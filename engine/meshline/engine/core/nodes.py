@@ -10,11 +10,12 @@ from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.retry import delay_s, jitter_of, may_retry
-from meshline.engine.core.rules import ask, is_principal, seen_by
+from meshline.engine.core.rules import ask, seen_by
 from meshline.engine.core.state import NodeState, RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor
 from meshline.events.requests import StepError
+from meshline.workflow.principals import is_principal
 from meshline.workflow.spec import (
     ApprovalNode,
     AssignNode,

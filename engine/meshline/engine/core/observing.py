@@ -8,11 +8,11 @@ from typing import Any
 from meshline.engine.core.decision import Decision, Decisions
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.reducer import report_key
-from meshline.engine.core.rules import is_principal
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor, Event
 from meshline.events.requests import ActivityReported, StepError
+from meshline.workflow.principals import is_principal
 from meshline.workflow.spec import Activity, Observation, WorkflowSpec
 
 __all__ = ["observe"]
@@ -44,7 +44,7 @@ def observe(
         return
     if run.has_ended:
         if _says_nothing_new(seen, run):
-            yield _reject(request, cause, "already_ended", f"the run has {run.status} before")
+            yield _record(seen, data.activity, cause, at, run)
             return
         reason = f"{data.activity} after the end"
         yield Decision(facts.RunReopened(reason=reason), time=at)

@@ -9,7 +9,7 @@ import orjson
 from meshline.engine.core.state import NodeState, RunState
 from meshline.workflow.spec import TRIGGER, Parameter, Rule
 
-__all__ = ["ask", "is_principal", "seen_by", "value_of"]
+__all__ = ["ask", "seen_by", "value_of"]
 
 _SHOWN_BYTES_MAX = 2048
 
@@ -46,11 +46,3 @@ def seen_by(rule: Rule, run: RunState) -> dict[str, Any] | None:
     if sum(len(value) for value in raw.values() if value) > _SHOWN_BYTES_MAX:
         return None
     return {name: orjson.loads(value) for name, value in raw.items() if value}
-
-
-def is_principal(value: object) -> bool:
-    """Return whether the value names who can own something: ``kind:name``."""
-    if not isinstance(value, str):
-        return False
-    kind, _, name = value.partition(":")
-    return kind in ("user", "team", "role", "queue") and bool(name.strip())

@@ -112,7 +112,10 @@ TRANSITIONS: Final[Pairs] = {
     # After the end: only what is said about it, and, for observed runs, that it was not the end.
     **_pairs(
         _OVER,
-        (ExceptionOpened, ExceptionAcknowledged, ExceptionAssigned, ExceptionResolved),
+        (
+            ExceptionOpened, ExceptionAcknowledged, ExceptionAssigned, ExceptionResolved,
+            ActivityRecorded,
+        ),
         SAME,
     ),
     **_pairs(_OVER, (RunReopened,), "running"),
