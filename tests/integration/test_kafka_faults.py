@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,8 +26,10 @@ PATIENCE_S = 40.0
 
 
 @asynccontextmanager
-async def opened(address: str, partitions: int | None = None) -> AsyncIterator[KafkaLog]:
-    log = KafkaLog(address, SETTINGS)
+async def opened(
+    address: str, partitions: int | None = None, settings: LogSettings = SETTINGS
+) -> AsyncIterator[KafkaLog]:
+    log = KafkaLog(address, settings)
     await log.open(create_partitions=partitions)
     try:
         yield log
@@ -127,7 +130,8 @@ async def test_appends_to_a_frozen_broker_are_unknown_in_time_and_land_once_at_m
 async def test_a_producer_that_got_no_answer_for_long_is_replaced(
     fragile_kafka_address: str, kafka_broker: KafkaBroker
 ) -> None:
-    async with opened(fragile_kafka_address, 1) as log:
+    hasty = replace(SETTINGS, append_deadline_s=0.5)
+    async with opened(fragile_kafka_address, 1, hasty) as log:
         await append_for_good(log, 0, "before")
         first = log._appender._producer
         kafka_broker.pause()

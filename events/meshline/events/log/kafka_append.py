@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from meshline.events.clock import SystemClock
 from meshline.events.log.kafka_producer import close_producer, open_producer
 from meshline.events.log.protocol import Accepted, AppendResult, Entry, Refused, Unknown
+from meshline.events.log.refusing import refusal_of
 from meshline.events.log.settings import LogSettings
 
 __all__ = ["Appender"]
@@ -39,8 +40,8 @@ class _Append:
 
     __slots__ = ("expiry", "first", "future", "is_contiguous", "last", "parts")
 
-    def __init__(self, parts: Iterable[_Part], future: asyncio.Future[AppendResult]) -> None:
-        self.parts = deque(parts)
+    def __init__(self, parts: deque[_Part], future: asyncio.Future[AppendResult]) -> None:
+        self.parts = parts
         self.future = future
         self.first = self.last = -1
         self.is_contiguous = True
@@ -112,14 +113,16 @@ class Appender:
         """Queue an append, and return what its answer will come to. Cancel it to give it up."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[AppendResult] = loop.create_future()
-        parts = self._parts(entries)
-        if isinstance(parts, Refused):
-            future.set_result(parts)
+        # Before the client library sees it: a record that the broker refuses makes the producer
+        # useless for that partition.
+        refusal = refusal_of(entries, self._settings)
+        if refusal is not None:
+            future.set_result(refusal)
             return future
         if self._is_closed:
             future.set_result(Unknown("The log was closed: nothing was sent. Open it again."))
             return future
-        append = _Append(parts, future)
+        append = _Append(_parts(entries, self._settings.batch_bytes_max), future)
         after = self._settings.append_deadline_s if deadline_s is None else deadline_s
         append.expiry = loop.call_later(after, self._expire, partition, append, after)
         future.add_done_callback(lambda _: append.expiry.cancel() if append.expiry else None)
@@ -133,29 +136,6 @@ class Appender:
             else:
                 self._make_ready(partition)
         return future
-
-    def _parts(self, entries: Sequence[Entry]) -> deque[_Part] | Refused:
-        assert entries, "append at least one entry"
-        record_bytes_max = self._settings.record_bytes_max
-        batch_bytes_max = self._settings.batch_bytes_max
-        part = _Part()
-        parts = deque([part])
-        for key, value in entries:
-            # Before the client library sees it: a record that the broker refuses makes the
-            # producer useless for that partition.
-            if len(value) > record_bytes_max:
-                return Refused(
-                    f"A record has {len(value)} bytes: expected at most {record_bytes_max}. "
-                    "Keep large content elsewhere."
-                )
-            key_bytes = key.encode() if key else None
-            size = len(value) + len(key_bytes or b"") + RECORD_OVERHEAD_BYTES
-            if part.records and part.size + size > batch_bytes_max:
-                part = _Part()
-                parts.append(part)
-            part.records.append((key_bytes, value))
-            part.size += size
-        return parts
 
     def _make_ready(self, partition: int) -> None:
         if partition not in self._under_way:
@@ -322,6 +302,22 @@ class Appender:
         self._producer = None
         while self._retired:
             await close_producer(self._retired.pop())
+
+
+def _parts(entries: Sequence[Entry], batch_bytes_max: int) -> deque[_Part]:
+    """Return the entries in as few parts as fit a batch each."""
+    assert entries, "append at least one entry"
+    part = _Part()
+    parts = deque([part])
+    for key, value in entries:
+        key_bytes = key.encode() if key else None
+        size = len(value) + len(key_bytes or b"") + RECORD_OVERHEAD_BYTES
+        if part.records and part.size + size > batch_bytes_max:
+            part = _Part()
+            parts.append(part)
+        part.records.append((key_bytes, value))
+        part.size += size
+    return parts
 
 
 def _unknown(reason: str) -> Unknown:

@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
+from meshline.events.clock import SystemClock
+from meshline.events.log.kafka_assignor import Held, assignor_of
 from meshline.events.log.kafka_topic import client_options
 from meshline.events.log.settings import LogSettings
 
@@ -36,6 +37,7 @@ class KafkaMembership:
         self._group = group
         self._settings = settings
         self._assigned: frozenset[int] = frozenset()
+        self._held = Held(frozenset(), 0)
         self._waiting: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -61,6 +63,9 @@ class KafkaMembership:
     def assign(self, partitions: Iterable[int]) -> None:
         """Take note of what the group says."""
         self._assigned = frozenset(partitions)
+        if self._assigned:
+            # Kept over a revocation: with it the next sharing moves as little as possible.
+            self._held = Held(self._assigned, int(SystemClock().now().timestamp() * 1000))
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
@@ -99,7 +104,7 @@ class KafkaMembership:
             rebalance_timeout_ms=session_ms,
             max_poll_interval_ms=NEVER_MS,
             # Rolling out a second assignor beside a first one is a project of its own: one.
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            partition_assignment_strategy=(assignor_of(lambda: self._held),),
         )
         consumer.subscribe([self._topic], listener=_Listener(self, consumer))
         return consumer

@@ -35,6 +35,7 @@ EARLIEST = -2
 """As a moment in ``KafkaTopic.offsets``: the next record's offset, and the first one's."""
 
 RETRY_S = 0.1
+CLOSE_S = 1.0
 FIRST_RECORD_BYTES = 4096
 
 
@@ -87,9 +88,14 @@ class KafkaTopic:
                 request_timeout_ms=int(self._deadline_s * 1000),
                 metadata_max_age_ms=60_000,
             )
+            bootstrapping = asyncio.ensure_future(client.bootstrap())
             try:
-                await client.bootstrap()
+                await asyncio.shield(bootstrapping)
             except BaseException:
+                # Cancelled in the middle, it would leave its connection open.
+                with suppress(TimeoutError):
+                    ending = asyncio.gather(bootstrapping, return_exceptions=True)
+                    await asyncio.wait_for(ending, CLOSE_S)
                 await client.close()
                 raise
             self._client = client
