@@ -80,7 +80,7 @@ projection.query(
     """
     select cause,
            min(kind) as kind,
-           count(*) as count,
+           count(*) as total,
            count(*) filter (where state <> 'resolved') as open,
            count(distinct run_id) as runs,
            min(opened_at) as first_seen,

@@ -66,9 +66,9 @@ def parse_address(address: str) -> Address:
             f"The views' address is {address[:80]!r}: expected postgresql://user@host/database. "
             "Correct --views or MESHLINE_VIEWS."
         )
-    if not (namespace.isascii() and namespace.isidentifier() and len(namespace) <= 12):
+    if not (namespace.isascii() and namespace.isidentifier() and len(namespace) <= 20):
         raise SettingsInvalid(
-            f"The namespace is {namespace!r}: expected 1 to 12 letters, digits and _, beginning "
+            f"The namespace is {namespace!r}: expected 1 to 20 letters, digits and _, beginning "
             f"with a letter. Correct {_NAMESPACE} in the views' address."
         )
     user, at, host = rest.rpartition("@")

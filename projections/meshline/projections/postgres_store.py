@@ -16,6 +16,8 @@ from meshline.projections.postgres_schema import (
     TableSql,
     create_view,
     create_view_schema,
+    offsets_from,
+    statuses_from,
 )
 from meshline.projections.projection import Key, Projection, Row, Table
 from meshline.projections.rows import TableChange
@@ -242,29 +244,9 @@ class PostgresStore:
     async def status(self) -> list[ViewStatus]:
         async with self._connection.use() as session:
             records = await session.fetch(self._books.status)
-        found: dict[tuple[str, int], ViewStatus] = {}
-        for r in records:
-            status = found.setdefault(
-                (r["name"], r["version"]),
-                ViewStatus(
-                    name=r["name"],
-                    version=r["version"],
-                    state=r["state"],
-                    code_hash=r["code_hash"],
-                    log_id=r["log_id"],
-                    checkpoints={},
-                    updated_at=r["updated_at"],
-                    parked=r["parked"],
-                    stopped=r["stopped"],
-                ),
-            )
-            status.checkpoints[r["partition"]] = Checkpoint(*tuple(r)[6:11])
-        return list(found.values())
+        return statuses_from(records)
 
     async def live_checkpoints(self, names: Iterable[str]) -> dict[str, dict[int, int]]:
         async with self._connection.use() as session:
             records = await session.fetch(self._books.live_offsets, [*names])
-        found: dict[str, dict[int, int]] = {}
-        for name, partition, offset in records:
-            found.setdefault(name, {})[partition] = offset
-        return found
+        return offsets_from(records)

@@ -40,7 +40,7 @@ __all__ = ["Handler", "Key", "Projection", "RowAccess", "Table", "by_run"]
 Key = tuple[Any, ...]
 Row = tuple[Any, ...]
 R = TypeVar("R", bound=Row)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
 class RowAccess(Protocol):
@@ -183,7 +183,7 @@ class Projection:
         if not _NAME.fullmatch(name) or version < 1:
             raise ProjectionInvalid(
                 f"A projection is called {name!r}, version {version}: expected small letters, "
-                "digits and _, at most 40, and a version from 1 on. Rename it."
+                "digits and _, at most 30, and a version from 1 on. Rename it."
             )
         self.name = name
         self.version = version
@@ -219,7 +219,7 @@ class Projection:
         if not _NAME.fullmatch(name) or name in taken:
             raise ProjectionInvalid(
                 f"Projection {self.name!r} declares {name!r}: expected a new name of small "
-                "letters, digits and _, at most 40. Rename it."
+                "letters, digits and _, at most 30. Rename it."
             )
 
     def on(self, *types: type[BaseModel]) -> Callable[[H], H]:

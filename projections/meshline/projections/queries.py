@@ -1,0 +1,383 @@
+"""Reading the views: what the command line, the API and the console show.
+
+Every answer is read from the stable names, so it comes from the version that is live. Lists come
+in pages; a page's ``next`` is handed in as ``after`` to get the one that follows.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import orjson
+
+from meshline.events.envelope import Position
+from meshline.events.log import EventLog
+from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.errors import NotFound
+from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.history_view import HistoryRow
+from meshline.projections.lag import ViewLag, lag_of, reached
+from meshline.projections.ownership_view import PeriodRow
+from meshline.projections.postgres_connection import Pool, parse_address
+from meshline.projections.postgres_schema import Books, offsets_from, statuses_from
+from meshline.projections.runs_view import RunRow
+from meshline.projections.store import ViewStatus
+from meshline.projections.triggers_view import TriggerRow
+from meshline.projections.workflows_view import WorkflowRow
+
+__all__ = ["ExceptionGroup", "OwnerLoad", "Page", "Views", "as_json"]
+
+R = TypeVar("R", bound=tuple[Any, ...])
+LIMIT_MAX = 1_000
+_OPEN_RUNS = ["running", "waiting", "held", "paused"]
+_OPEN_APPROVALS = ["requested", "escalated", "expired"]
+
+
+class Page(NamedTuple, Generic[R]):
+    """Some rows of a list; ``next`` is None at its end."""
+
+    rows: list[R]
+    next: str | None
+
+
+class OwnerLoad(NamedTuple):
+    """What an owner has open now."""
+
+    owner: str
+    runs: int
+    held: int
+    exceptions: int
+    approvals: int
+
+
+class ExceptionGroup(NamedTuple):
+    """All exceptions of one cause; ``message`` is the newest one's."""
+
+    cause: str
+    kind: str
+    total: int
+    open: int
+    runs: int
+    first_seen: datetime
+    last_seen: datetime
+    message: str
+    workflows: list[str] | None
+    routes: list[str]
+
+
+def as_json(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return a row as a dict of plain values and times, as ``orjson`` takes them."""
+    fields: dict[str, Any] = row._asdict()  # type: ignore[attr-defined]
+    return fields
+
+
+class _Conditions:
+    """Collects the conditions of a query and their arguments."""
+
+    def __init__(self) -> None:
+        self.arguments: list[Any] = []
+        self._texts: list[str] = []
+
+    def add(self, text: str, *values: Any) -> None:
+        """Add a condition; each ``?`` stands for one of the values."""
+        for value in values:
+            self.arguments.append(value)
+            text = text.replace("?", f"${len(self.arguments)}", 1)
+        self._texts.append(text)
+
+    def equal(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            if value is not None:
+                self.add(f"{name} = ?", value)
+
+    def one_of(self, name: str, values: Sequence[str] | None) -> None:
+        if values:
+            self.add(f"{name} = any(?::text[])", list(values))
+
+    def begins(self, name: str, prefix: str | None) -> None:
+        if prefix:
+            # The columns are in the order of code points: a range, so that an index serves it.
+            self.add(f"({name} >= ? and {name} < ?)", prefix, prefix + "\U0010ffff")
+
+    def __str__(self) -> str:
+        return f"where {' and '.join(self._texts)}" if self._texts else ""
+
+
+class Views:
+    """The views in a PostgreSQL. Safe for many tasks at once.
+
+    Args:
+        address: as the projector's: ``postgresql://…``.
+    """
+
+    def __init__(self, address: str, *, connections_max: int = 4) -> None:
+        parsed = parse_address(address)
+        self._namespace = parsed.namespace
+        self._books = Books(parsed.namespace)
+        self._pool = Pool(parsed, connections_max)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    async def runs(
+        self,
+        *,
+        states: Sequence[str] | None = None,
+        workflow: str | None = None,
+        owner: str | None = None,
+        source: str | None = None,
+        wait_kind: str | None = None,
+        id_prefix: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[RunRow]:
+        """Return runs, those that started last first; ``owner`` also finds assignees."""
+        where = _Conditions()
+        where.one_of("state", states)
+        where.equal(workflow=workflow, source=source, wait_kind=wait_kind)
+        if owner is not None:
+            where.add("(owner = ? or assignee = ?)", owner, owner)
+        where.begins("run_id", id_prefix)
+        return await self._page(RunRow, "runs", where, ("started_at", "run_id"), limit, after)
+
+    async def run(self, run_id: str) -> RunRow:
+        """Return the run with this id, or the only one whose id begins so.
+
+        Raises:
+            NotFound: there is none, or more than one.
+        """
+        return await self._one(RunRow, "runs", "run_id", run_id)
+
+    async def run_counts(self) -> dict[str, int]:
+        """Return the number of runs by state."""
+        rows = await self._fetch("select state, count(*) as n from {ns}.runs group by state")
+        return {row["state"]: row["n"] for row in rows}
+
+    async def history(
+        self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
+    ) -> list[HistoryRow]:
+        """Return what was said about the run, in the order of the log."""
+        rows = await self._fetch(
+            "select * from {ns}.history where run_id = $1 and log_offset > $2 "
+            "order by partition, log_offset limit $3",
+            run_id,
+            after_offset,
+            limit,
+        )
+        return [HistoryRow(**row) for row in rows]
+
+    # -- owners --------------------------------------------------------------------------------
+
+    async def owners(self) -> list[OwnerLoad]:
+        """Return who has something open, those with the most first."""
+        rows = await self._fetch(
+            """
+            select owner, sum(runs)::bigint as runs, sum(held)::bigint as held,
+                   sum(exceptions)::bigint as exceptions, sum(approvals)::bigint as approvals
+            from (
+                select owner, count(*) as runs, count(*) filter (where state = 'held') as held,
+                       0 as exceptions, 0 as approvals
+                from {ns}.runs where state = any($1::text[]) group by owner
+                union all
+                select owner, 0, 0, count(*), 0
+                from {ns}.exceptions where state <> 'resolved' group by owner
+                union all
+                select owner, 0, 0, 0, count(*)
+                from {ns}.approvals where state = any($2::text[]) group by owner
+            ) as parts
+            group by owner
+            order by sum(runs + exceptions + approvals) desc, owner
+            """,
+            _OPEN_RUNS,
+            _OPEN_APPROVALS,
+        )
+        return [OwnerLoad(**row) for row in rows]
+
+    async def periods(self, run_id: str) -> list[PeriodRow]:
+        """Return who owned the run, period by period."""
+        rows = await self._fetch(
+            "select * from {ns}.ownership_periods where run_id = $1 order by number", run_id
+        )
+        return [PeriodRow(**row) for row in rows]
+
+    # -- exceptions ----------------------------------------------------------------------------
+
+    async def exceptions(
+        self,
+        *,
+        states: Sequence[str] | None = ("open", "acknowledged"),
+        route: str | None = None,
+        owner: str | None = None,
+        kind: str | None = None,
+        severity: str | None = None,
+        cause: str | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ExceptionRow]:
+        """Return exceptions, the newest first; open ones unless ``states`` says otherwise."""
+        where = _Conditions()
+        where.one_of("state", states)
+        where.equal(
+            route=route, owner=owner, kind=kind, severity=severity, cause=cause,
+            workflow=workflow, run_id=run_id,
+        )  # fmt: skip
+        order = ("opened_at", "exception_id")
+        return await self._page(ExceptionRow, "exceptions", where, order, limit, after)
+
+    async def exception(self, exception_id: str) -> ExceptionRow:
+        """Return the exception with this id, or the only one whose id begins so.
+
+        Raises:
+            NotFound: there is none, or more than one.
+        """
+        return await self._one(ExceptionRow, "exceptions", "exception_id", exception_id)
+
+    async def exception_groups(
+        self, *, open_only: bool = True, limit: int = 50
+    ) -> list[ExceptionGroup]:
+        """Return exceptions by cause, those with the most open first."""
+        rows = await self._fetch(
+            "select * from {ns}.exception_groups where open > 0 or not $1 "
+            "order by open desc, total desc, cause limit $2",
+            open_only,
+            limit,
+        )
+        return [ExceptionGroup(**row) for row in rows]
+
+    # -- approvals, triggers, workflows --------------------------------------------------------
+
+    async def approvals(
+        self,
+        *,
+        states: Sequence[str] | None = _OPEN_APPROVALS,
+        owner: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ApprovalRow]:
+        """Return approvals, the newest first; undecided ones unless ``states`` says otherwise."""
+        where = _Conditions()
+        where.one_of("state", states)
+        where.equal(owner=owner, run_id=run_id)
+        order = ("requested_at", "run_id", "approval")
+        return await self._page(ApprovalRow, "approvals", where, order, limit, after)
+
+    async def triggers(
+        self,
+        *,
+        statuses: Sequence[str] | None = None,
+        source: str | None = None,
+        trigger_id: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[TriggerRow]:
+        """Return triggers, the newest first."""
+        where = _Conditions()
+        where.one_of("status", statuses)
+        where.equal(source=source, trigger_id=trigger_id, run_id=run_id)
+        order = ("received_at", "partition", "log_offset")
+        return await self._page(TriggerRow, "triggers", where, order, limit, after)
+
+    async def trigger_counts(self) -> dict[str, int]:
+        """Return the number of triggers by status."""
+        rows = await self._fetch("select status, count(*) as n from {ns}.triggers group by status")
+        return {row["status"]: row["n"] for row in rows}
+
+    async def workflows(self) -> list[WorkflowRow]:
+        """Return every registered definition, by name and version."""
+        rows = await self._fetch("select * from {ns}.workflows order by workflow, version")
+        return [WorkflowRow(**row) for row in rows]
+
+    # -- how far they are ----------------------------------------------------------------------
+
+    async def status(self) -> list[ViewStatus]:
+        """Return all views, by name and version."""
+        return statuses_from(await self._pool.fetch(self._books.status))
+
+    async def live_checkpoints(self, names: Iterable[str]) -> dict[str, dict[int, int]]:
+        """Return the next offset of each partition, for the live version of each name."""
+        return offsets_from(await self._pool.fetch(self._books.live_offsets, [*names]))
+
+    async def lag(self, log: EventLog) -> list[ViewLag]:
+        """Return how far each view is behind the log."""
+        return await lag_of(log, self)
+
+    async def reached(
+        self, positions: Iterable[Position], names: Iterable[str] = ("runs",), *, timeout_s: float
+    ) -> None:
+        """Return when the views hold these positions: read your own writes.
+
+        Raises:
+            NotReached: not within ``timeout_s``.
+        """
+        await reached(self, positions, names, timeout_s=timeout_s)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        return await self._pool.fetch(sql.replace("{ns}", self._namespace), *arguments)
+
+    async def _one(self, row: type[R], view: str, key: str, begins: str) -> R:
+        where = _Conditions()
+        where.begins(key, begins)
+        found = await self._fetch(
+            f"select * from {{ns}}.{view} {where} order by {key} limit 3", *where.arguments
+        )
+        exact = [r for r in found if r[key] == begins]
+        if exact or len(found) == 1:
+            return row(**(exact or found)[0])
+        which = ", ".join(r[key] for r in found)
+        noun = view.removesuffix("s")
+        raise NotFound(
+            f"There is no {noun} {begins!r}: expected an id or its beginning. List them with "
+            f"`meshline {noun} list`."
+            if not found
+            else f"More than one {noun} begins with {begins!r}: {which} … Give more of the id."
+        )
+
+    async def _page(
+        self,
+        row: type[R],
+        view: str,
+        where: _Conditions,
+        order: Sequence[str],
+        limit: int,
+        after: str | None,
+    ) -> Page[R]:
+        """Read one page, newest first, going on behind the last row of the page before."""
+        limit = max(1, min(limit, LIMIT_MAX))
+        if after is not None:
+            last = _position_of(after, len(order))
+            last[0] = datetime.fromisoformat(last[0])
+            where.add(f"({', '.join(order)}) < ({', '.join('?' for _ in order)})", *last)
+        newest = ", ".join(f"{field} desc" for field in order)
+        found = await self._fetch(
+            f"select * from {{ns}}.{view} {where} order by {newest} limit {limit + 1}",
+            *where.arguments,
+        )
+        rows = [row(**record) for record in found[:limit]]
+        if len(found) <= limit:
+            return Page(rows, None)
+        key = orjson.dumps([found[limit - 1][field] for field in order])
+        return Page(rows, base64.urlsafe_b64encode(key).decode().rstrip("="))
+
+
+def _position_of(after: str, length: int) -> list[Any]:
+    try:
+        position = orjson.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
+        if isinstance(position, list) and len(position) == length:
+            return position
+    except ValueError:
+        pass
+    raise NotFound(
+        f"There is no page after {after[:60]!r}: expected what `next` said of the page before. "
+        "Begin again without it."
+    )

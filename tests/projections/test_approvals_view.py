@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+from meshline.events import facts
+from meshline.projections.approvals_view import ApprovalRow, approvals, asking
+from tests.projections.given import at, rows_after
+from tests.projections.test_runs_view import STARTED
+
+REQUESTED = facts.ApprovalRequested(
+    approval="BigDeal", by="role:lead", owner="team:sales", due_at=at(60), form_schema={"a": 1}
+)
+
+
+async def approval_after(*events: Any) -> ApprovalRow:
+    (row,) = await rows_after(approvals, STARTED, *events)
+    assert isinstance(row, ApprovalRow)
+    return row
+
+
+async def test_a_request_says_who_may_decide_and_by_when() -> None:
+    row = await approval_after(REQUESTED)
+
+    assert (row.state, row.workflow, row.by, row.owner, row.due_at) == (
+        "requested", "lead", "role:lead", "team:sales", at(60),
+    )  # fmt: skip
+
+
+async def test_an_approval_keeps_the_form_and_who_filled_it_in() -> None:
+    row = await approval_after(
+        REQUESTED,
+        facts.ApprovalApproved(approval="BigDeal", by="user:ada", form={"discount": 3}),
+    )
+
+    assert (row.state, row.decided_by, row.decided_at, row.form) == (
+        "approved", "user:ada", at(2), {"discount": 3},
+    )  # fmt: skip
+
+
+async def test_a_denial_says_why() -> None:
+    row = await approval_after(
+        REQUESTED, facts.ApprovalDenied(approval="BigDeal", by="user:ada", reason="too big")
+    )
+
+    assert (row.state, row.reason) == ("denied", "too big")
+
+
+async def test_an_escalated_approval_is_somebody_elses_until_it_expires() -> None:
+    escalated = facts.ApprovalEscalated(approval="BigDeal", previous="team:sales", owner="team:b")
+
+    row = await approval_after(REQUESTED, escalated)
+    assert (row.state, row.owner, row.due_at) == ("escalated", "team:b", None)
+
+    row = await approval_after(REQUESTED, escalated, facts.ApprovalExpired(approval="BigDeal"))
+    assert row.state == "expired"
+
+
+async def test_the_end_of_the_run_withdraws_what_nobody_decided() -> None:
+    row = await approval_after(REQUESTED, facts.RunCancelled(reason="no"))
+    assert (row.state, row.decided_at, row.decided_by) == ("withdrawn", at(2), None)
+
+    approved = facts.ApprovalApproved(approval="BigDeal", by="user:ada")
+    row = await approval_after(REQUESTED, approved, facts.RunSucceeded())
+    assert row.state == "approved"
+
+
+async def test_an_ended_run_leaves_nothing_to_ask() -> None:
+    assert await rows_after(asking, STARTED, REQUESTED, facts.RunSucceeded()) == []

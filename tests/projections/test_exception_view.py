@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+from meshline.events import facts
+from meshline.projections.exception_view import ExceptionRow, exceptions
+from tests.projections.given import at, rows_after
+from tests.projections.test_runs_view import OPENED, STARTED
+
+
+async def exception_after(*events: Any) -> ExceptionRow:
+    (row,) = await rows_after(exceptions, *events)
+    assert isinstance(row, ExceptionRow)
+    return row
+
+
+async def test_an_open_exception_knows_its_run_workflow_route_and_cause() -> None:
+    row = await exception_after(STARTED, OPENED)
+
+    assert (row.state, row.workflow, row.route, row.cause, row.opened_at) == (
+        "open", "lead", "queue:triage", "c", at(1),
+    )  # fmt: skip
+
+
+async def test_an_exception_of_no_run_has_no_workflow() -> None:
+    assert (await exception_after(OPENED)).workflow is None
+
+
+async def test_an_exception_goes_from_hand_to_hand_until_it_is_resolved() -> None:
+    handled = (
+        STARTED,
+        OPENED,
+        facts.ExceptionAcknowledged(exception_id="ex-1", reason="mine"),
+        facts.ExceptionAssigned(exception_id="ex-1", owner="user:bob", previous="queue:triage"),
+    )
+
+    row = await exception_after(*handled)
+    assert (row.state, row.owner, row.acknowledged_at, row.acknowledged_by) == (
+        "acknowledged", "user:bob", at(2), "user:ada",
+    )  # fmt: skip
+
+    row = await exception_after(
+        *handled, facts.ExceptionResolved(exception_id="ex-1", how="skipped", reason="known")
+    )
+    assert (row.state, row.how, row.reason, row.resolved_at) == (
+        "resolved", "skipped", "known", at(4),
+    )  # fmt: skip
+
+
+async def test_a_resolved_exception_stays_resolved() -> None:
+    row = await exception_after(
+        OPENED,
+        facts.ExceptionResolved(exception_id="ex-1", how="retried"),
+        facts.ExceptionAcknowledged(exception_id="ex-1"),
+    )
+
+    assert row.state == "resolved"
