@@ -28,7 +28,10 @@ from meshline.events.envelope import Event
 from meshline.events.ids import causation_of
 from meshline.events.requests import ActivityReported, Request, TriggerReceived
 
-__all__ = ["evolve", "fold", "report_key"]
+__all__ = ["apply", "ended_of", "evolve", "fold", "is_kept", "keep", "report_key"]
+
+TAKEN_IN = frozenset({"already_ended", "repeated", "rule_failed"})
+"""Codes with which a report is refused because of what it says: sent again, it says no more."""
 
 Handler = Callable[[RunState, Event[Any], Any], None]
 
@@ -64,14 +67,25 @@ def keep(state: PartitionState, run: RunState | None) -> None:
     if run is None:
         return
     if run.has_ended:
-        state.ended[run.run_id] = EndedRun(run.status, run.payload_hash)
-        # An observed run may be reopened by the world outside, so it stays as it is.
-        if not run.exceptions and run.seen is None:
+        state.ended[run.run_id] = ended_of(run)
+        if not is_kept(run):
             state.runs.pop(run.run_id, None)
             return
     elif run.run_id in state.ended:
         del state.ended[run.run_id]
     state.runs[run.run_id] = run
+
+
+def is_kept(run: RunState) -> bool:
+    """Return whether the run stays in memory as a whole.
+
+    Beside open runs those with an open exception do, and observed ones, which may be reopened.
+    """
+    return not run.has_ended or bool(run.exceptions) or run.seen is not None
+
+
+def ended_of(run: RunState) -> EndedRun:
+    return EndedRun(run.status, run.payload_hash, run.exceptions_opened)
 
 
 def evolve(
@@ -90,18 +104,20 @@ def evolve(
     data = event.data
     kind = type(data)
     if run is None:
-        if kind is facts.TriggerAccepted:
+        if kind is facts.TriggerAccepted and ended is None:
             return _accepted(event, data, request)
         if kind is not facts.ExceptionOpened or ended is None:
             return None
         run = RunState(event.subject)
-        run.status, run.payload_hash = ended
+        run.status, run.payload_hash, run.exceptions_opened = ended
     then = TRANSITIONS.get((run.status, kind))
     if then is None:
         return run
     if request is not None and run.seen is not None and type(request.data) is ActivityReported:
-        run.seen |= {report_key(request.id)}
         run.reported_at = event.recorded_at
+        # One that no worker could read is none that was taken in: it may be sent again.
+        if kind is not facts.RequestRejected or data.code in TAKEN_IN:
+            run.seen |= {report_key(request.id)}
     handler = _HANDLERS.get(kind)
     if handler is not None:
         handler(run, event, data)
@@ -116,6 +132,12 @@ def report_key(event_id: str) -> int:
     return int.from_bytes(digest, "big") >> 4
 
 
+def stored(value: Any) -> bytes:
+    """Return the value as JSON, in just as many bytes: it stays as long as the run."""
+    # orjson gives a buffer of at least 4 KiB, however short the text in it is.
+    return bytes(memoryview(orjson.dumps(value)))
+
+
 def _accepted(
     event: Event[Any], data: facts.TriggerAccepted, request: Event[Any] | None
 ) -> RunState:
@@ -125,9 +147,10 @@ def _accepted(
     run.source = data.source
     run.trigger_id = data.trigger_id
     run.payload_hash = data.payload_hash
+    run.route = run.owner = data.exception_route
     run.started_at = event.time
     if request is not None and type(request.data) is TriggerReceived:
-        run.payload = orjson.dumps(request.data.payload)
+        run.payload = stored(request.data.payload)
     return run
 
 
@@ -178,7 +201,7 @@ def _owner_assigned(run: RunState, event: Event[Any], data: facts.OwnerAssigned)
     run.owner = data.owner
     run.assignee = data.assignee
     if data.rule is not None and run.seen is None:
-        run.nodes[data.rule] = NodeState("succeeded", event.time, value=orjson.dumps(data.owner))
+        run.nodes[data.rule] = NodeState("succeeded", event.time, value=stored(data.owner))
 
 
 def _activity_recorded(run: RunState, event: Event[Any], data: facts.ActivityRecorded) -> None:
@@ -205,8 +228,9 @@ def _step_started(run: RunState, event: Event[Any], data: facts.StepStarted) -> 
 
 
 def _step_succeeded(run: RunState, event: Event[Any], data: facts.StepSucceeded) -> None:
-    before = run.nodes.get(data.step) or NodeState("ready", event.time)
-    run.nodes[data.step] = before.to("succeeded", event.time, value=orjson.dumps(data.result))
+    # Taken out and put in again: steps are undone in the reverse of the order that results.
+    before = run.nodes.pop(data.step, None) or NodeState("ready", event.time)
+    run.nodes[data.step] = before.to("succeeded", event.time, value=stored(data.result))
     _undone(run, data.step)
 
 
@@ -225,7 +249,7 @@ def _step_retry_scheduled(run: RunState, event: Event[Any], data: facts.StepRetr
 def _step_skipped(run: RunState, event: Event[Any], data: facts.StepSkipped) -> None:
     before = run.nodes.get(data.step) or NodeState("ready", event.time)
     # A value that a person gave stands in for the result; without one the node has none.
-    value = None if data.value is None else orjson.dumps(data.value)
+    value = None if data.value is None else stored(data.value)
     run.nodes[data.step] = before.to("skipped", event.time, value=value)
     _undone(run, data.step)
 
@@ -251,7 +275,7 @@ def _message_awaited(run: RunState, event: Event[Any], data: facts.MessageAwaite
 
 def _message_matched(run: RunState, event: Event[Any], data: facts.MessageMatched) -> None:
     before = run.nodes.get(data.message) or NodeState("ready", event.time)
-    run.nodes[data.message] = before.to("succeeded", event.time, value=orjson.dumps(data.payload))
+    run.nodes[data.message] = before.to("succeeded", event.time, value=stored(data.payload))
 
 
 # -- approvals ---------------------------------------------------------------------------------
@@ -264,13 +288,13 @@ def _approval_requested(run: RunState, event: Event[Any], data: facts.ApprovalRe
 def _approval_approved(run: RunState, event: Event[Any], data: facts.ApprovalApproved) -> None:
     value = {"approved": True, "by": data.by, "reason": data.reason, "form": data.form}
     before = run.nodes.get(data.approval) or NodeState("ready", event.time)
-    run.nodes[data.approval] = before.to("succeeded", event.time, value=orjson.dumps(value))
+    run.nodes[data.approval] = before.to("succeeded", event.time, value=stored(value))
 
 
 def _approval_denied(run: RunState, event: Event[Any], data: facts.ApprovalDenied) -> None:
     value = {"approved": False, "by": data.by, "reason": data.reason}
     before = run.nodes.get(data.approval) or NodeState("ready", event.time)
-    run.nodes[data.approval] = before.to("denied", event.time, value=orjson.dumps(value))
+    run.nodes[data.approval] = before.to("denied", event.time, value=stored(value))
 
 
 def _approval_escalated(run: RunState, event: Event[Any], data: facts.ApprovalEscalated) -> None:
