@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ UNPRIVILEGED = ("postgres", "nobody")
 """PostgreSQL refuses to run as root: as root the server runs as the first of these that exists."""
 ELSEWHERE = Path("/var/lib/meshline")
 """Where root's servers live whose directory an unprivileged user can't enter."""
+SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH_BYTES_MAX = 100
 """A Unix socket's path has at most 104 to 108 bytes, depending on the system."""
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -228,7 +229,8 @@ class EmbeddedPostgres:
 
     def _spawn(self, programs: Path, account: _Account, lock: int) -> None:
         data = self._directory / "data"
-        # Alone (see the lock), so the last server's note is stale, whatever process has its id now.
+        # Alone (see the lock), so the last server's notes are stale, whatever has its id now.
+        self._remove_sockets(self._socket_directory())
         (data / "postmaster.pid").unlink(missing_ok=True)
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         sockets = self._new_socket_directory(account)
@@ -242,12 +244,19 @@ class EmbeddedPostgres:
             )  # fmt: skip
 
     def _new_socket_directory(self, account: _Account) -> Path:
-        if len(os.fsencode(self._directory / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES_MAX:
+        if len(os.fsencode(self._directory / SOCKET)) <= SOCKET_PATH_BYTES_MAX:
             return self._directory
         short = Path(tempfile.mkdtemp(prefix="meshline-"))
         if account.uid is not None and account.gid is not None:
             os.chown(short, account.uid, account.gid)
         return short
+
+    def _remove_sockets(self, sockets: Path) -> None:
+        for name in (SOCKET, f"{SOCKET}.lock"):
+            (sockets / name).unlink(missing_ok=True)
+        if sockets != self._directory:
+            with suppress(OSError):
+                sockets.rmdir()
 
     def _pid_file(self) -> list[str]:
         """Process, data, start, port, socket directory, host, memory, status; empty if none."""
@@ -268,7 +277,7 @@ class EmbeddedPostgres:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             try:
-                probe.connect(str(self._socket_directory() / ".s.PGSQL.5432"))
+                probe.connect(str(self._socket_directory() / SOCKET))
                 probe.sendall(SSL_REQUEST)
                 return probe.recv(1) != b""
             except OSError:
@@ -294,8 +303,7 @@ class EmbeddedPostgres:
                 give_up = time.monotonic() + self._deadline_s
             time.sleep(POLL_S)
         self._reap()
-        if sockets != self._directory:
-            shutil.rmtree(sockets, ignore_errors=True)
+        self._remove_sockets(sockets)
 
     def _reap(self) -> None:
         if self._child is not None:
