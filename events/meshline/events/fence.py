@@ -21,7 +21,10 @@ __all__ = ["Fence"]
 
 @dataclass(slots=True)
 class Fence:
-    """The rule for one partition; feed it every record in the order of the log."""
+    """The rule for one partition; feed it every record in the order of the log.
+
+    ``epoch`` is -1 before the first claim: no fact counts then.
+    """
 
     epoch: int = -1
     sequence: int = 0
@@ -38,7 +41,7 @@ class Fence:
             return True
         if not isinstance(data, Fact) or isinstance(data, LogCreated):
             return True
-        if event.epoch != self.epoch or event.sequence != self.sequence + 1:
+        if event.epoch != self.epoch or self.epoch < 0 or event.sequence != self.sequence + 1:
             return False
         self.sequence += 1
         return True

@@ -17,7 +17,8 @@ import re
 import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from itertools import chain
 from typing import Any, NoReturn
@@ -42,7 +43,7 @@ __all__ = [
 KEPT_BYTES = 16 * 1024
 """How much of a refused payload is kept for a person to look at."""
 
-SKETCH_BYTES_MAX = 1024 * 1024
+SKETCH_BYTES_MAX = 128 * 1024
 """How much of a refused object is written out, to be kept and hashed."""
 
 IDENTIFIER_LENGTH_MAX = 256
@@ -251,7 +252,7 @@ def _check_unchanged(raw: bytes) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) < len(pairs):
+    if len(dict(pairs)) < len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
@@ -285,12 +286,14 @@ def _refuse_key(key: object) -> NoReturn:
 
 
 def _shown(value: object) -> str:
-    """Return something of the value for a message, whatever its own code does."""
-    try:
-        text = value if isinstance(value, str) else reprlib.repr(value)
-        return ascii(str.__str__(text)[:80])
-    except Exception:
-        return f"<{type(value).__name__}>"
+    """Return something of the value for a message; no code of its own is run."""
+    if type(value) in (bytes, int, float, bool, Decimal, timedelta):
+        return reprlib.repr(value)
+    if isinstance(value, str):
+        return ascii(str.__str__(value)[:80])
+    if isinstance(value, Exception) and all(type(part) is str for part in value.args):
+        return ascii(" ".join(value.args)[:80])
+    return f"<{type(value).__name__}>"
 
 
 def check_identifier(name: str, value: object) -> str:
@@ -333,7 +336,7 @@ def sketched(payload: object) -> bytes:
     size_bytes = 0
     try:
         # Written piece by piece, so that it can be left at any point.
-        for part in json.JSONEncoder(skipkeys=True, default=_shown).iterencode(payload):
+        for part in json.JSONEncoder(skipkeys=True, default=_sketched).iterencode(payload):
             parts.append(part.encode("utf-8", "surrogatepass"))
             size_bytes += len(parts[-1])
             if size_bytes >= SKETCH_BYTES_MAX:
@@ -341,3 +344,10 @@ def sketched(payload: object) -> bytes:
     except Exception as error:
         parts.append(f" … {type(error).__name__}".encode())
     return b"".join(parts)[:SKETCH_BYTES_MAX]
+
+
+def _sketched(value: object) -> Any:
+    try:
+        return _reduced(value)
+    except TypeError:
+        return _shown(value)

@@ -14,7 +14,10 @@ __all__ = [
 
 
 class TriggerAccepted(Fact):
-    """The trigger is valid and becomes the run. The payload stands in the request before it."""
+    """The trigger is valid and becomes the run. The payload stands in the request before it.
+
+    ``exception_route`` is who sees it if no worker can start the run.
+    """
 
     TYPE = "meshline.trigger.accepted"
 
@@ -24,6 +27,7 @@ class TriggerAccepted(Fact):
     payload_hash: str
     workflow: str
     version: int
+    exception_route: str = ""
 
 
 class TriggerRejected(Fact):
