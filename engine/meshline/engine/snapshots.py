@@ -79,7 +79,8 @@ def dump_state(state: PartitionState) -> Iterator[bytes]:
         chunk = runs[start : start + RUNS_PER_CHUNK]
         yield orjson.dumps({"runs": [_dump_run(run) for run in chunk]}, default=_plain)
     for start in range(0, len(ended), RUNS_PER_CHUNK * 4):
-        yield orjson.dumps({"ended": ended[start : start + RUNS_PER_CHUNK * 4]})
+        some = ended[start : start + RUNS_PER_CHUNK * 4]
+        yield orjson.dumps({"ended": some}, default=_plain)
 
 
 def load_state(chunks: Iterator[bytes]) -> PartitionState:
@@ -112,6 +113,9 @@ def _plain(value: Any) -> Any:
         return value.decode()
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, tuple):
+        # orjson writes plain tuples by itself, and no named ones.
+        return list(value)
     if isinstance(value, NodeState | OpenException):
         return {name: getattr(value, name) for name in value.__slots__}
     if isinstance(value, StepError):

@@ -9,15 +9,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
+from meshline.engine.core.nodes import start
 from meshline.engine.core.observing import observe
 from meshline.engine.core.plan import plan_of
+from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import OpenException, RunState
 from meshline.events import facts, requests
 from meshline.events.envelope import Event
+from meshline.events.text import cleaned
 from meshline.workflow.principals import is_principal
 from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
 
-__all__ = ["answer_request"]
+__all__ = ["answer_request", "refuse"]
+
+REASON_LENGTH_MAX = 2_000
 
 Answer = Callable[[WorkflowSpec, RunState, Event[Any], str, Moment], Decisions]
 
@@ -37,13 +42,13 @@ def answer_request(
     """
     kind = type(request.data)
     if run is None and not has_ended:
-        yield _refuse(request, cause, "unknown_run", f"there is no run {request.subject!r}")
+        yield refuse(request, cause, "unknown_run", f"there is no run {request.subject!r}")
     elif run is None or (run.has_ended and kind not in _AFTER_THE_END):
-        yield _refuse(request, cause, "already_ended", "the run has ended")
+        yield refuse(request, cause, "already_ended", "the run has ended")
     elif kind is requests.ExceptionActionRequested:
         yield from _act_on_exception(spec, run, request, cause)
     elif spec is None and kind is not requests.CancelRequested:
-        yield _refuse(
+        yield refuse(
             request, cause, "no_worker",
             f"no worker has version {run.version} of workflow {run.workflow!r}",
         )  # fmt: skip
@@ -53,10 +58,14 @@ def answer_request(
         yield from _ANSWERS[kind](spec, run, request, cause, moment)
 
 
-def _refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:
+def refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:
     name = type(request.data).TYPE
     return _say(
-        request, cause, facts.RequestRejected(request=name, code=code, reason=f"Refused: {reason}.")
+        request,
+        cause,
+        facts.RequestRejected(
+            request=name, code=code, reason=f"Refused: {cleaned(reason, REASON_LENGTH_MAX)}."
+        ),
     )
 
 
@@ -77,7 +86,7 @@ def _problem(adapter: TypeAdapter[Any], value: Any) -> str | None:
             f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()[:5]
         )
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return words_of(error)
     return None
 
 
@@ -89,7 +98,7 @@ def _cancel(
 ) -> Decisions:
     if run.undo is not None:
         reason = "the run is being undone already"
-        yield _refuse(request, cause, "already_cancelling", reason)
+        yield refuse(request, cause, "already_cancelling", reason)
         return
     yield _say(request, cause, end_run(spec, run, "cancelled", _reason(request)))
 
@@ -98,10 +107,10 @@ def _pause(
     spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
 ) -> Decisions:
     if run.status == "paused":
-        yield _refuse(request, cause, "already_paused", "the run is paused already")
+        yield refuse(request, cause, "already_paused", "the run is paused already")
         return
     if spec.observed:
-        yield _refuse(request, cause, "observed", "an observed run can't be paused from here")
+        yield refuse(request, cause, "observed", "an observed run can't be paused from here")
         return
     data: requests.PauseRequested = request.data
     yield _say(request, cause, facts.RunPaused(reason=data.reason, until=data.until))
@@ -111,7 +120,7 @@ def _resume(
     spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
 ) -> Decisions:
     if run.status != "paused":
-        yield _refuse(request, cause, "not_paused", f"the run is {run.status}, not paused")
+        yield refuse(request, cause, "not_paused", f"the run is {run.status}, not paused")
         return
     yield _say(request, cause, facts.RunResumed(reason=request.data.reason))
 
@@ -119,6 +128,9 @@ def _resume(
 def _retry(
     spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
 ) -> Decisions:
+    if run.status == "paused":
+        yield refuse(request, cause, "paused", "the run is paused: resume it first")
+        return
     reason = request.data.reason
     found = False
     for exception_id, opened in list((run.exceptions or {}).items()):
@@ -126,13 +138,13 @@ def _retry(
             found = True
             yield _resolved(request, cause, exception_id, "retried", reason)
     for name, node in list(run.nodes.items()):
-        if node.status == "retrying" and plan_of(spec).step(name, spec) is not None:
+        step = plan_of(spec).step(name, spec)
+        if node.status == "retrying" and step is not None:
             found = True
-            fact = facts.StepStarted(step=name, attempt=node.attempt + 1, why="operator")
-            yield _say(request, cause, fact)
+            yield _say(request, cause, start(step, node.attempt + 1, "operator", moment))
     if not found:
         reason = f"nothing in the run waits to be tried again; it is {run.status}"
-        yield _refuse(request, cause, "nothing_to_retry", reason)
+        yield refuse(request, cause, "nothing_to_retry", reason)
 
 
 def _change_owner(
@@ -140,7 +152,7 @@ def _change_owner(
 ) -> Decisions:
     data: requests.OwnerChangeRequested = request.data
     if not is_principal(data.owner):
-        yield _refuse(request, cause, "not_a_principal", _no_principal(data.owner))
+        yield refuse(request, cause, "not_a_principal", _no_principal(data.owner))
         return
     fact = facts.OwnerAssigned(owner=data.owner, previous=run.owner, reason=data.reason)
     yield _say(request, cause, fact)
@@ -157,15 +169,15 @@ def _message(
     node = spec.nodes.get(data.name)
     if not isinstance(node, MessageNode):
         reason = f"{spec.name} waits for no message {data.name!r}"
-        yield _refuse(request, cause, "unknown_message", reason)
+        yield refuse(request, cause, "unknown_message", reason)
         return
     state = run.nodes.get(data.name)
     if state is not None and state.has_ended:
         reason = f"the message {data.name!r} is no longer waited for"
-        yield _refuse(request, cause, "already_matched", reason)
+        yield refuse(request, cause, "already_matched", reason)
         return
     if node.result is not None and (problem := _problem(node.result, data.payload)):
-        yield _refuse(request, cause, "invalid", problem)
+        yield refuse(request, cause, "invalid", problem)
         return
     yield _say(request, cause, facts.MessageMatched(message=data.name, payload=data.payload))
 
@@ -181,16 +193,16 @@ def _report(
     state = run.nodes.get(data.step)
     if not isinstance(node, StepNode) or not node.outside:
         reason = f"{data.step!r} is no step of {spec.name} for outside workers"
-        yield _refuse(request, cause, "unknown_step", reason)
+        yield refuse(request, cause, "unknown_step", reason)
     elif state is None or state.status != "started" or state.attempt != data.attempt:
         reason = f"attempt {data.attempt} of {data.step!r} is not under way"
-        yield _refuse(request, cause, "late_outcome", reason)
+        yield refuse(request, cause, "late_outcome", reason)
     elif data.outcome == "failed":
         error = data.error or requests.StepError(type="Unknown", message="")
         fact = facts.StepFailed(step=data.step, attempt=data.attempt, error=error)
         yield _say(request, cause, fact)
     elif node.result is not None and (problem := _problem(node.result, data.result)):
-        yield _refuse(request, cause, "invalid", problem)
+        yield refuse(request, cause, "invalid", problem)
     else:
         yield _say(
             request,
@@ -210,20 +222,20 @@ def _submit_approval(
     state = run.nodes.get(data.approval)
     if not isinstance(node, ApprovalNode):
         reason = f"{spec.name} has no approval {data.approval!r}"
-        yield _refuse(request, cause, "unknown_approval", reason)
+        yield refuse(request, cause, "unknown_approval", reason)
     elif state is None or state.status != "requested":
         status = "not asked for yet" if state is None else state.status
         reason = f"{data.approval!r} waits for nobody: it is {status}"
-        yield _refuse(request, cause, "not_requested", reason)
+        yield refuse(request, cause, "not_requested", reason)
     elif request.actor is None:
-        yield _refuse(request, cause, "no_actor", "nobody is named who decided")
+        yield refuse(request, cause, "no_actor", "nobody is named who decided")
     elif node.by.startswith("user:") and request.actor.id != node.by:
         reason = f"only {node.by} may decide, and {request.actor.id} asked"
-        yield _refuse(request, cause, "not_allowed", reason)
+        yield refuse(request, cause, "not_allowed", reason)
     elif data.decision == "denied":
         yield from _deny(data, request, cause)
     elif node.form is not None and (problem := _problem(TypeAdapter(node.form), data.form or {})):
-        yield _refuse(request, cause, "invalid", f"the form does not fit: {problem}")
+        yield refuse(request, cause, "invalid", f"the form does not fit: {problem}")
     else:
         yield _say(
             request,
@@ -237,7 +249,7 @@ def _submit_approval(
 def _deny(data: requests.ApprovalSubmitted, request: Event[Any], cause: str) -> Decisions:
     assert request.actor is not None
     if not data.reason.strip():
-        yield _refuse(request, cause, "reason_missing", "a denial needs a reason")
+        yield refuse(request, cause, "reason_missing", "a denial needs a reason")
         return
     yield _say(
         request,
@@ -256,7 +268,10 @@ def _act_on_exception(
     opened = (run.exceptions or {}).get(data.exception_id)
     if opened is None:
         reason = f"the run has no open exception {data.exception_id!r}"
-        yield _refuse(request, cause, "unknown_exception", reason)
+        yield refuse(request, cause, "unknown_exception", reason)
+        return
+    if run.has_ended and data.action in ("retry", "skip"):
+        yield refuse(request, cause, "already_ended", "the run has ended")
         return
     match data.action:
         case "acknowledge":
@@ -276,7 +291,7 @@ def _assign(
     data: requests.ExceptionActionRequested, opened: OpenException, request: Event[Any], cause: str
 ) -> Decision:
     if not is_principal(data.owner):
-        return _refuse(request, cause, "not_a_principal", _no_principal(data.owner))
+        return refuse(request, cause, "not_a_principal", _no_principal(data.owner))
     assert data.owner is not None
     return _say(
         request,
@@ -295,7 +310,7 @@ def _resolve(
 ) -> Decision:
     if opened.blocking:
         reason = f"it holds {opened.about or 'the run'}: retry it, skip it or cancel the run"
-        return _refuse(request, cause, "blocking", reason)
+        return refuse(request, cause, "blocking", reason)
     return _resolved(request, cause, data.exception_id, "resolved", data.reason)
 
 
@@ -304,7 +319,7 @@ def _retry_one(
 ) -> Decision:
     if not opened.blocking or opened.kind == "no_worker":
         reason = f"a {opened.kind} exception has nothing to try again"
-        return _refuse(request, cause, "nothing_to_retry", reason)
+        return refuse(request, cause, "nothing_to_retry", reason)
     return _resolved(request, cause, data.exception_id, "retried", data.reason)
 
 
@@ -318,13 +333,13 @@ def _skip(
     step = None if spec is None else plan_of(spec).step(opened.about, spec)
     if not opened.blocking or step is None:
         reason = f"a {opened.kind} exception holds no step that could be skipped"
-        yield _refuse(request, cause, "nothing_to_skip", reason)
+        yield refuse(request, cause, "nothing_to_skip", reason)
         return
     if data.value is not None and step.result is not None:
         problem = _problem(step.result, data.value)
         if problem:
             reason = f"the value is no result of {step.name}: {problem}"
-            yield _refuse(request, cause, "invalid", reason)
+            yield refuse(request, cause, "invalid", reason)
             return
     yield _say(
         request,

@@ -2,8 +2,7 @@
 
 ``decide_request`` answers what somebody asked, ``decide_outcome`` takes what a try gave, and
 ``close_gaps`` (in ``gaps.py``) says what the definition demands next. All yield decisions one by
-one; the keeper makes events of them and applies each before it asks
-for the next.
+one; the keeper makes events of them and applies each before it asks for the next.
 """
 
 from __future__ import annotations
@@ -11,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from meshline.engine.core.answers import answer_request
+from meshline.engine.core.answers import answer_request, refuse
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.gaps import close_gaps
+from meshline.engine.core.openings import open_exception
+from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, RunState
-from meshline.engine.core.triggers import answer_trigger
+from meshline.engine.core.triggers import answer_trigger, reject_trigger
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.requests import StepError, TriggerReceived
 from meshline.workflow.spec import WorkflowSpec
 
-__all__ = ["close_gaps", "decide_outcome", "decide_request"]
+__all__ = [
+    "close_gaps",
+    "decide_outcome",
+    "decide_request",
+    "open_undecidable",
+    "refuse_undecidable",
+]
 
 FindSpec = Callable[[str, int], WorkflowSpec | None]
 FindTrigger = Callable[[str, str], WorkflowSpec | None]
@@ -64,3 +71,24 @@ def decide_outcome(
         yield Decision(facts.StepSucceeded(step=step, attempt=attempt, result=result))
     else:
         yield Decision(facts.StepFailed(step=step, attempt=attempt, error=error))
+
+
+def refuse_undecidable(request: Event[Any], cause: str, error: Exception) -> Decisions:
+    """Yield the refusal of a request that could not be decided: what it brings does harm."""
+    reason = f"it could not be decided: {words_of(error)}"
+    if isinstance(request.data, TriggerReceived):
+        yield reject_trigger(request.data, cause, "unreadable", reason)
+    else:
+        yield refuse(request, cause, "undecidable", reason)
+
+
+def open_undecidable(run: RunState, error: Exception) -> Decisions:
+    """Yield the exception of a run of which nobody can say what is next, if it is not open."""
+    opened = (run.exceptions or {}).values()
+    if all(exception.kind != "undecidable" for exception in opened):
+        yield open_exception(
+            run, "undecidable", "",
+            f"What is next for the run could not be decided: {words_of(error)}. This is a mistake "
+            "in the engine or in the definition; the run stands still until it is mended.",
+            blocking=False, severity="critical",
+        )  # fmt: skip

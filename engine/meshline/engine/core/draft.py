@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from meshline.engine.core.decider import close_gaps, decide_outcome, decide_request
+from meshline.engine.core.decider import (
+    close_gaps,
+    decide_outcome,
+    decide_request,
+    open_undecidable,
+    refuse_undecidable,
+)
 from meshline.engine.core.decision import Decision, Decisions, Moment
-from meshline.engine.core.reducer import evolve
-from meshline.engine.core.state import PartitionState, RunState
+from meshline.engine.core.reducer import ended_of, evolve, is_kept
+from meshline.engine.core.rules import words_of
+from meshline.engine.core.state import EndedRun, PartitionState, RunState
 from meshline.events.codec import encode
 from meshline.events.envelope import Event
 from meshline.events.facts import WorkflowRegistered
@@ -31,16 +40,26 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class Proposal:
-    """Facts that were sent to the log and not read back yet, and the runs as they make them."""
+    """Facts that were sent to the log and not read back yet, and the runs as they make them.
+
+    Args:
+        outcomes: that the facts say, so that they can be said again if these facts come to nothing.
+    """
 
     events: list[Event[Any]] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
     runs: dict[str, RunState] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
     confirmed: int = 0
 
 
 class Draft:
-    """A proposal while it is written: facts are numbered, applied to copies of runs, encoded."""
+    """A proposal while it is written: facts are numbered, applied to copies of runs, encoded.
+
+    Deciding calls rules of authors and writes values of anybody. If that raises where nobody
+    expected it, what was said so far about the one thing at hand is taken back, and that it could
+    not be decided is said instead: one run must never stop its partition.
+    """
 
     def __init__(
         self, state: PartitionState, registry: Registry, source: str, moment: Moment
@@ -51,7 +70,7 @@ class Draft:
         self._registry = registry
         self._source = source
         self._moment = moment
-        self._sequence = state.fence.sequence
+        self._first_sequence = state.fence.sequence + 1
 
     def register(self, spec: WorkflowSpec) -> None:
         fact = WorkflowRegistered(
@@ -64,47 +83,69 @@ class Draft:
 
     def outcome(self, outcome: Outcome, *, goes_on: bool = True) -> None:
         """Say what a try gave and, if ``goes_on``, what follows from it."""
+        self.proposal.outcomes.append(outcome)
+        try:
+            with self._taken_back_if_it_raises(outcome.run_id):
+                self._outcome(outcome)
+        except Exception as error:
+            refused = StepError(type="ResultRefused", message=words_of(error), retryable=False)
+            self._outcome(outcome._replace(result=None, error=refused))
+        if goes_on:
+            self.gaps(outcome.run_id)
+
+    def _outcome(self, outcome: Outcome) -> None:
         run = self._run(outcome.run_id)
         if run is not None:
-            self._drive(
-                run,
-                run.run_id,
-                decide_outcome(run, outcome.step, outcome.attempt, outcome.result, outcome.error),
+            decisions = decide_outcome(
+                run, outcome.step, outcome.attempt, outcome.result, outcome.error
             )
-            if goes_on:
-                self.gaps(run.run_id)
+            self._drive(run, run.run_id, decisions)
 
     def request(self, cause: str) -> None:
         request = self._state.pending.get(cause)
         if request is None:
             return
         run_id = request.subject
-        run = self._run(run_id)
+        try:
+            with self._taken_back_if_it_raises(run_id):
+                self._request(request, cause)
+        except Exception as error:
+            self._drive(self._run(run_id), run_id, refuse_undecidable(request, cause, error))
+        self.gaps(run_id)
+
+    def _request(self, request: Event[Any], cause: str) -> None:
+        run = self._run(request.subject)
         decisions = decide_request(
             self._registry.spec,
             self._registry.for_trigger,
             run,
-            self._state.ended.get(run_id) if run is None else None,
+            self._ended(request.subject) if run is None else None,
             request,
             cause,
             self._moment,
         )
-        self._drive(run, run_id, decisions, request)
-        self.gaps(run_id)
+        self._drive(run, request.subject, decisions, request)
 
     def gaps(self, run_id: str) -> None:
-        run = self._run(run_id)
-        if run is not None:
-            spec = self._registry.spec(run.workflow, run.version)
-            self._drive(run, run_id, close_gaps(spec, run, self._moment))
+        try:
+            with self._taken_back_if_it_raises(run_id):
+                run = self._run(run_id)
+                if run is not None:
+                    spec = self._registry.spec(run.workflow, run.version)
+                    self._drive(run, run_id, close_gaps(spec, run, self._moment))
+        except Exception as error:
+            run = self._run(run_id)
+            assert run is not None
+            self._drive(run, run_id, open_undecidable(run, error))
 
     def _run(self, run_id: str) -> RunState | None:
-        """Return the run as this draft makes it: a copy, so that the state stays what is so."""
+        """Return a copy of the run as this draft makes it, so that the state stays what is so."""
+        run = self.proposal.runs.get(run_id) or self._state.runs.get(run_id)
+        return None if run is None or not is_kept(run) else run.copy()
+
+    def _ended(self, run_id: str) -> EndedRun | None:
         run = self.proposal.runs.get(run_id)
-        if run is None:
-            run = self._state.runs.get(run_id)
-            run = None if run is None else run.copy()
-        return run
+        return self._state.ended.get(run_id) if run is None else ended_of(run)
 
     def _drive(
         self,
@@ -114,26 +155,41 @@ class Draft:
         request: Event[Any] | None = None,
     ) -> None:
         said = False
+        ended = self._ended(run_id)
         for decision in decisions:
             event = self._say(decision, run_id, run)
             answers = request if decision.causation_id is not None else None
-            run = evolve(run, event, answers, self._state.ended.get(run_id))
+            run = evolve(run, event, answers, ended)
             said = True
         if said and run is not None:
             self.proposal.runs[run_id] = run
 
+    @contextmanager
+    def _taken_back_if_it_raises(self, run_id: str) -> Iterator[None]:
+        count, size_bytes = len(self.proposal.events), self.size_bytes
+        run = self.proposal.runs.get(run_id)
+        try:
+            yield
+        except Exception:
+            del self.proposal.events[count:], self.proposal.values[count:]
+            self.size_bytes = size_bytes
+            self.proposal.runs.pop(run_id, None)
+            if run is not None:
+                self.proposal.runs[run_id] = run
+            raise
+
     def _say(self, decision: Decision, subject: str, run: RunState | None) -> Event[Any]:
-        self._sequence += 1
         epoch = self._moment.epoch
+        sequence = self._first_sequence + len(self.proposal.events)
         event = Event(
-            id=f"{epoch}-{self._sequence}",
+            id=f"{epoch}-{sequence}",
             source=self._source,
             subject=subject,
             time=decision.time or self._moment.now,
             data=decision.data,
             recorded_at=self._moment.now,
             epoch=epoch,
-            sequence=self._sequence,
+            sequence=sequence,
             causation_id=decision.causation_id,
             actor=decision.actor,
         )

@@ -19,14 +19,14 @@ def end_run(
     reason: str,
 ) -> facts.CompensationStarted | facts.RunFailed | facts.RunCancelled:
     """Return the fact that ends the run, or the one that says that it is undone first."""
+    # By the order in which they succeeded in the log: the clocks of several keepers may differ.
     done = [
-        (node.since, number, name)
-        for number, (name, node) in enumerate(run.nodes.items())
+        name
+        for name, node in run.nodes.items()
         if node.status == "succeeded" and UNDO + name in plan_of(spec).undo
     ]
     if done:
-        steps = tuple(name for _, _, name in sorted(done, reverse=True))
-        return facts.CompensationStarted(then=then, reason=reason, steps=steps)
+        return facts.CompensationStarted(then=then, reason=reason, steps=tuple(reversed(done)))
     return ending(then, reason)
 
 

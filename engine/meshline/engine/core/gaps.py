@@ -81,20 +81,32 @@ def start_run(spec: WorkflowSpec, run: RunState, moment: Moment) -> Decision:
 # -- the parts ---------------------------------------------------------------------------------
 
 
+How = Literal["retried", "skipped", "outcome", "run_ended", "resolved"]
+
+_HOW: dict[str, How] = {"succeeded": "outcome", "skipped": "skipped", "abandoned": "run_ended"}
+"""How an exception is closed when the node that it is about has come to this status."""
+
+_ABOUT_NODES = frozenset({"approval_expired", "message_overdue"})
+"""Kinds that are about a node and do not hold it."""
+
+
 def _settle_exceptions(run: RunState, spec: WorkflowSpec | None = None) -> Decisions:
     """Close the exceptions that nothing hangs on any more."""
     for exception_id, opened in list((run.exceptions or {}).items()):
-        how: Literal["retried", "skipped", "outcome", "run_ended", "resolved"] | None = None
+        how: How | None = None
         if run.has_ended:
-            if opened.blocking or opened.kind in ("overdue", "approval_expired", "message_overdue"):
+            if opened.blocking or opened.kind == "overdue" or opened.kind in _ABOUT_NODES:
                 how = "run_ended"
         elif opened.kind == "no_worker":
             how = "resolved" if spec is not None else None
         elif opened.blocking:
             node = run.nodes.get(opened.about)
             if node is None or node.status != "held":
-                status = "ready" if node is None else node.status
-                how = {"succeeded": "outcome", "skipped": "skipped"}.get(status, "retried")  # type: ignore[assignment]
+                how = "retried" if node is None else _HOW.get(node.status, "retried")
+        elif opened.kind in _ABOUT_NODES:
+            node = run.nodes.get(opened.about)
+            if node is not None and node.has_ended:
+                how = _HOW.get(node.status, "outcome")
         if how is not None:
             yield Decision(facts.ExceptionResolved(exception_id=exception_id, how=how))
 

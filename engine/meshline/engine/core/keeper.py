@@ -88,13 +88,14 @@ class Keeper:
         self._limits = limits or KeeperLimits()
         self._claim: str | None = None
         self._proposal: Proposal | None = None
-        self._requests: deque[str] = deque(state.pending)
+        self._requests: deque[str] = deque()
         self._outcomes: deque[Outcome] = deque()
         self._looked_at: dict[str, None] = {}
         self._wakeups: list[tuple[datetime, str]] = []
         self._effects: list[Effect] = []
         self._unregistered: deque[WorkflowSpec] = deque()
         self._draining = False
+        self._is_unanswered = False
 
     # -- claiming ------------------------------------------------------------------------------
 
@@ -126,12 +127,20 @@ class Keeper:
 
     @property
     def is_proposing(self) -> bool:
-        """Whether a proposal is on its way and not read back yet."""
-        return self._proposal is not None
+        """Whether a proposal is on its way: not read back yet, or its append not answered.
+
+        One append at a time: the answer to an older one must never be taken for the newer's.
+        """
+        return self._proposal is not None or self._is_unanswered
 
     @property
     def wants_records(self) -> bool:
-        return self.is_proposing or len(self._requests) < self._limits.requests_waiting_max
+        # One that does not act must read on, whatever waits: its own claim stands behind it.
+        return (
+            not self.is_active
+            or self.is_proposing
+            or len(self._requests) < self._limits.requests_waiting_max
+        )
 
     @property
     def has_work(self) -> bool:
@@ -156,7 +165,8 @@ class Keeper:
 
     def untaken_outcomes(self) -> list[Outcome]:
         """Return the outcomes that came in and are not said yet, for whoever holds it next."""
-        return list(self._outcomes)
+        proposed = [] if self._proposal is None else self._proposal.outcomes
+        return [*proposed, *self._outcomes]
 
     def replace_registry(self, registry: Registry) -> None:
         """Go on with other definitions, and look at what they make possible."""
@@ -170,11 +180,15 @@ class Keeper:
         self._effects.clear()
 
     def _abandon_proposal(self) -> None:
-        """Forget what was proposed; what of it was read back already is so."""
+        """Forget what was proposed; what of it was read back already is so.
+
+        What tries gave is kept, to be said again: else they would be done again.
+        """
         proposal, self._proposal = self._proposal, None
         if proposal is not None:
             for event in proposal.events[: proposal.confirmed]:
                 apply(self.state, event)
+            self._outcomes.extendleft(reversed(proposal.outcomes))
 
     def _take_over(self) -> None:
         """Begin to act: everything that is open is looked at once."""
@@ -225,7 +239,8 @@ class Keeper:
             return
         counts = fold(self.state, event, record.offset)
         if isinstance(data, Request):
-            self._requests.append(causation_of(self.state.partition, record.offset))
+            if self.is_active:
+                self._requests.append(causation_of(self.state.partition, record.offset))
         elif not counts and event.epoch == self.epoch and self._is_ahead(event):
             # A fact of this keeper's is here, but one before it is lost: nothing behind it counts.
             self._stand_down()
@@ -310,11 +325,11 @@ class Keeper:
         Nothing is proposed while a proposal is on its way, or while the keeper does not hold the
         partition.
         """
-        if self.epoch is None or self._proposal is not None:
+        if self.epoch is None or self.is_proposing:
             return []
         while self._wakeups and self._wakeups[0][0] <= now:
             self._looked_at[heapq.heappop(self._wakeups)[1]] = None
-        moment = Moment(now, self.epoch, self._under_way)
+        moment = Moment(now, self.epoch, self._is_at)
         draft = Draft(self.state, self._registry, self._source, moment)
         for _ in range(self._limits.looked_at_max):
             if draft.size_bytes >= self._limits.proposal_bytes_max or not self._draft_next(draft):
@@ -322,10 +337,16 @@ class Keeper:
         if not draft.proposal.events:
             return []
         self._proposal = draft.proposal
+        self._is_unanswered = True
         return [
             Entry(event.subject, value)
             for event, value in zip(draft.proposal.events, draft.proposal.values, strict=True)
         ]
+
+    def _is_at(self, run_id: str, step: str, attempt: int) -> bool:
+        """Return whether this process is at the try, or has its outcome and not said it yet."""
+        key = (run_id, step, attempt)
+        return self._under_way(*key) or any(outcome[:3] == key for outcome in self._outcomes)
 
     def _draft_next(self, draft: Draft) -> bool:
         """Draft what one thing leads to; return False when there is nothing left to look at."""
@@ -335,12 +356,13 @@ class Keeper:
             return False
         elif self._unregistered:
             draft.register(self._unregistered.popleft())
-        elif self._requests:
-            draft.request(self._requests.popleft())
         elif self._looked_at:
+            # What is due, or was left half done, comes before what is asked.
             run_id = next(iter(self._looked_at))
             del self._looked_at[run_id]
             draft.gaps(run_id)
+        elif self._requests:
+            draft.request(self._requests.popleft())
         else:
             return False
         return True
@@ -350,17 +372,16 @@ class Keeper:
 
         An accepted batch that follows directly on the last record read is as good as read back: no
         claim can lie between. Any other accepted one is waited for. Without an acceptance the
-        keeper no longer holds the partition: claim again, and what is void is settled.
+        keeper no longer holds the partition: claim again, and what is void is settled. If the
+        proposal was read back before its answer came, or given up, the answer says nothing new.
         """
+        self._is_unanswered = False
+        proposal = self._proposal
+        if proposal is None:
+            return
         if not isinstance(result, Accepted):
             self._stand_down()
             return
-        proposal = self._proposal
-        if (
-            proposal is not None
-            and proposal.confirmed == 0
-            and result.contiguous
-            and result.first == self.state.next_offset
-        ):
+        if proposal.confirmed == 0 and result.contiguous and result.first == self.state.next_offset:
             for offset in range(result.first, result.last + 1):
                 self._confirm(offset)

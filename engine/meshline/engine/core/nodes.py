@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.retry import delay_s, jitter_of, may_retry
-from meshline.engine.core.rules import ask, seen_by
+from meshline.engine.core.rules import ask, seen_by, words_of
 from meshline.engine.core.state import NodeState, RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor
@@ -26,10 +26,14 @@ from meshline.workflow.spec import (
     WorkflowSpec,
 )
 
-__all__ = ["FAIL_RUN", "begin", "close_node"]
+__all__ = ["FAIL_RUN", "begin", "close_node", "start"]
 
 FAIL_RUN = "FailRun"
 """The type of error by which a step says that the run as a whole has failed."""
+
+
+RETRY_AFTER_MAX_S = 366 * 86_400.0
+"""The longest wait that a failed step may ask for; a longer one counts as this."""
 
 
 def begin(spec: WorkflowSpec, run: RunState, node: Node, moment: Moment) -> Decisions:
@@ -62,16 +66,16 @@ def _rule_failed(run: RunState, about: str, rule: str, error: Exception) -> Deci
         run,
         "rule_failed",
         about,
-        f"The rule {rule} of {about!r} raised {type(error).__name__}: {error}. Mend the rule or "
-        "the data, then retry.",
+        f"The rule {rule} of {about!r} raised {words_of(error)}. Mend the rule or the data, then "
+        "retry.",
         blocking=True,
         severity="high",
-        error=StepError(type=type(error).__name__, message=str(error)[:1000]),
+        error=StepError(type=type(error).__name__, message=words_of(error)),
     )
 
 
 def _begin_step(spec: WorkflowSpec, run: RunState, node: StepNode, moment: Moment) -> Decisions:
-    yield _start(node, 1, "ready", moment)
+    yield Decision(start(node, 1, "ready", moment))
 
 
 def _begin_assign(spec: WorkflowSpec, run: RunState, node: AssignNode, moment: Moment) -> Decisions:
@@ -117,6 +121,7 @@ def _begin_sleep(spec: WorkflowSpec, run: RunState, node: SleepNode, moment: Mom
             at = ask(node.until, run)
             if at is None or at.tzinfo is None:
                 raise ValueError(f"it returned {at!r}: expected a datetime with a time zone")
+            at = at.astimezone(UTC)
         except Exception as error:
             yield _rule_failed(run, node.name, node.until.name, error)
             return
@@ -174,12 +179,13 @@ def close_node(
 
 
 def _next_try(node: StepNode, state: NodeState, why: Any, moment: Moment) -> Decision:
-    return _start(node, state.attempt + 1, why, moment)
+    return Decision(start(node, state.attempt + 1, why, moment))
 
 
-def _start(node: StepNode, attempt: int, why: Any, moment: Moment) -> Decision:
+def start(node: StepNode, attempt: int, why: Any, moment: Moment) -> facts.StepStarted:
+    """Return the start of a try; one of an outside worker has a limit, which is watched here."""
     until = _after(moment, node.start_to_close_s) if node.outside else None
-    return Decision(facts.StepStarted(step=node.name, attempt=attempt, until=until, why=why))
+    return facts.StepStarted(step=node.name, attempt=attempt, until=until, why=why)
 
 
 def _started(
@@ -201,13 +207,16 @@ def _failed(
     """Try again later, or let a person see it."""
     error = state.error or StepError(type="Unknown", message="")
     if error.type == FAIL_RUN and run.undo is None:
+        if run.status == "paused":
+            # Ending may mean undoing, which begins steps: not before the run is resumed.
+            return
         yield Decision(end_run(spec, run, "failed", error.message))
         return
     if may_retry(node.retry, state.failures, error) and error.type not in node.retry.non_retryable:
-        wait_s = error.retry_after_s
-        if wait_s is None:
-            jitter = jitter_of(run.run_id, node.name, state.attempt)
-            wait_s = delay_s(node.retry, state.failures, jitter)
+        jitter = jitter_of(run.run_id, node.name, state.attempt)
+        wait_s = delay_s(node.retry, state.failures, jitter)
+        if error.retry_after_s is not None:
+            wait_s = min(max(error.retry_after_s, 0.0), RETRY_AFTER_MAX_S)
         at = moment.now + timedelta(seconds=wait_s)
         limit = _close_by(node, state)
         if limit is None or at < limit:
@@ -244,10 +253,15 @@ def _approval_due(run: RunState, node: ApprovalNode, state: NodeState, moment: M
             )
         )
         return
+    # The exception first: if only one of the two comes to be said, the other follows.
+    if not any(
+        e.kind == "approval_expired" and e.about == node.name
+        for e in (run.exceptions or {}).values()
+    ):
+        yield open_exception(
+            run, "approval_expired", node.name,
+            f"{node.name} was not decided in time, and there is nobody left to escalate to. It "
+            "can still be approved or denied.",
+            blocking=False, severity="high",
+        )  # fmt: skip
     yield Decision(facts.ApprovalExpired(approval=node.name))
-    yield open_exception(
-        run, "approval_expired", node.name,
-        f"{node.name} was not decided in time, and there is nobody left to escalate to. It can "
-        "still be approved or denied.",
-        blocking=False, severity="high",
-    )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from meshline.engine.core.decision import Decision, Decisions
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.reducer import report_key
+from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor, Event
@@ -37,9 +38,9 @@ def observe(
     except Exception as error:  # the rule is the user's code: a person must see what it raised
         yield _record(Observation(memo=run.memo), data.activity, cause, at, run)
         yield open_exception(
-            run, "rule_failed", "", f"observe raised {type(error).__name__} on "
-            f"{data.activity!r}: {error}", blocking=False, severity="high",
-            error=StepError(type=type(error).__name__, message=str(error)[:1000]),
+            run, "rule_failed", "", f"observe raised {words_of(error)} on {data.activity!r}",
+            blocking=False, severity="high",
+            error=StepError(type=type(error).__name__, message=words_of(error)),
         )._replace(time=at)  # fmt: skip
         return
     if run.has_ended:
@@ -66,6 +67,11 @@ def _says_nothing_new(seen: Observation, run: RunState) -> bool:
     )
 
 
+RESERVED_KINDS = frozenset(
+    {"no_worker", "overdue", "rule_failed", "trigger_conflict", "undecidable"}
+)
+"""Kinds of exceptions that the engine opens in observed runs, and closes by itself."""
+
 _ENDS: dict[str, Any] = {
     "succeeded": lambda activity: facts.RunSucceeded(outcome=activity),
     "failed": lambda activity: facts.RunFailed(reason=activity),
@@ -78,6 +84,9 @@ def _check(seen: Observation) -> None:
         value = getattr(seen, name)
         if value is not None and not is_principal(value):
             raise ValueError(f"{name} is {value!r}: expected a principal such as 'team:emea'")
+    for raised in seen.raised:
+        if raised.kind in RESERVED_KINDS:
+            raise ValueError(f"the kind {raised.kind!r} is the engine's own: name it otherwise")
 
 
 def _record(seen: Observation, activity: str, cause: str, at: datetime, run: RunState) -> Decision:

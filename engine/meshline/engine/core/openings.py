@@ -11,6 +11,7 @@ from meshline.engine.core.state import RunState
 from meshline.events.facts import ExceptionOpened
 from meshline.events.ids import exception_id_of
 from meshline.events.requests import StepError
+from meshline.events.text import cleaned
 
 __all__ = ["cause_of", "open_exception"]
 
@@ -51,7 +52,7 @@ def open_exception(
             owner=route,
             severity=severity,
             cause=cause_of(run.workflow, about, kind, error, message),
-            message=message[:MESSAGE_LENGTH_MAX],
+            message=cleaned(message, MESSAGE_LENGTH_MAX),
             blocking=blocking,
             error=error,
         )

@@ -30,9 +30,6 @@ from meshline.events.requests import ActivityReported, Request, TriggerReceived
 
 __all__ = ["apply", "ended_of", "evolve", "fold", "is_kept", "keep", "report_key"]
 
-TAKEN_IN = frozenset({"already_ended", "repeated", "rule_failed"})
-"""Codes with which a report is refused because of what it says: sent again, it says no more."""
-
 Handler = Callable[[RunState, Event[Any], Any], None]
 
 
@@ -115,8 +112,8 @@ def evolve(
         return run
     if request is not None and run.seen is not None and type(request.data) is ActivityReported:
         run.reported_at = event.recorded_at
-        # One that no worker could read is none that was taken in: it may be sent again.
-        if kind is not facts.RequestRejected or data.code in TAKEN_IN:
+        # One that was refused was not taken in: it may be sent again.
+        if kind is not facts.RequestRejected:
             run.seen |= {report_key(request.id)}
     handler = _HANDLERS.get(kind)
     if handler is not None:
@@ -206,7 +203,8 @@ def _owner_assigned(run: RunState, event: Event[Any], data: facts.OwnerAssigned)
 
 def _activity_recorded(run: RunState, event: Event[Any], data: facts.ActivityRecorded) -> None:
     run.memo = data.memo
-    run.waits = tuple(WaitTuple(w.kind, w.about, w.since, w.until, w.owner) for w in data.waits)
+    if not run.has_ended:
+        run.waits = tuple(WaitTuple(w.kind, w.about, w.since, w.until, w.owner) for w in data.waits)
 
 
 # -- nodes -------------------------------------------------------------------------------------

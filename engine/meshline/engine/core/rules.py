@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 
 from meshline.engine.core.state import NodeState, RunState
+from meshline.events.text import cleaned
 from meshline.workflow.spec import TRIGGER, Parameter, Rule
 
-__all__ = ["ask", "seen_by", "value_of"]
+__all__ = ["ask", "seen_by", "value_of", "words_of"]
 
 _SHOWN_BYTES_MAX = 2048
+WORDS_LENGTH_MAX = 1_000
 
 
 def value_of(run: RunState, name: str) -> bytes | None:
@@ -38,6 +40,15 @@ def arguments(run: RunState, parameters: tuple[Parameter, ...]) -> dict[str, Any
 def ask(rule: Rule, run: RunState) -> Any:
     """Return what the rule says about the run. Whatever the rule raises comes through."""
     return rule.call(**arguments(run, rule.parameters))
+
+
+def words_of(error: BaseException) -> str:
+    """Return the error's type and message in words that every log can keep."""
+    try:
+        message = str(error)
+    except Exception as broken:  # an author's class may not even be able to say what it is
+        message = f"(its message can't be read: {type(broken).__name__})"
+    return cleaned(f"{type(error).__name__}: {message}", WORDS_LENGTH_MAX)
 
 
 def seen_by(rule: Rule, run: RunState) -> dict[str, Any] | None:

@@ -212,10 +212,14 @@ _COPIED = tuple(name for name in RunState.__slots__ if name not in ("nodes", "ex
 
 
 class EndedRun(NamedTuple):
-    """What stays in memory of a run that has ended: enough to know its trigger again."""
+    """What stays in memory of a run that has ended.
+
+    Enough to know its trigger again, and to give further exceptions ids of their own.
+    """
 
     status: RunStatus
     payload_hash: str
+    exceptions_opened: int = 0
 
 
 @dataclass(slots=True)

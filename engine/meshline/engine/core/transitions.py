@@ -71,6 +71,13 @@ def _pairs(
 
 TRANSITIONS: Final[Pairs] = {
     ("accepted", RunStarted): "running",
+    # A run that no worker can start: somebody must see it, and may give it up.
+    **_pairs(
+        ("accepted",),
+        (ExceptionOpened, ExceptionAcknowledged, ExceptionAssigned, ExceptionResolved),
+        SAME,
+    ),
+    ("accepted", RunCancelled): "cancelled",
     # Something moves: the run is running again, whatever it waited for; decide says what is next.
     **_pairs(
         _GOING,
@@ -86,8 +93,7 @@ TRANSITIONS: Final[Pairs] = {
         ("paused",),
         (
             StepStarted, StepSucceeded, StepFailed, StepSkipped, TimerFired, MessageMatched,
-            ApprovalApproved, ApprovalDenied, ExceptionResolved, CompensationStarted,
-            ActivityRecorded,
+            ApprovalApproved, ApprovalDenied, ExceptionResolved, ActivityRecorded,
         ),
         SAME,
     ),
@@ -105,7 +111,7 @@ TRANSITIONS: Final[Pairs] = {
     **_pairs(_GOING, (RunWaiting,), "waiting"),
     **_pairs(_GOING, (RunHeld,), "held"),
     **_pairs(_GOING, (RunPaused,), "paused"),
-    ("paused", RunResumed): "running",
+    **_pairs(("paused",), (RunResumed, CompensationStarted), "running"),
     **_pairs(_LIVE, (RunSucceeded,), "succeeded"),
     **_pairs(_LIVE, (RunFailed,), "failed"),
     **_pairs(_LIVE, (RunCancelled,), "cancelled"),

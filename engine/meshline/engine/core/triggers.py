@@ -8,17 +8,20 @@ from pydantic import ValidationError
 
 from meshline.engine.core.decision import Decision, Decisions
 from meshline.engine.core.openings import open_exception
+from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.facts import FieldProblem
 from meshline.events.ids import payload_hash_of
 from meshline.events.requests import TriggerReceived
+from meshline.events.text import cleaned
 from meshline.workflow.spec import WorkflowSpec
 
-__all__ = ["answer_trigger"]
+__all__ = ["answer_trigger", "reject_trigger"]
 
 _PROBLEMS_MAX = 50
+REASON_LENGTH_MAX = 2_000
 
 
 def answer_trigger(
@@ -38,11 +41,11 @@ def answer_trigger(
     data = request.data
     if data.unreadable is not None:
         kept = data.unreadable
-        yield _reject(data, cause, "unreadable", f"{kept.reason}: {kept.detail}")
+        yield reject_trigger(data, cause, "unreadable", f"{kept.reason}: {kept.detail}")
         return
     if spec is None:
         kind = f" of type {data.trigger_type!r}" if data.trigger_type else ""
-        yield _reject(
+        yield reject_trigger(
             data, cause, "unknown_source",
             f"No workflow starts from a trigger{kind} of source {data.source!r}. Register one, or "
             "correct the source.",
@@ -66,7 +69,7 @@ def answer_trigger(
         reason = f"The payload is no {spec.trigger_type}: " + "; ".join(
             f"{problem.pointer or '/'} {problem.message}" for problem in problems[:3]
         )
-        yield _reject(data, cause, "invalid", reason, problems)
+        yield reject_trigger(data, cause, "invalid", reason, problems)
         return
     yield Decision(
         facts.TriggerAccepted(
@@ -76,6 +79,7 @@ def answer_trigger(
             payload_hash=payload_hash,
             workflow=spec.name,
             version=spec.version,
+            exception_route=spec.exception_route,
         ),
         causation_id=cause,
         time=request.time if spec.observed else None,
@@ -91,7 +95,7 @@ def _conflict(
         f"Trigger {data.trigger_id!r} of source {data.source!r} came again with another payload. "
         "The run goes on with the first; send the second under an id of its own if it is meant."
     )
-    yield _reject(data, cause, "conflict", message)
+    yield reject_trigger(data, cause, "conflict", message)
     subject = run
     if subject is None:
         subject = RunState(request.subject)
@@ -104,7 +108,7 @@ def _conflict(
         )  # fmt: skip
 
 
-def _reject(
+def reject_trigger(
     data: TriggerReceived,
     cause: str,
     code: Literal["invalid", "unreadable", "unknown_source", "conflict"],
@@ -117,7 +121,7 @@ def _reject(
             trigger_id=data.trigger_id,
             trigger_type=data.trigger_type,
             code=code,
-            reason=reason[:2000],
+            reason=cleaned(reason, REASON_LENGTH_MAX),
             problems=problems,
         ),
         causation_id=cause,
@@ -129,11 +133,13 @@ def _problems(spec: WorkflowSpec, payload: Any) -> tuple[FieldProblem, ...]:
         spec.trigger.validate_python(payload)
     except ValidationError as error:
         return tuple(
-            FieldProblem(pointer=_pointer(found["loc"]), message=found["msg"][:300])
+            FieldProblem(
+                pointer=cleaned(_pointer(found["loc"]), 300), message=cleaned(found["msg"], 300)
+            )
             for found in error.errors(include_url=False, include_context=False, include_input=False)
         )[:_PROBLEMS_MAX]
     except Exception as error:  # a validator of the user's may raise anything
-        return (FieldProblem(pointer="", message=f"{type(error).__name__}: {error}"[:300]),)
+        return (FieldProblem(pointer="", message=cleaned(words_of(error), 300)),)
     return ()
 
 

@@ -60,8 +60,9 @@ def next_wakeup(spec: WorkflowSpec | None, run: RunState) -> datetime | None:
     if run.has_ended:
         return None
     if run.status == "paused":
-        return run.waits[0].until if run.waits else None
-    moments = [node.at for node in run.nodes.values() if node.at is not None]
+        moments = [wait.until for wait in run.waits if wait.until is not None]
+    else:
+        moments = [node.at for node in run.nodes.values() if node.at is not None]
     if run.due_at is not None and not run.overdue:
         moments.append(late_at(spec, run, run.due_at))
     return min(moments, default=None)

@@ -1,0 +1,130 @@
+"""What must hold for every run at rest: it has ended, or somebody or something will move it.
+
+No run waits for nothing, and nothing waits for nobody. ``problems_of`` looks for runs that break
+this, in a state that nothing is on its way to; the sweeper, ``meshline verify`` and the tests ask
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from meshline.engine.core.decision import Moment
+from meshline.engine.core.gaps import close_gaps
+from meshline.engine.core.plan import plan_of
+from meshline.engine.core.state import PartitionState, RunState
+from meshline.engine.core.waits import current_waits, is_active, next_wakeup
+from meshline.workflow.principals import is_principal
+from meshline.workflow.registry import Registry
+from meshline.workflow.spec import StepNode, WorkflowSpec
+
+__all__ = ["problems_of"]
+
+_NAMED_WAKEUP = frozenset({"timer", "retry"})
+
+
+def problems_of(
+    state: PartitionState, registry: Registry, now: datetime, *, patience_s: float = 0.0
+) -> list[str]:
+    """Return what breaks the invariants, one sentence each, with the run that it is about.
+
+    Args:
+        registry: all definitions that the workers of this log have.
+        patience_s: what came or was due within this time may still be on its way.
+    """
+    then = now - timedelta(seconds=patience_s)
+    problems = [
+        f"request {cause} ({type(request.data).__name__}) of run {request.subject!r} has had no "
+        f"answer since {request.recorded_at}"
+        for cause, request in state.pending.items()
+        if request.recorded_at <= then
+    ]
+    for run in state.runs.values():
+        spec = registry.spec(run.workflow, run.version)
+        found = _of_run(spec, run, state.fence.epoch, then)
+        problems.extend(f"run {run.run_id} ({run.workflow}, {run.status}) {what}" for what in found)
+    return problems
+
+
+def _of_run(spec: WorkflowSpec | None, run: RunState, epoch: int, then: datetime) -> Iterator[str]:
+    yield from _of_exceptions(run)
+    if run.has_ended:
+        if run.nodes or run.waits or run.undo:
+            yield "has ended, but something in it has not"
+        return
+    if spec is not None or run.status != "accepted":
+        yield from _of_owners(run)
+    yield from _of_demands(spec, run, epoch, then)
+    if spec is None:
+        if all(opened.kind != "no_worker" for opened in (run.exceptions or {}).values()):
+            yield "has no worker, and no exception says so"
+    elif run.status == "paused":
+        if not run.waits:
+            yield "is paused, and nothing says for what"
+    elif not spec.observed:
+        yield from _of_waits(spec, run)
+        yield from _of_policy(spec, run)
+
+
+def _of_owners(run: RunState) -> Iterator[str]:
+    if not is_principal(run.owner):
+        yield f"has the owner {run.owner!r}"
+    if not is_principal(run.route):
+        yield f"has the exception route {run.route!r}"
+
+
+def _of_exceptions(run: RunState) -> Iterator[str]:
+    for exception_id, opened in (run.exceptions or {}).items():
+        if not is_principal(opened.owner):
+            yield f"has exception {exception_id} with the owner {opened.owner!r}"
+        if run.has_ended and opened.blocking:
+            yield f"has ended, but exception {exception_id} still holds {opened.about!r}"
+
+
+def _of_demands(
+    spec: WorkflowSpec | None, run: RunState, epoch: int, then: datetime
+) -> Iterator[str]:
+    """What the definition demands, or a time that has come, and nobody has said."""
+    moment = Moment(then, epoch, lambda run_id, step, attempt: True)
+    missing = next(close_gaps(spec, run.copy(), moment), None)
+    if missing is not None:
+        yield f"should have had {missing.data!r}"
+    at = None if spec is None else next_wakeup(spec, run)
+    if at is not None and at < then:
+        yield f"should have been looked at by {at}"
+
+
+def _of_waits(spec: WorkflowSpec, run: RunState) -> Iterator[str]:
+    if run.status == "running":
+        if not is_active(spec, run):
+            yield "is said to be running, but nothing is being done for it"
+        return
+    if is_active(spec, run):
+        yield "is being worked on, and does not say so"
+    if run.waits != current_waits(spec, run):
+        yield f"says that it waits for {run.waits}, and waits for {current_waits(spec, run)}"
+    if not run.waits:
+        yield "waits for nothing"
+    for wait in run.waits:
+        if not is_principal(wait.owner):
+            yield f"waits for {wait.kind} {wait.about!r} with the owner {wait.owner!r}"
+        if wait.kind in _NAMED_WAKEUP and wait.until is None:
+            yield f"waits for {wait.kind} {wait.about!r} without an end"
+    on_exceptions_only = all(wait.kind == "exception" for wait in run.waits)
+    if (run.status == "held") != on_exceptions_only:
+        yield f"waits for {[wait.kind for wait in run.waits]}"
+    for name, node in run.nodes.items():
+        holding = [e for e in (run.exceptions or {}).values() if e.blocking and e.about == name]
+        if (node.status == "held") != bool(holding):
+            yield f"has {name!r} {node.status} with {len(holding)} exceptions that hold it"
+
+
+def _of_policy(spec: WorkflowSpec, run: RunState) -> Iterator[str]:
+    plan = plan_of(spec)
+    for name, state in run.nodes.items():
+        node = plan.undo.get(name) or spec.nodes.get(name)
+        if node is None:
+            yield f"has {name!r}, which its definition does not know"
+        elif isinstance(node, StepNode) and state.failures > node.retry.maximum_attempts:
+            yield f"has tried {name!r} {state.failures} times"

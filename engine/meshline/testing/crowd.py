@@ -1,0 +1,199 @@
+"""Everybody outside who asks something: sources, senders of messages, outside workers, people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from meshline.engine.core.state import PartitionState, RunState
+from meshline.events import requests
+from meshline.events.codec import encode
+from meshline.events.envelope import Actor, Event
+from meshline.events.ids import run_id_of
+from meshline.events.log.protocol import Entry
+from meshline.events.requests import Request, StepError
+from meshline.workflow.registry import Registry
+from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
+
+__all__ = ["Crowd", "random_error"]
+
+_PEOPLE = ("user:ada", "user:bob")
+_TRIGGERS_MAX = 5
+
+
+def random_error(random: Random) -> StepError:
+    """Return why a step failed: what passes, what does not, and what ends the whole run."""
+    kind = random.choice(["Unavailable", "Unavailable", "Unavailable", "Hopeless", "FailRun"])
+    return StepError(
+        type=kind,
+        message=f"number {random.randint(1, 9)}",
+        retry_after_s=random.choice([None, None, 0.0, 30.0]),
+        retryable=random.random() < 0.9,
+    )
+
+
+class Crowd:
+    """Asks at random; ``settle`` asks for whatever lets an open run end.
+
+    Args:
+        registry: all definitions that there are.
+    """
+
+    def __init__(self, random: Random, registry: Registry, now: Callable[[], datetime]) -> None:
+        self._random = random
+        self._registry = registry
+        self._now = now
+        self._asked = 0
+        self._triggers: list[tuple[str, str]] = []
+
+    def ask(self, state: PartitionState) -> list[Entry]:
+        """Return a request, or one that came before once more.
+
+        Args:
+            state: what the asking one believes, for ids; it may be behind.
+        """
+        runs = list(state.runs.values())
+        if len(self._triggers) < _TRIGGERS_MAX and self._random.random() < 0.3:
+            entry = self._new_trigger()
+        elif self._triggers and self._random.random() < 0.1:
+            entry = self._old_trigger()
+        elif runs:
+            entry = self._about(self._random.choice(runs))
+        else:
+            entry = self._entry("no-such-run", requests.CancelRequested(reason="a guess"))
+        return [entry] * self._random.choice([1, 1, 1, 2])
+
+    def settle(self, state: PartitionState, patience: bool) -> Iterator[Entry]:
+        """Yield what a person would do for each open run, so that it ends.
+
+        Args:
+            patience: try again first; without it, skip, and in the end cancel.
+        """
+        for run in state.runs.values():
+            spec = self._registry.spec(run.workflow, run.version)
+            for request in self._steps_to_end(spec, run, patience):
+                yield self._entry(run.run_id, request, actor="user:ada")
+
+    # -- triggers ------------------------------------------------------------------------------
+
+    def _new_trigger(self) -> Entry:
+        source = self._random.choice([*sorted({s.source for s in self._registry}), "nowhere"])
+        trigger_id = f"t{len(self._triggers)}"
+        self._triggers.append((source, trigger_id))
+        return self._trigger(source, trigger_id)
+
+    def _old_trigger(self) -> Entry:
+        return self._trigger(*self._random.choice(self._triggers))
+
+    def _trigger(self, source: str, trigger_id: str) -> Entry:
+        payload = self._random.choice([{"n": 1}, {"n": 1}, {"n": 2}, {"n": "none"}, None])
+        data = requests.TriggerReceived(source=source, trigger_id=trigger_id, payload=payload)
+        return self._entry(run_id_of(source, trigger_id), data)
+
+    # -- about a run ---------------------------------------------------------------------------
+
+    def _about(self, run: RunState) -> Entry:
+        spec = self._registry.spec(run.workflow, run.version)
+        asked: list[Request] = list(self._of_people(run))
+        if spec is not None:
+            asked += self._of_nodes(spec, run)
+        if spec is not None and spec.observed:
+            names = ("work", "work", "raise", "settle", "end", "gibberish")
+            asked += [requests.ActivityReported(activity=name) for name in names]
+        return self._entry(run.run_id, self._random.choice(asked))
+
+    def _of_people(self, run: RunState) -> Iterator[Request]:
+        until = self._now() + timedelta(hours=self._random.randint(-1, 8))
+        yield requests.CancelRequested(reason="on second thoughts")
+        yield requests.PauseRequested(until=self._random.choice([None, until]))
+        yield requests.ResumeRequested()
+        yield requests.RetryRequested()
+        yield requests.OwnerChangeRequested(
+            owner=self._random.choice(["team:green", "user:bob", "somebody"])
+        )
+        for exception_id in run.exceptions or ():
+            for action in ("acknowledge", "assign", "resolve", "retry", "skip"):
+                yield requests.ExceptionActionRequested(
+                    exception_id=exception_id,
+                    action=action,
+                    owner=self._random.choice([None, "team:green"]),
+                    value=self._random.choice([None, 7, "seven"]),
+                )
+
+    def _of_nodes(self, spec: WorkflowSpec, run: RunState) -> Iterator[Request]:
+        for node in spec.nodes.values():
+            state = run.nodes.get(node.name)
+            if isinstance(node, MessageNode):
+                payload = self._random.choice([{"n": 3}, {"n": "none"}])
+                yield requests.MessageReceived(name=node.name, payload=payload)
+            elif isinstance(node, ApprovalNode):
+                yield self._approval(node.name, self._random.choice(["approved", "denied"]))
+            elif isinstance(node, StepNode) and node.outside and state is not None:
+                yield self._report(node.name, state.attempt - self._random.choice([0, 0, 1]))
+
+    def _approval(self, name: str, decision: Any) -> Request:
+        return requests.ApprovalSubmitted(
+            approval=name,
+            decision=decision,
+            form=self._random.choice([None, {"discount": 5}, {"discount": "much"}]),
+            reason=self._random.choice(["", "too dear"]),
+        )
+
+    def _report(self, step: str, attempt: int) -> Request:
+        if self._random.random() < 0.6:
+            result = self._random.choice([1, 2, "three"])
+            return requests.StepReported(
+                step=step, attempt=attempt, outcome="succeeded", result=result
+            )
+        return requests.StepReported(
+            step=step, attempt=attempt, outcome="failed", error=random_error(self._random)
+        )
+
+    # -- the way to the end --------------------------------------------------------------------
+
+    def _steps_to_end(
+        self, spec: WorkflowSpec | None, run: RunState, patience: bool
+    ) -> Iterator[Request]:
+        for exception_id, opened in (run.exceptions or {}).items():
+            if run.has_ended or not opened.blocking:
+                action: Any = "resolve"
+            else:
+                action = "retry" if patience else "skip"
+            yield requests.ExceptionActionRequested(
+                exception_id=exception_id, action=action, value=7 if action == "skip" else None
+            )
+            if opened.blocking and opened.kind == "rule_failed" and not patience:
+                yield requests.CancelRequested(reason="the rule will not be mended")
+        if run.has_ended or spec is None:
+            return
+        if run.status == "paused":
+            yield requests.ResumeRequested()
+        if spec.observed:
+            yield requests.ActivityReported(activity="end")
+        for name, state in run.nodes.items():
+            if state.status == "requested":
+                yield requests.ApprovalSubmitted(
+                    approval=name, decision="approved", form={"discount": 1}
+                )
+            elif state.status == "awaiting":
+                yield requests.MessageReceived(name=name, payload={"n": 3})
+            elif state.status == "started":
+                yield requests.StepReported(
+                    step=name, attempt=state.attempt, outcome="succeeded", result=1
+                )
+
+    def _entry(self, subject: str, data: Request, actor: str | None = None) -> Entry:
+        self._asked += 1
+        now = self._now()
+        event = Event(
+            id=f"request-{self._asked}",
+            source="crowd",
+            subject=subject,
+            time=now - timedelta(hours=self._random.choice([0, 0, 0, 30])),
+            data=data,
+            recorded_at=now,
+            actor=Actor("user", actor or self._random.choice(_PEOPLE)),
+        )
+        return Entry(subject, encode(event))
