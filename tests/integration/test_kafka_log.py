@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
@@ -220,6 +221,26 @@ async def test_a_broker_that_takes_less_than_our_limit_refuses_and_the_log_goes_
 
     assert isinstance(refused, Refused) and "max.message.bytes" in refused.reason
     assert after == Accepted(1, 1, contiguous=True)
+
+
+async def test_any_reader_of_cloudevents_knows_the_records_as_such(
+    open_log: OpenLog, kafka_address: str
+) -> None:
+    log = await open_log(1)
+    await log.append(0, [Entry("run-1", b"{}"), Entry("", b"{}")])
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka_address.split("/")[2])
+    await consumer.start()
+    partition = TopicPartition(topic_of(kafka_address), 0)
+    consumer.assign([partition])
+    consumer.seek(partition, 1)
+
+    records = (await consumer.getmany(timeout_ms=int(PATIENCE_S * 1000)))[partition]
+    await consumer.stop()
+
+    assert [record.key for record in records] == [b"run-1", None]
+    assert {record.headers for record in records} == {
+        (("content-type", b"application/cloudevents+json"),)
+    }
 
 
 async def test_an_append_that_is_given_up_in_the_queue_is_not_sent(open_log: OpenLog) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from meshline.events.clock import SystemClock
+from meshline.events.codec import CONTENT_TYPE
 from meshline.events.log.kafka_producer import close_producer, open_producer
 from meshline.events.log.protocol import Accepted, AppendResult, Entry, Refused, Unknown
 from meshline.events.log.refusing import refusal_of
@@ -26,8 +27,11 @@ __all__ = ["Appender"]
 
 log = logging.getLogger(__name__)
 
-RECORD_OVERHEAD_BYTES = 32
-"""Upper bound of what Kafka's format adds to a record's key and value."""
+HEADERS = [("content-type", CONTENT_TYPE.encode())]
+"""So that any reader of CloudEvents knows the structured mode (decision 0022)."""
+
+RECORD_OVERHEAD_BYTES = 80
+"""Upper bound of what Kafka's format and the header add to a record's key and value."""
 
 STUCK_DEADLINES = 3
 """After so many append deadlines without an answer a producer is given up."""
@@ -218,7 +222,7 @@ class Appender:
             add = builder.append
             for append in batch.appends:
                 for key, value in append.parts[0].records:
-                    added = add(timestamp=now_ms, key=key, value=value)
+                    added = add(timestamp=now_ms, key=key, value=value, headers=HEADERS)
                     assert added is not None, "the parts of a batch fit"
             builder.close()
             # Returns without waiting: the partition has no other batch, the topic is known.

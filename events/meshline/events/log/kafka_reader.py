@@ -282,7 +282,7 @@ class KafkaReader:
                 # Removed, or added again further back, while the broker was asked.
                 continue
             if answer.error is OffsetOutOfRangeError or answer.log_start > 0:
-                await self._lose(partition, positions[partition])
+                is_well = await self._lose(partition, positions[partition]) and is_well
             elif answer.error is not None:
                 log.info("Partition %s of broker %s: %s", partition, leader, answer.error.__name__)
                 is_well = False
@@ -305,13 +305,17 @@ class KafkaReader:
             self.wake()
         return True
 
-    async def _lose(self, partition: int, position: int) -> None:
-        """Note that the partition can't be read on, and why."""
-        # Another log, or only less of it? Raises if it is another.
-        beginning = (await self._topic.offsets([partition], EARLIEST))[partition]
-        if beginning == 0:
-            await self._check_identity()
+    async def _lose(self, partition: int, position: int) -> bool:
+        """Note that the partition can't be read on, and why. Return False to ask again."""
+        try:
+            beginning = (await self._topic.offsets([partition], EARLIEST))[partition]
             end = (await self._topic.offsets([partition], LATEST))[partition]
+        except LogUnavailable as error:
+            log.warning("%s", error)
+            return False
+        if beginning == 0:
+            # Another log, or only less of it? Raises if it is another.
+            await self._check_identity()
             message = (
                 f"Partition {partition} of topic {self._topic.name!r} ends at {end}, but was to be "
                 f"read from {position} on: the log was cut off. Do not go on; restore the log."
@@ -324,6 +328,7 @@ class KafkaReader:
             )
         self._failures[partition] = PositionLost(message)
         self.wake()
+        return True
 
 
 def _size(records: list[LogRecord]) -> int:

@@ -80,7 +80,8 @@ class KafkaTopic:
         return self._client
 
     async def connect(self) -> None:
-        """Raises LogUnavailable: no broker answered within the deadline."""
+        """Connect, or connect anew. Raises LogUnavailable: no broker answered in time."""
+        await self.aclose()
 
         async def bootstrap() -> None:
             client = AIOKafkaClient(
