@@ -7,6 +7,7 @@ tests/integration/.
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -498,6 +499,64 @@ async def test_members_share_the_partitions_and_take_over_from_one_that_leaves(
 
     assert sorted(map(len, shared)) == [2, 3]
     assert not shared[0] & shared[1]
+
+
+SILENT_MEMBER = """
+import asyncio, sys
+from meshline.events.log import LogSettings, open_log
+
+async def main(address, timeout_s):
+    log = open_log(address, LogSettings(session_timeout_s=float(timeout_s), heartbeat_s=0.5))
+    await log.open()
+    member = log.membership("workers", "silent")
+    await member.start()
+    while len(member.assigned) != 1:
+        await member.changed(member.assigned)
+    print("joined", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "session_timeout_s"),
+    [
+        pytest.param("postgres", 1.5, marks=pytest.mark.postgres),
+        # A broker takes no less than six seconds.
+        pytest.param("kafka", 6.0, marks=pytest.mark.kafka),
+    ],
+)
+async def test_a_member_that_is_killed_loses_its_partitions_after_a_while(
+    request: pytest.FixtureRequest, kind: str, session_timeout_s: float
+) -> None:
+    address: str = request.getfixturevalue(f"{kind}_address")
+    log = open_log(address, LogSettings(session_timeout_s=session_timeout_s, heartbeat_s=0.5))
+    await log.open(create_partitions=2)
+    member = log.membership("workers", "alive")
+    await member.start()
+    silent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SILENT_MEMBER, address, str(session_timeout_s)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert silent.stdout is not None
+    async with asyncio.timeout(2 * PATIENCE_S):
+        assert await silent.stdout.readline() == b"joined\n"
+        while len(member.assigned) != 1:
+            await member.changed(member.assigned)
+    killed = asyncio.get_running_loop().time()
+
+    silent.kill()
+    await silent.communicate()
+    async with asyncio.timeout(2 * PATIENCE_S):
+        while len(member.assigned) != 2:
+            await member.changed(member.assigned)
+    silent_s = asyncio.get_running_loop().time() - killed
+    await member.aclose()
+    await log.aclose()
+
+    assert silent_s > session_timeout_s - 1
 
 
 async def test_groups_do_not_share_with_each_other(opened: OpenLog) -> None:

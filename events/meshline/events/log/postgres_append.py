@@ -62,7 +62,7 @@ class Appender:
         self._statements = statements
         self._settings = settings
         self._on_appended = on_appended
-        self._link = Link(dsn, "meshline-log-append", _make_durable)
+        self._link = Link(dsn, "meshline-log-append")
         self._log_id = ""
         self._waiting: deque[_Append] = deque()
         self._work = asyncio.Event()
@@ -220,14 +220,6 @@ class Appender:
         for append, begin in zip(group, begins, strict=True):
             first = firsts[append.partition] + begin
             _answer(append, Accepted(first, first + len(append.entries) - 1, contiguous=True))
-
-
-async def _make_durable(connection: Connection) -> None:
-    # A stricter setting (remote_apply) stays; what is accepted must outlive a crash at least.
-    await connection.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) "
-        "WHERE current_setting('synchronous_commit') = 'off'"
-    )
 
 
 def _answer(append: _Append, result: AppendResult) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 import asyncpg
 
@@ -60,18 +60,22 @@ def parse(address: str) -> Address:
             f"The log's {NAMESPACE} is {namespace!r}: expected up to 40 lower-case letters, digits "
             "and underscores, beginning with a letter. Choose another."
         )
-    others = [(name, value) for name, value in query if name != NAMESPACE]
     # Not only one host and port: a DSN may name several, and then urlsplit can't tell the port.
     account, at, hosts = parts.netloc.rpartition("@")
     user = account.partition(":")[0]
-    shown = [(name, value) for name, value in query if "password" not in name]
     return Address(
-        dsn=parts._replace(query=urlencode(others, quote_via=quote)).geturl(),
+        dsn=_join(parts, parts.netloc, [each for each in query if each[0] != NAMESPACE]),
         schema=f"{namespace}_log",
-        shown=parts._replace(
-            netloc=f"{user}{at}{hosts}", query=urlencode(shown, safe="/", quote_via=quote)
-        ).geturl(),
+        shown=_join(
+            parts, f"{user}{at}{hosts}", [each for each in query if "password" not in each[0]], "/"
+        ),
     )
+
+
+def _join(parts: SplitResult, netloc: str, query: list[tuple[str, str]], safe: str = "") -> str:
+    # Not geturl(), which takes away the slashes of a DSN without a host.
+    text = urlencode(query, safe=safe, quote_via=quote)
+    return f"{parts.scheme}://{netloc}{parts.path}{'?' if text else ''}{text}"
 
 
 class LinkDown(Exception):
@@ -154,6 +158,11 @@ class Link:
             server_settings={"application_name": self._name, "jit": "off"},
         )
         try:
+            # What is accepted must outlive a crash at least; a stricter setting stays.
+            await connection.execute(
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') = 'off'"
+            )
             if self._prepare is not None:
                 await self._prepare(connection)
         except BaseException:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 POLL_S = 0.5
 """How late a reader is when a notification was lost."""
+TURN_S = 0.2
+"""How long who doesn't want to wait waits for others that use the connection."""
 NOTIFY_PAUSE_S = 0.002
 """Between two notifications; what is appended meanwhile goes into the next one."""
 NOTIFY_PARTITIONS_MAX = 200
@@ -150,7 +152,12 @@ class News:
         Raises:
             LinkDown: nobody answered until then.
         """
-        async with self._turn:
+        try:
+            async with asyncio.timeout_at(max(give_up, asyncio.get_running_loop().time() + TURN_S)):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise LinkDown("the connection is busy") from None
+        try:
             while True:
                 connection = await self._link.connection(give_up)
                 try:
@@ -161,10 +168,10 @@ class News:
                     self._link.drop()
                     if asyncio.get_running_loop().time() >= give_up:
                         raise LinkDown(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._turn.release()
 
     async def _listen(self, connection: Connection) -> None:
-        # What goes over this connection may be lost in a crash: heartbeats and notifications.
-        await connection.execute("SET synchronous_commit = off")
         await connection.add_listener(self._statements.channel, self._on_notification)
 
     def _on_notification(self, _: Any, pid: int, channel: str, payload: object) -> None:

@@ -19,7 +19,7 @@ __all__ = ["PostgresReader"]
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 """In one fetch, all partitions together; one record at least."""
-RECONNECT_S = 1.0
+RECONNECT_S = 0.25
 """How long a fetch that doesn't wait tries to reach a server that is away."""
 
 

@@ -152,8 +152,9 @@ async def identity(connection: Connection, statements: Statements) -> LogIdentit
     if not exists:
         return None
     rows = await connection.fetch(statements.first_records)
-    found = {identity_of(row["value"]) for row in rows if row["value"] is not None}
-    if len(found) != 1 or [found_in.partitions for found_in in found] != [len(rows)]:
+    values = [row["value"] for row in rows]
+    found = {identity_of(value) for value in values if value is not None}
+    if None in values or [each.partitions for each in found] != [len(rows)]:
         raise LogIdentityChanged(
             f"The {len(rows)} partitions in schema {statements.schema!r} begin with "
             f"{sorted(each.log_id for each in found)}: expected one log, with all its partitions. "
