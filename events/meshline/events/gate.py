@@ -43,7 +43,7 @@ __all__ = [
 KEPT_BYTES = 16 * 1024
 """How much of a refused payload is kept for a person to look at."""
 
-SKETCH_BYTES_MAX = 128 * 1024
+SKETCH_BYTES_MAX = 64 * 1024
 """How much of a refused object is written out, to be kept and hashed."""
 
 IDENTIFIER_LENGTH_MAX = 256

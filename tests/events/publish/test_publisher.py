@@ -6,15 +6,17 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from meshline.events import Answer, Publisher, PublisherSettings, Trigger
 from meshline.events.clock import ManualClock
 from meshline.events.codec import decode
-from meshline.events.envelope import Actor, Position
+from meshline.events.envelope import Actor, Event, Position
 from meshline.events.errors import PayloadRefused, PublisherClosed
 from meshline.events.ids import partition_of, run_id_of
+from meshline.events.log import LogRecord, open_log
 from meshline.events.requests import (
     ActivityReported,
     CancelRequested,
@@ -22,6 +24,11 @@ from meshline.events.requests import (
     TriggerReceived,
 )
 from tests.events.publish.doubles import NOW, Keeper, everything, memory_log
+
+
+def decoded(record: LogRecord) -> Event[Any]:
+    return decode(record.value)
+
 
 ADA = Actor("user", "user:ada")
 
@@ -62,9 +69,8 @@ async def test_what_the_caller_says_of_a_trigger_stands_in_the_envelope() -> Non
         )
         await publisher.publish("s", {}, trigger_id="8", traceparent="nonsense")
 
-    first, second = sorted(
-        (decode(record.value) for record in await everything(log)), key=lambda event: event.id
-    )
+    events = {event.data.trigger_id: event for event in map(decoded, await everything(log))}
+    first, second = events["7"], events["8"]
     assert (first.time, first.recorded_at) == (earlier, NOW)
     assert (first.correlation_id, first.traceparent, first.actor) == ("order-9", traceparent, ADA)
     assert first.source == "a%20b/%C3%BC", "a CloudEvents source is a URI reference"
@@ -264,8 +270,6 @@ async def test_closing_appends_what_was_published_and_lets_who_waits_go() -> Non
 
 
 async def test_an_address_is_opened_and_closed() -> None:
-    from meshline.events.log import open_log
-
     log = open_log("memory://test-publisher")
     await log.open(create_partitions=2)
 
