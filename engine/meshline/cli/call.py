@@ -10,10 +10,11 @@ import asyncio
 import functools
 import getpass
 import inspect
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
@@ -21,18 +22,22 @@ import typer
 
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form, Output
-from meshline.cli.place import Place, find_place
+from meshline.cli.place import Given, Place, find_place
 from meshline.events.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from meshline.events.envelope import Actor
     from meshline.events.log import EventLog
     from meshline.events.publish import Publisher
+    from meshline.projections.queries import Views
 
 __all__ = ["Call", "command", "end", "group", "seconds"]
 
 P = ParamSpec("P")
 Command = Callable[Concatenate["Call", P], Awaitable[None]]
+
+WAIT_S = 10.0
+"""For the answer to a request, from the moment that it is in the log."""
 
 _ACTOR = re.compile(r"(user|service):[^\s:]\S{0,199}")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -42,11 +47,20 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Call:
     """What the shared options of a command line say."""
 
-    place: Place
+    given: Given
     out: Output
     acting_as: str | None = None
     wait_s: float | None = None
-    clock: Clock = SystemClock()
+    clock: Clock = field(default_factory=SystemClock)
+
+    @functools.cached_property
+    def place(self) -> Place:
+        """Where the log and the views are; closed when the command ends."""
+        return find_place(self.given)
+
+    def close(self) -> None:
+        if "place" in self.__dict__:
+            self.place.close()
 
     @property
     def actor(self) -> Actor:
@@ -75,6 +89,17 @@ class Call:
 
         async with self.log() as log, Publisher(log, actor=self.actor) as publisher:
             yield publisher
+
+    @asynccontextmanager
+    async def views(self) -> AsyncIterator[Views]:
+        """The views, to be read."""
+        from meshline.projections.queries import Views
+
+        views = Views(self.place.views)
+        try:
+            yield views
+        finally:
+            await views.aclose()
 
 
 def group(help_text: str) -> typer.Typer:
@@ -124,12 +149,12 @@ def command(
             try:
                 (runner or _run)(function(call, **values))  # type: ignore[call-arg]
             finally:
-                call.place.close()
+                call.close()
 
         parameters = [*own, *shared]
         start.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         start.__annotations__ = {p.name: p.annotation for p in parameters}
-        del start.__wrapped__  # type: ignore[attr-defined]
+        del start.__wrapped__
         app.command(name)(start)
         return function
 
@@ -171,7 +196,7 @@ _ASKING: tuple[tuple[str, Any, Any], ...] = (
             str,
             typer.Option("--wait", metavar="10s", help="How long to wait for the answer; 0s: not."),
         ],
-        "10s",
+        f"{WAIT_S:g}s",
     ),
 )
 _WHERE: tuple[tuple[str, Any, Any], ...] = (
@@ -185,9 +210,7 @@ _WHERE: tuple[tuple[str, Any, Any], ...] = (
     ),
     (
         "views",
-        Annotated[
-            str | None, typer.Option("--views", metavar="ADDRESS", help="postgresql://…")
-        ],
+        Annotated[str | None, typer.Option("--views", metavar="ADDRESS", help="postgresql://…")],
         None,
     ),
     (
@@ -212,9 +235,7 @@ _ALWAYS: tuple[tuple[str, Any, Any], ...] = (
 
 
 def _call(options: dict[str, Any]) -> Call:
-    place = find_place(
-        log=options.get("log"), views=options.get("views"), home=options.get("home")
-    )
+    given = Given.read(options.get("log"), options.get("views"), options.get("home"), os.environ)
     acting_as = options.get("acting_as")
     if acting_as is not None and not _ACTOR.fullmatch(acting_as):
         raise typer.BadParameter(
@@ -223,8 +244,8 @@ def _call(options: dict[str, Any]) -> Call:
         )
     wait_s = None
     if (wait := options.get("wait")) is not None:
-        wait_s = seconds(wait, "--wait") or None
-    return Call(place, Output(options.get("output", Form.text)), acting_as, wait_s)
+        wait_s = WAIT_S if wait == f"{WAIT_S:g}s" else seconds(wait, "--wait") or None
+    return Call(given, Output(options.get("output", Form.text)), acting_as, wait_s)
 
 
 def seconds(text: str, option: str) -> float:

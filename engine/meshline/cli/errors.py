@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshline.events.errors import MeshlineError
 
-__all__ = ["CommandRefused", "HomeInUse", "NoLogHere"]
+__all__ = ["CommandRefused", "CopyRefused", "HomeInUse", "NoLogHere"]
 
 
 class NoLogHere(MeshlineError):
@@ -23,3 +23,9 @@ class HomeInUse(MeshlineError):
     """Another process of Meshline works in the folder."""
 
     code = "ML3005"
+
+
+class CopyRefused(MeshlineError):
+    """A log can't be copied to where it should be."""
+
+    code = "ML3006"

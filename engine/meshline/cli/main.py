@@ -68,7 +68,7 @@ def _help() -> str:
     for noun in NOUNS.values():
         if noun.section != section:
             section = noun.section
-            lines.append(f"{section}:")
+            lines.append(f"{section}:" if len(lines) == 1 else f"\n{section}:")
         lines.append(f"  {noun.name:<10} {noun.about}")
     return "\n".join(lines) + "\n\n" + _CLOSING
 

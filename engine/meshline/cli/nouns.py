@@ -31,6 +31,8 @@ NOUNS = {
         Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
         Noun("approval", "approval", "See and act", "list, approve, deny"),
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
+        Noun("workflow", "workflow", "Look after", "list: the definitions that the log knows"),
+        Noun("view", "view", "Look after", "list: how far the views are behind the log"),
         Noun("log", "log", "Look after", "create, info, tail, copy"),
         Noun("check", "check", "Look after", "an app's workflows: the five questions, findings"),
         Noun("doctor", "doctor", "Look after", "is everything as it must be; what to do if not"),

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -14,7 +13,17 @@ import orjson
 from meshline.cli.embedded import EmbeddedPostgres
 from meshline.cli.errors import CommandRefused, NoLogHere
 
-__all__ = ["EMBEDDED", "HOME", "Place", "Runtime", "find_place", "shown"]
+__all__ = [
+    "DEMO",
+    "EMBEDDED",
+    "HOME",
+    "Given",
+    "Place",
+    "Runtime",
+    "find_place",
+    "is_postgres",
+    "shown",
+]
 
 HOME = Path(".meshline")
 """The folder that remembers, and that holds the embedded PostgreSQL."""
@@ -35,6 +44,12 @@ class Runtime:
     views: str
     app: str | None = None
     process_id: int | None = None
+
+    @staticmethod
+    def of(place: Place, app: str) -> Runtime:
+        """What a process that works with these addresses leaves."""
+        assert place.named_log is not None and place.named_views is not None
+        return Runtime(place.named_log, place.named_views, app, os.getpid())
 
     @staticmethod
     def read(home: Path) -> Runtime | None:
@@ -58,8 +73,8 @@ class Runtime:
         content = {
             "log": self.log, "views": self.views, "app": self.app, "process_id": self.process_id,
         }  # fmt: skip
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        new.touch(mode=0o600)
+        new.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
         new.replace(home / _RUNTIME)
 
 
@@ -87,7 +102,7 @@ class Place:
         """
         if self.named_log is None:
             raise NoLogHere(
-                f"There is no log here: expected --log, MESHLINE_LOG, or a folder {str(self.home)} "
+                f"There is no log here: expected --log, MESHLINE_LOG, or a folder {self.home!s} "
                 "that `meshline dev` made. Start one with `meshline dev APP`, or say where it is."
             )
         return self._address(self.named_log)
@@ -101,7 +116,7 @@ class Place:
             return self.log
         raise NoLogHere(
             "There are no views here: expected --views, MESHLINE_VIEWS, or a folder "
-            f"{str(self.home)} that `meshline dev` made. Say where `meshline projector` keeps them."
+            f"{self.home!s} that `meshline dev` made. Say where `meshline projector` keeps them."
         )
 
     @property
@@ -128,40 +143,51 @@ class Place:
             self._postgres = None
 
 
-def find_place(
-    *,
-    log: str | None = None,
-    views: str | None = None,
-    home: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Place:
-    """Return the addresses: what was typed before the environment before what the folder says.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line says, or else the environment; None where neither does."""
 
-    Args:
-        home: the folder; by default ``MESHLINE_HOME``, or ``.meshline`` here, or the demo's in it.
+    log: str | None = None
+    views: str | None = None
+    home: Path | None = None
+    log_origin: str = ""
+
+    @staticmethod
+    def read(
+        log: str | None, views: str | None, home: Path | None, environment: Mapping[str, str]
+    ) -> Given:
+        home_named = environment.get("MESHLINE_HOME")
+        return Given(
+            log=log or environment.get("MESHLINE_LOG") or None,
+            views=views or environment.get("MESHLINE_VIEWS") or None,
+            home=home or (Path(home_named) if home_named else None),
+            log_origin="--log" if log else "MESHLINE_LOG",
+        )
+
+
+def find_place(given: Given) -> Place:
+    """Return the addresses: what was given, and for the rest what the folder remembers.
+
+    Where no folder is named, it is ``.meshline`` here, or the demo's if there is only that.
     """
-    environment = os.environ if environment is None else environment
-    if home is None:
-        home = Path(environment.get("MESHLINE_HOME") or HOME)
-        if not _is_used(home) and _is_used(home / DEMO):
-            home = home / DEMO
+    home = given.home or HOME
+    if given.home is None and not is_used(HOME) and is_used(HOME / DEMO):
+        home = HOME / DEMO
     runtime = Runtime.read(home)
-    candidates: dict[str, Any] = {
-        "--log": log,
-        "MESHLINE_LOG": environment.get("MESHLINE_LOG") or None,
-        str(home / _RUNTIME): runtime and runtime.log,
+    candidates = {
+        given.log_origin: given.log,
+        str(home / _RUNTIME): None if runtime is None else runtime.log,
         str(home / _POSTGRES): EMBEDDED if (home / _POSTGRES).exists() else None,
     }
-    origin = next((name for name, address in candidates.items() if address), "nowhere")
-    named_log = candidates.get(origin)
-    named_views = views or environment.get("MESHLINE_VIEWS") or None
+    origin, log = next(((o, a) for o, a in candidates.items() if a), ("nowhere", None))
+    views = given.views
     # What the folder remembers of views belongs to the log that it remembers, and to no other.
-    if named_views is None and runtime is not None and named_log == runtime.log:
-        named_views = runtime.views
-    return Place(home, named_log, named_views, origin)
+    if views is None and runtime is not None and log == runtime.log:
+        views = runtime.views
+    return Place(home, log, views, origin)
 
 
-def _is_used(home: Path) -> bool:
+def is_used(home: Path) -> bool:
     return (home / _RUNTIME).exists() or (home / _POSTGRES).exists()
 
 

@@ -1,43 +1,55 @@
-"""Worker and projector as parts of a process: composed from addresses, run until a signal."""
+"""Worker and projector as parts of one process: composed from addresses, stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from meshline.cli.place import is_postgres
-from meshline.events.errors import LogNotFound, LogUnavailable
+from meshline.events.errors import LogNotFound, MeshlineError
 from meshline.events.log import EventLog, open_log
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from meshline.engine.snapshots import SnapshotStore
     from meshline.engine.worker import Worker
+    from meshline.projections.postgres_store import PostgresStore
     from meshline.projections.projector import Projector
     from meshline.workflow.registry import Registry
 
 __all__ = [
     "PARTITIONS",
-    "close_on_end",
-    "on_stop_signal",
+    "Service",
+    "Viewing",
+    "caught_up",
     "open_or_create",
     "process_name",
-    "projector_on",
     "run_fast",
     "show_logs",
-    "together",
+    "stop_signal",
+    "viewing_on",
     "worker_on",
 ]
 
 PARTITIONS = 8
 """Of a log that is created without being told how many; it can't be changed afterwards."""
+
+DRAIN_S = 7.0
+"""For the steps under way at a stop. With what comes after, a process ends within 10 s."""
+
+CATCH_UP_S = 1.5
+"""For the views to take in what the worker said last."""
+
+POLL_S = 0.02
+"""How often to look where there is nothing to wait for."""
 
 
 def process_name() -> str:
@@ -64,14 +76,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @asynccontextmanager
-async def open_or_create(address: str, partitions: int = PARTITIONS) -> AsyncIterator[EventLog]:
+async def open_or_create(address: str, partitions: int = PARTITIONS) -> AsyncGenerator[EventLog]:
     """The log at the address, made if there is none."""
     log = open_log(address)
     try:
-        await log.open()
-    except LogNotFound:
-        await log.open(create_partitions=partitions)
-    try:
+        try:
+            await log.open()
+        except LogNotFound:
+            await log.open(create_partitions=partitions)
         yield log
     finally:
         await log.aclose()
@@ -79,13 +91,17 @@ async def open_or_create(address: str, partitions: int = PARTITIONS) -> AsyncIte
 
 @asynccontextmanager
 async def worker_on(
-    log: EventLog, registry: Registry, *, views: str | None
+    log: EventLog, registry: Registry, *, views: str | None, name: str | None = None
 ) -> AsyncGenerator[Worker]:
     """A worker, not yet running; its snapshots go to the views' database where there is one."""
+    from meshline.engine.settings import WorkerSettings
     from meshline.engine.worker import Worker
 
+    settings = WorkerSettings(drain_s=DRAIN_S)
     async with _snapshots(views, log.identity.log_id) as snapshots:
-        yield Worker(log, registry, name=process_name(), snapshots=snapshots)
+        yield Worker(
+            log, registry, name=name or process_name(), settings=settings, snapshots=snapshots
+        )
 
 
 @asynccontextmanager
@@ -96,7 +112,8 @@ async def _snapshots(views: str | None, log_id: str) -> AsyncGenerator[SnapshotS
     from meshline.engine.postgres_snapshots import PostgresSnapshots
     from meshline.projections.postgres_connection import parse_address
 
-    snapshots = PostgresSnapshots(parse_address(views).dsn, log_id)
+    address = parse_address(views)
+    snapshots = PostgresSnapshots(address.dsn, log_id, schema=f"{address.namespace}_engine")
     await snapshots.open()
     try:
         yield snapshots
@@ -104,8 +121,20 @@ async def _snapshots(views: str | None, log_id: str) -> AsyncGenerator[SnapshotS
         await snapshots.aclose()
 
 
+class Viewing(NamedTuple):
+    """A projector, and the store that it writes."""
+
+    projector: Projector
+    store: PostgresStore
+
+    @property
+    def is_read(self) -> bool:
+        """Whether this process reads all views; another may have them."""
+        return all(view.standing == "reading" for view in self.projector.health())
+
+
 @asynccontextmanager
-async def projector_on(log: EventLog, views: str) -> AsyncGenerator[Projector]:
+async def viewing_on(log: EventLog, views: str) -> AsyncGenerator[Viewing]:
     """A projector of the built-in views, not yet running."""
     from meshline.projections.postgres_store import PostgresStore
     from meshline.projections.projector import Projector
@@ -113,52 +142,117 @@ async def projector_on(log: EventLog, views: str) -> AsyncGenerator[Projector]:
     store = PostgresStore(views)
     await store.open()
     try:
-        yield Projector(log, store)
+        yield Viewing(Projector(log, store), store)
     finally:
         await store.aclose()
 
 
-@contextlib.contextmanager
-def on_stop_signal(stop: Callable[[], None]) -> Any:
-    """Call ``stop`` at SIGTERM or Ctrl-C; the second time the process ends at once."""
-    loop = asyncio.get_running_loop()
+class Service:
+    """A worker, a projector, or both, at work while the context is open.
 
-    def first(number: signal.Signals) -> None:
+    At its end the worker stops first, so that the views still hear what it said last.
+    """
+
+    def __init__(
+        self, log: EventLog, *, worker: Worker | None = None, viewing: Viewing | None = None
+    ) -> None:
+        self._log = log
+        self._worker = worker
+        self._viewing = viewing
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        if self._worker is not None:
+            self._tasks["worker"] = asyncio.create_task(self._worker.run())
+        if self._viewing is not None:
+            self._tasks["projector"] = asyncio.create_task(self._viewing.projector.run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            await asyncio.wait([self._tasks["worker"]])
+        if self._viewing is not None:
+            if not self._tasks["projector"].done():
+                await self._let_views_catch_up(self._viewing)
+            self._viewing.projector.stop()
+            await asyncio.wait([self._tasks["projector"]])
+        if error is None:
+            for task in self._tasks.values():
+                task.result()
+
+    async def ready(self) -> None:
+        """Wait until the worker holds its partitions and the projector reads."""
+        if self._worker is not None:
+            await self._worker.ready()
+        if self._viewing is not None:
+            while not self._viewing.is_read:  # noqa: ASYNC110 - the projector tells nobody
+                await asyncio.sleep(POLL_S)
+
+    async def during(self, *works: Coroutine[Any, Any, Any]) -> None:
+        """Wait until one of the works is done; the others are cancelled.
+
+        Raises:
+            Exception: what that work raised, or a part of the service that ended meanwhile.
+        """
+        doing = [asyncio.create_task(work) for work in works]
+        parts = list(self._tasks.values())
+        try:
+            done, _ = await asyncio.wait([*parts, *doing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in doing:
+                task.cancel()
+            await asyncio.gather(*doing, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _let_views_catch_up(self, viewing: Viewing) -> None:
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await caught_up(self._log, viewing)
+        except (TimeoutError, MeshlineError):
+            return  # They go on from where they are, with the next projector.
+
+
+async def caught_up(log: EventLog, viewing: Viewing) -> None:
+    """Wait until the views have read all that the log holds now."""
+    ends = await log.ends()
+    names = {health.name for health in viewing.projector.health() if health.standing == "reading"}
+    while True:
+        reached = await viewing.store.live_checkpoints(names)
+        if all(reached.get(n, {}).get(p, 0) >= end for n in names for p, end in ends.items()):
+            return
+        await asyncio.sleep(POLL_S)
+
+
+@contextmanager
+def stop_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and Ctrl-C set; the second time the process ends at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def begin() -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
-        stop()
+        stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, first, number)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, begin)
     try:
-        yield
+        yield stop
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-async def together(*parts: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
-    """Run the parts until all have ended. If one fails, the others are told to stop.
-
-    Raises:
-        Exception: what the first one to fail raised.
-    """
-    tasks = [asyncio.create_task(part) for part in parts]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        stop()
-        await asyncio.wait(tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        task.result()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
 
 
 def show_logs(level: int = logging.WARNING) -> None:
-    """Let what the rooms log appear on stderr, a line each, without names of modules."""
+    """Let what the rooms log appear on stderr, a line each."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("meshline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -57,12 +58,14 @@ def is_rich(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def write_table(stream: TextIO, columns: Sequence[Column], rows: Sequence[Any]) -> None:
+def write_table(
+    stream: TextIO, columns: Sequence[Column], rows: Sequence[Any], *, indent: int = 0
+) -> None:
     """Write the rows, one a line; in a terminal long texts are wrapped to its width."""
     if is_rich(stream):
-        _write_rich(stream, columns, rows)
+        _write_rich(stream, columns, rows, indent)
     else:
-        stream.write(plain_table(columns, rows))
+        stream.write(textwrap.indent(plain_table(columns, rows), " " * indent))
 
 
 def plain_table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
@@ -84,8 +87,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _write_rich(stream: TextIO, columns: Sequence[Column], rows: Sequence[Any]) -> None:
+def _write_rich(
+    stream: TextIO, columns: Sequence[Column], rows: Sequence[Any], indent: int
+) -> None:
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -103,4 +109,4 @@ def _write_rich(stream: TextIO, columns: Sequence[Column], rows: Sequence[Any]) 
             text = _one_line(column.text(row))
             cells.append(Text(text, STATE_STYLES.get(text, "") if column.stateful else ""))
         table.add_row(*cells)
-    Console(file=stream).print(table)
+    Console(file=stream).print(Padding(table, (0, 0, 0, indent), expand=False))

@@ -17,7 +17,8 @@ def age(duration: timedelta) -> str:
     seconds = abs(duration.total_seconds())
     if seconds < 10:
         return f"{seconds:.1f}s"
-    parts, left = [], int(seconds)
+    parts: list[str] = []
+    left = int(seconds)
     for unit, length_s in _UNITS:
         count, left = divmod(left, length_s)
         if count or parts:

@@ -1,0 +1,135 @@
+"""``meshline approval``: what people are asked, and answering."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from meshline.cli.asking import Asked, ask, json_value
+from meshline.cli.call import Call, command, group
+from meshline.cli.errors import CommandRefused
+from meshline.cli.tables import Column
+from meshline.cli.words import ago, due, short
+from meshline.events.requests import ApprovalSubmitted
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from meshline.projections.approvals_view import ApprovalRow
+
+__all__ = ["app"]
+
+app = group("Approvals: what people are asked, and what they said.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or enough of its beginning.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[APPROVAL]", help="Where the run asks for several at once."),
+]
+
+
+def _columns(now: datetime) -> list[Column]:
+    return [
+        Column("run", lambda a: short(a.run_id), whole=True),
+        Column("approval", lambda a: a.approval),
+        Column("workflow", lambda a: a.workflow or ""),
+        Column("state", lambda a: a.state, stateful=True),
+        Column("by", lambda a: a.decided_by or a.by),
+        Column("owner", lambda a: a.owner),
+        Column("asked", lambda a: ago(a.requested_at, now)),
+        Column("due", lambda a: "" if a.decided_at else due(a.due_at, now)),
+        Column("form", lambda a: ", ".join((a.form_schema or {}).get("required", ()))),
+    ]
+
+
+@command(app, "list")
+async def list_approvals(
+    call: Call,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="requested, escalated, expired, approved, denied, withdrawn; else the undecided."
+        ),
+    ] = None,
+    owner: Annotated[str | None, typer.Option(help="Only of this owner.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    after: Annotated[str | None, typer.Option(help="The next page, as the last one said.")] = None,
+) -> None:
+    """List what people are asked, the newest first.
+
+    \b
+    Examples:
+      meshline approval list
+      meshline approval list --state denied --output jsonl
+    """
+    chosen: dict[str, Any] = {"states": state} if state else {}
+    async with call.views() as views:
+        page = await views.approvals(owner=owner, limit=limit, after=after, **chosen)
+    call.out.rows(page.rows, _columns(call.clock.now()), empty="Nobody is asked for anything.")
+    if page.next is not None:
+        call.out.say(f"More: --after {page.next}")
+
+
+@command(app, asks=True)
+async def approve(
+    call: Call,
+    run: RunId,
+    approval: Name = None,
+    form: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What the approver fills in.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it stands in the history.")] = "",
+) -> None:
+    """Approve what a run asks for.
+
+    \b
+    Examples:
+      meshline approval approve 1f0c2a9b
+      meshline approval approve 1f0c2a9b big_deal --form '{"discount_percent": 10}' --as user:ada
+    """
+    await _submit(call, run, approval, "approved", json_value(form, "--form"), reason)
+
+
+@command(app, asks=True)
+async def deny(
+    call: Call,
+    run: RunId,
+    approval: Name = None,
+    reason: Annotated[str, typer.Option(help="Why; a denial needs a reason.")] = "",
+) -> None:
+    """Deny what a run asks for; a reason is needed.
+
+    \b
+    Examples:
+      meshline approval deny 1f0c2a9b --reason "no budget left this quarter"
+    """
+    await _submit(call, run, approval, "denied", None, reason)
+
+
+async def _submit(
+    call: Call,
+    run: str,
+    approval: str | None,
+    decision: Literal["approved", "denied"],
+    form: Any,
+    reason: str,
+) -> None:
+    run_id, name = await _asked_for(call, run, approval)
+    request = ApprovalSubmitted(approval=name, decision=decision, form=form, reason=reason)
+    await ask(call, [Asked(run_id, request, f"{name} of run {short(run_id)}")])
+
+
+async def _asked_for(call: Call, begins: str, approval: str | None) -> tuple[str, str]:
+    async with call.views() as views:
+        run_id = (await views.run(begins)).run_id
+        if approval is not None:
+            return run_id, approval
+        rows: list[ApprovalRow] = (await views.approvals(run_id=run_id)).rows
+    if len(rows) == 1:
+        return run_id, rows[0].approval
+    asked = ", ".join(row.approval for row in rows)
+    raise CommandRefused(
+        f"Run {short(run_id)} asks for {asked or 'nothing'} now: expected one approval. "
+        + ("Name the one that is meant." if rows else "See `meshline approval list`.")
+    )

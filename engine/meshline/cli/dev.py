@@ -1,0 +1,140 @@
+"""``meshline dev APP``: everything in one process, on this machine, for development."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from meshline.cli.call import Call, command, group
+from meshline.cli.home import alone
+from meshline.cli.place import EMBEDDED, HOME, Given, Place, Runtime, is_postgres, shown
+from meshline.cli.processes import (
+    PARTITIONS,
+    Service,
+    open_or_create,
+    run_fast,
+    show_logs,
+    stop_signal,
+    viewing_on,
+    worker_on,
+)
+from meshline.cli.reloading import reload_on_change
+from meshline.cli.words import prompt_name
+from meshline.workflow.loading import App
+
+if TYPE_CHECKING:
+    from meshline.events.log import EventLog
+    from meshline.workflow.registry import Registry
+    from meshline.workflow.spec import WorkflowSpec
+
+__all__ = ["app"]
+
+app = group("Log, worker and projector in one process, for development.")
+
+
+@command(app, data=False, runner=run_fast)
+async def dev(
+    call: Call,
+    target: Annotated[
+        str, typer.Argument(metavar="APP", help="leads.py, company.leads or company.leads:registry")
+    ],
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1024, help="Of a log that is made now; fixed from then on.")
+    ] = PARTITIONS,
+    reload: Annotated[
+        bool, typer.Option("--reload/--no-reload", help="Load the code again when it changes.")
+    ] = True,
+) -> None:
+    """Run the workflows of an app on this machine, with nothing else to install.
+
+    Log and views are in a PostgreSQL of this folder's own (.meshline/), and stay there when the
+    process ends: start it again, and all runs go on. Ctrl-C or SIGTERM lets steps under way finish.
+
+    \b
+    Examples:
+      meshline dev examples/lead_intake.py
+      meshline dev leads.py --log kafka://localhost:9092/dev
+      meshline dev leads.py --log postgresql://localhost/meshline --home /tmp/leads
+    """
+    started_s = time.monotonic()
+    show_logs()
+    source = App(target)
+    registry = source.load()
+    place = _place(call.given)
+    with alone(place.home), closing(place), stop_signal() as stop:
+        # The folder's server starts here: that blocks, for less than a second.
+        views = place.views
+        Runtime.of(place, target).write(place.home)
+        async with (
+            open_or_create(place.log, partitions) as log,
+            worker_on(log, registry, views=views) as worker,
+            viewing_on(log, views) as viewing,
+            Service(log, worker=worker, viewing=viewing) as service,
+        ):
+            await service.during(service.ready(), stop.wait())
+            if not stop.is_set():
+                ready_s = time.monotonic() - started_s
+                call.out.say(*await _welcome(place, log, registry, ready_s, reload))
+            works: list[Coroutine[Any, Any, Any]] = [stop.wait()]
+            if reload:
+                works.append(reload_on_change(source, stop, worker.replace_registry, call.out.say))
+            await service.during(*works)
+            call.out.say("Stopping: steps under way may finish.")
+
+
+def _place(given: Given) -> Place:
+    """What was given, and the folder's PostgreSQL for what was not."""
+    log = given.log or EMBEDDED
+    views = given.views or (log if is_postgres(log) else EMBEDDED)
+    return Place(given.home or HOME, log, views, given.log_origin)
+
+
+async def _welcome(
+    place: Place, log: EventLog, registry: Registry, ready_s: float, reload: bool
+) -> list[str]:
+    ends = await log.ends()
+    events = sum(ends.values()) - len(ends)
+    name = prompt_name()
+    where = f"  (PostgreSQL in {place.home})" if place.named_log == EMBEDDED else ""
+    home = "" if place.home == HOME else f" --home {place.home}"
+    specs = [registry.newest(spec.name) or spec for spec in registry]
+    return [
+        f"Ready in {ready_s:.1f} s." + (" Changed code is loaded again." if reload else ""),
+        "",
+        *(
+            f"  workflow  {spec.name} v{spec.version}: {spec.trigger_type} from {spec.source}"
+            for spec in registry
+        ),
+        f"  log       {log.address}{where}",
+        f"            {len(ends)} partitions, {events:,} events",
+        f"  views     {shown(place.views)}",
+        "",
+        "Type in another terminal:",
+        "",
+        f"  {name} publish {specs[0].source} --id 1{home} '{_example(specs[0])}'",
+        f"  {name} run list{home}",
+        f"  {name} exception groups{home}",
+        f"  {name} --help",
+        "",
+        "Ctrl-C stops; all runs go on at the next start.",
+    ]
+
+
+def _example(spec: WorkflowSpec) -> str:
+    """Return a payload with the trigger's required fields, to be filled in."""
+    try:
+        schema = spec.trigger.json_schema()
+    except PydanticInvalidForJsonSchema:
+        return "{…}"
+    fields = schema.get("properties", {})
+    samples = {"integer": "1", "number": "1.5", "boolean": "true", "array": "[]", "object": "{}"}
+    shown_fields = (
+        f'"{name}": ' + samples.get(fields.get(name, {}).get("type", ""), '"…"')
+        for name in schema.get("required", ())
+    )
+    return "{" + ", ".join(shown_fields) + "}"

@@ -1,0 +1,210 @@
+"""``meshline exception``: what people must see, by itself or by cause, and acting on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from meshline.cli.asking import Asked, ask, json_value
+from meshline.cli.call import Call, command, group
+from meshline.cli.exception_text import exception_columns, group_columns, show_text
+from meshline.events.requests import ExceptionActionRequested
+
+if TYPE_CHECKING:
+    from meshline.projections.exception_view import ExceptionRow
+
+__all__ = ["app"]
+
+app = group("Exceptions: what a person must see, whose it is, and what to do about it.")
+
+Action = Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[EXCEPTION]...", help="Ids, or enough of their beginnings."),
+]
+Cause = Annotated[
+    str | None, typer.Option(help="All open ones of this cause, as `exception groups` names it.")
+]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the history.")]
+
+GROUP_MAX = 1_000
+"""Exceptions that one command acts on."""
+
+
+@command(app, "list")
+async def list_exceptions(
+    call: Call,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="open, acknowledged or resolved; else those that are not resolved."),
+    ] = None,
+    route: Annotated[str | None, typer.Option(help="Only of this route.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only of this owner.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    severity: Annotated[str | None, typer.Option(help="low, medium, high or critical.")] = None,
+    cause: Annotated[str | None, typer.Option(help="Only of this cause.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    after: Annotated[str | None, typer.Option(help="The next page, as the last one said.")] = None,
+) -> None:
+    """List exceptions, the newest first.
+
+    \b
+    Examples:
+      meshline exception list
+      meshline exception list --route queue:revops-triage --severity high
+      meshline exception list --state resolved --output jsonl
+    """
+    chosen: dict[str, Any] = {"states": state} if state else {}
+    async with call.views() as views:
+        page = await views.exceptions(
+            route=route, owner=owner, kind=kind, severity=severity, cause=cause,
+            workflow=workflow, limit=limit, after=after, **chosen,
+        )  # fmt: skip
+    call.out.rows(
+        page.rows, exception_columns(call.clock.now()), empty="There are no such exceptions."
+    )
+    if page.next is not None:
+        call.out.say(f"More: --after {page.next}")
+
+
+@command(app)
+async def groups(
+    call: Call,
+    everything: Annotated[bool, typer.Option("--all", help="Those with none open too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+) -> None:
+    """List exceptions by cause: what has one reason can be dealt with at once.
+
+    \b
+    Examples:
+      meshline exception groups
+      meshline exception retry --cause 3fa94c01b2d7 --reason "the directory is back"
+    """
+    async with call.views() as views:
+        found = await views.exception_groups(open_only=not everything, limit=limit)
+    call.out.rows(found, group_columns(call.clock.now()), empty="No exception is open.")
+
+
+@command(app)
+async def show(
+    call: Call,
+    exception: Annotated[
+        str, typer.Argument(metavar="EXCEPTION", help="Its id, or enough of its beginning.")
+    ],
+) -> None:
+    """Show an exception: what happened, whose it is, the error, and what can be done.
+
+    \b
+    Examples:
+      meshline exception show ex-1f0c2a9b
+    """
+    async with call.views() as views:
+        row = await views.exception(exception)
+    call.out.thing(row, lambda: show_text(row, call.clock.now()))
+
+
+@command(app, asks=True)
+async def acknowledge(
+    call: Call, ids: Ids = None, cause: Cause = None, reason: Reason = ""
+) -> None:
+    """Say that somebody looks at it.
+
+    \b
+    Examples:
+      meshline exception acknowledge ex-1f0c2a9b
+    """
+    await _act(call, ids, cause, "acknowledge", reason)
+
+
+@command(app, asks=True)
+async def retry(call: Call, ids: Ids = None, cause: Cause = None, reason: Reason = "") -> None:
+    """Try the failed step again, in the same run.
+
+    \b
+    Examples:
+      meshline exception retry ex-1f0c2a9b
+      meshline exception retry --cause 3fa94c01b2d7 --reason "the directory is back"
+    """
+    await _act(call, ids, cause, "retry", reason)
+
+
+@command(app, asks=True)
+async def skip(
+    call: Call,
+    ids: Ids = None,
+    value: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What stands in for the step's result.")
+    ] = None,
+    cause: Cause = None,
+    reason: Reason = "",
+) -> None:
+    """Go on without the failed step, with a value in place of its result.
+
+    \b
+    Examples:
+      meshline exception skip ex-1f0c2a9b --reason "done by hand" --value '{"crm_id": "L-1"}'
+    """
+    await _act(call, ids, cause, "skip", reason, value=json_value(value, "--value"))
+
+
+@command(app, asks=True)
+async def assign(
+    call: Call,
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="user:, team: or queue:NAME")],
+    ids: Ids = None,
+    cause: Cause = None,
+    reason: Reason = "",
+) -> None:
+    """Give exceptions to another owner.
+
+    \b
+    Examples:
+      meshline exception assign user:ada ex-1f0c2a9b
+      meshline exception assign team:platform --cause 3fa94c01b2d7
+    """
+    await _act(call, ids, cause, "assign", reason, owner=owner)
+
+
+@command(app, asks=True)
+async def resolve(call: Call, ids: Ids = None, cause: Cause = None, reason: Reason = "") -> None:
+    """Close exceptions that hold nothing up.
+
+    \b
+    Examples:
+      meshline exception resolve ex-1f0c2a9b --reason "seen, and harmless"
+    """
+    await _act(call, ids, cause, "resolve", reason)
+
+
+async def _act(
+    call: Call,
+    ids: list[str] | None,
+    cause: str | None,
+    action: Action,
+    reason: str,
+    **more: Any,
+) -> None:
+    if bool(ids) == bool(cause):
+        raise typer.BadParameter("give the ids of exceptions, or --cause", param_hint="EXCEPTION")
+    rows: list[ExceptionRow] = []
+    async with call.views() as views:
+        if cause:
+            rows = (await views.exceptions(cause=cause, limit=GROUP_MAX)).rows
+        for begins in ids or ():
+            rows.append(await views.exception(begins))
+    if not rows:
+        call.out.say(f"No exception of cause {cause} is open.")
+    requests = [
+        Asked(
+            row.run_id,
+            ExceptionActionRequested(
+                exception_id=row.exception_id, action=action, reason=reason, **more
+            ),
+            row.exception_id,
+        )
+        for row in rows
+    ]
+    await ask(call, requests)

@@ -1,0 +1,95 @@
+"""Exceptions as people read them: one line in a list, one page of its own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from meshline.cli.tables import Column
+from meshline.cli.words import ago, clock_time, due, prompt_name, short
+
+if TYPE_CHECKING:
+    from meshline.projections.exception_view import ExceptionRow
+
+__all__ = ["exception_columns", "group_columns", "show_text"]
+
+MESSAGE_LENGTH_MAX = 100
+
+
+def exception_columns(now: datetime) -> list[Column]:
+    return [
+        Column("exception", lambda e: e.exception_id, whole=True),
+        Column("kind", lambda e: e.kind),
+        Column("about", lambda e: e.about),
+        Column("state", lambda e: e.state, stateful=True),
+        Column("severity", lambda e: e.severity),
+        Column("owner", lambda e: e.owner),
+        Column("route", lambda e: e.route),
+        Column("age", lambda e: ago(e.opened_at, now)),
+        Column("cause", lambda e: e.cause, whole=True),
+        Column("message", lambda e: cut(e.message)),
+    ]
+
+
+def group_columns(now: datetime) -> list[Column]:
+    return [
+        Column("cause", lambda g: g.cause, whole=True),
+        Column("kind", lambda g: g.kind),
+        Column("open", lambda g: str(g.open), right=True),
+        Column("total", lambda g: str(g.total), right=True),
+        Column("runs", lambda g: str(g.runs), right=True),
+        Column("route", lambda g: ", ".join(g.routes)),
+        Column("last seen", lambda g: ago(g.last_seen, now)),
+        Column("message", lambda g: cut(g.message)),
+    ]
+
+
+def cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MESSAGE_LENGTH_MAX else line[: MESSAGE_LENGTH_MAX - 1] + "…"
+
+
+def show_text(row: ExceptionRow, now: datetime) -> str:
+    """Return the page of an exception."""
+    lines = [
+        f"Exception {row.exception_id}",
+        f"  kind       {row.kind}, {row.severity}"
+        + (", holds the run up" if row.blocking else ", holds nothing up"),
+        f"  state      {row.state} since {clock_time(_since(row))} ({ago(_since(row), now)})",
+        f"  run        {row.run_id} ({row.workflow or 'unknown workflow'})",
+        f"  about      {row.about or 'the run'}",
+        f"  owner      {row.owner}",
+        f"  route      {row.route}",
+        f"  cause      {row.cause}",
+    ]
+    if row.due_at is not None and row.state != "resolved":
+        lines.append(f"  due        {due(row.due_at, now)}")
+    if row.acknowledged_by:
+        lines.append(f"  seen by    {row.acknowledged_by}")
+    if row.how is not None:
+        by = f" by {row.resolved_by}" if row.resolved_by else ""
+        lines.append(f"  closed     {row.how}{by}")
+    if row.reason:
+        lines.append(f"  reason     {row.reason}")
+    lines += ["", *(f"  {line}" for line in row.message.splitlines())]
+    if row.error and row.error.get("stack"):
+        lines += ["", *(f"    {line}" for line in row.error["stack"].splitlines())]
+    return "\n".join(lines + _next(row))
+
+
+def _since(row: ExceptionRow) -> datetime:
+    return row.resolved_at or row.acknowledged_at or row.opened_at
+
+
+def _next(row: ExceptionRow) -> list[str]:
+    name, run_id = prompt_name(), short(row.run_id)
+    typed = [f"{name} run show {run_id}"]
+    if row.state != "resolved":
+        start = f"{name} exception"
+        typed += (
+            [f"{start} retry {row.exception_id}", f"{start} skip {row.exception_id} --value '…'"]
+            if row.blocking
+            else [f"{start} resolve {row.exception_id}"]
+        )
+        typed.append(f"{start} assign user:… {row.exception_id}")
+    return ["", "  Next", *(f"    {line}" for line in typed)]

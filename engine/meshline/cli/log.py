@@ -1,0 +1,201 @@
+"""``meshline log``: create, info, tail, copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meshline.cli.call import Call, command, group, seconds
+from meshline.cli.log_reading import as_data, last_records, new_records, readable
+from meshline.cli.processes import PARTITIONS
+from meshline.cli.progress import Progress
+from meshline.cli.storytelling import tell
+from meshline.cli.tables import Column, plain_table
+from meshline.cli.words import clock_time, short
+
+if TYPE_CHECKING:
+    from meshline.events.log import EventLog, LogRecord
+
+__all__ = ["app"]
+
+app = group("The log: the append-only truth.")
+
+
+@command(app)
+async def create(
+    call: Call,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1024, help="How many; fixed from then on.")
+    ] = PARTITIONS,
+) -> None:
+    """Make a log at the address, or say that there is one.
+
+    The number of partitions is fixed for ever: workers share them, so it is also the largest
+    number of workers.
+
+    \b
+    Examples:
+      meshline log create --log kafka://broker:9092/production --partitions 32
+      meshline log create --log postgresql://db/meshline
+    """
+    from meshline.events.errors import LogNotFound
+    from meshline.events.log import open_log
+
+    log = open_log(call.place.log)
+    try:
+        try:
+            await log.open()
+            call.out.say("There is a log already; nothing was changed.")
+        except LogNotFound:
+            await log.open(create_partitions=partitions)
+            call.out.say("Created.")
+        await _tell(call, log)
+    finally:
+        await log.aclose()
+
+
+@command(app)
+async def info(call: Call) -> None:
+    """Say which log this is, how it is laid out and how much it holds.
+
+    \b
+    Examples:
+      meshline log info
+      meshline log info --log kafka://broker:9092/production --output json
+    """
+    async with call.log() as log:
+        await _tell(call, log)
+
+
+async def _tell(call: Call, log: EventLog) -> None:
+    ends = await log.ends()
+    data = {
+        "address": log.address,
+        "log_id": log.identity.log_id,
+        "partitions": log.identity.partitions,
+        "created_at": log.identity.created_at,
+        "records": sum(ends.values()),
+        "ends": {str(partition): end for partition, end in sorted(ends.items())},
+    }
+
+    def text() -> str:
+        table = plain_table(
+            (
+                Column("partition", lambda item: str(item[0]), right=True),
+                Column("records", lambda item: f"{item[1]:,}", right=True),
+            ),
+            sorted(ends.items()),
+        )
+        return "\n".join(
+            [
+                f"Log {log.identity.log_id}",
+                f"  address     {log.address}",
+                f"  named by    {call.place.origin}",
+                f"  created     {clock_time(log.identity.created_at)}",
+                f"  partitions  {log.identity.partitions}",
+                f"  records     {sum(ends.values()):,}",
+                "",
+                *(f"  {line}" for line in table.splitlines()),
+            ]
+        )
+
+    call.out.thing(data, text)
+
+
+@command(app)
+async def tail(
+    call: Call,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=0, max=100_000, help="The last so many.")
+    ] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="And what comes.")] = False,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this one.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only of runs whose id begins so.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="10m", help="Instead of --count: from so long ago on.")
+    ] = None,
+) -> None:
+    """Show the last records of the log, and with -f those that come.
+
+    Every record is shown, also facts that are void because their writer was no longer the keeper.
+
+    \b
+    Examples:
+      meshline log tail -n 50
+      meshline log tail -f --run 1f0c2a9b
+      meshline log tail --since 10m --output jsonl | jq .event.type
+    """
+    async with call.log() as log:
+        ends = {p: end for p, end in (await log.ends()).items() if partition in (None, p)}
+        if not ends:
+            raise typer.BadParameter(
+                f"there is no partition {partition}: expected 0 to {log.identity.partitions - 1}",
+                param_hint="--partition",
+            )
+        with call.out.stream(live=follow) as emit:
+            async for record in _records(call, log, ends, count, since, follow):
+                if run is None or record.key.startswith(run):
+                    emit(as_data(record), _line(record))
+
+
+async def _records(
+    call: Call,
+    log: EventLog,
+    ends: dict[int, int],
+    count: int,
+    since: str | None,
+    follow: bool,
+) -> Any:
+    from datetime import timedelta
+
+    from meshline.cli.log_reading import records_between
+
+    if since is None:
+        for record in await last_records(log, ends, count):
+            yield record
+    else:
+        moment = call.clock.now() - timedelta(seconds=seconds(since, "--since"))
+        starts = await log.position_at(moment)
+        async for record in records_between(log, {p: starts[p] for p in ends}, ends):
+            yield record
+    if follow:
+        reader = log.reader(ends)
+        try:
+            async for record in new_records(reader):
+                yield record
+        finally:
+            await reader.aclose()
+
+
+def _line(record: LogRecord) -> str:
+    event = readable(record)
+    at = f"{record.partition}:{record.offset}"
+    if event is None:
+        return f"{at:<9} unreadable: {record.value[:120]!r}"
+    kind = "fact" if event.is_fact else "asked"
+    text = tell(event.data)
+    return f"{at:<9} {clock_time(event.recorded_at)}  {short(record.key):<8}  {kind:<5}  {text}"
+
+
+@command(app, where=False)
+async def copy(
+    call: Call,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The log's address.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where it is copied to.")],
+) -> None:
+    """Copy a log with all its history to another place, record by record.
+
+    The same positions, so all that refers to them stays right. Stop the workers first. Copying
+    again goes on where it ended. The views are built anew from the copy.
+
+    \b
+    Examples:
+      meshline log copy embedded kafka://broker:9092/production
+    """
+    from meshline.cli.log_copy import copy_log
+
+    with Progress(call.out, "Copied", None) as progress:
+        copied = await copy_log(call.given, source, target, progress)
+    call.out.thing(copied, lambda: f"Copied {copied['copied']:,} records; {copied['before']:,} were"
+                   " there before.")  # fmt: skip

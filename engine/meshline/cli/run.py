@@ -1,0 +1,219 @@
+"""``meshline run``: every execution, what it waits for, what happened, and acting on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meshline.cli.asking import ask_about
+from meshline.cli.call import Call, command, group, seconds
+from meshline.cli.run_text import run_columns, run_page, show_text
+from meshline.cli.storytelling import story_lines, told
+from meshline.events.requests import (
+    CancelRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+)
+
+if TYPE_CHECKING:
+    from meshline.projections.history_view import HistoryRow
+    from meshline.projections.queries import Views
+
+__all__ = ["app"]
+
+app = group("Runs: each one execution of a workflow, born of one trigger.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or enough of its beginning.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the history.")]
+
+HISTORY_PAGE = 1_000
+WATCH_S = 0.25
+"""How often a watched run is looked at."""
+
+_OVER = ("succeeded", "failed", "cancelled")
+
+
+@command(app, "list")
+async def list_runs(
+    call: Call,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="running, waiting, held, paused, succeeded, failed or cancelled."),
+    ] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only of this owner or assignee.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only from this source.")] = None,
+    waiting_on: Annotated[
+        str | None, typer.Option(help="timer, message, approval, retry, exception …")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    after: Annotated[str | None, typer.Option(help="The next page, as the last one said.")] = None,
+) -> None:
+    """List runs, those that started last first, with what each one waits for.
+
+    \b
+    Examples:
+      meshline run list
+      meshline run list --state held --state waiting --owner team:emea
+      meshline run list --waiting-on approval --output jsonl | jq .run_id
+    """
+    async with call.views() as views:
+        page = await views.runs(
+            states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
+            limit=limit, after=after,
+        )  # fmt: skip
+    call.out.rows(page.rows, run_columns(call.clock.now()), empty="There are no such runs.")
+    if page.next is not None:
+        call.out.say(f"More: --after {page.next}")
+
+
+@command(app)
+async def show(call: Call, run: RunId) -> None:
+    """Show a run: its state, what it waits for and whose that is, and the five answers.
+
+    \b
+    Examples:
+      meshline run show 1f0c2a9b
+      meshline run show 1f0c2a9b --output json | jq '.exceptions[].cause'
+    """
+    async with call.views() as views:
+        page = await run_page(views, run)
+    call.out.thing(page.as_data(), lambda: show_text(page, call.clock.now()))
+
+
+@command(app)
+async def history(
+    call: Call,
+    run: RunId,
+    full: Annotated[bool, typer.Option("--full", help="Every event, with its position.")] = False,
+) -> None:
+    """Tell what happened in a run, from its first event to its last, with who and why.
+
+    \b
+    Examples:
+      meshline run history 1f0c2a9b
+      meshline run history 1f0c2a9b --full
+      meshline run history 1f0c2a9b --output jsonl | jq 'select(.actor != null)'
+    """
+    async with call.views() as views:
+        found = await views.run(run)
+        rows = [row async for row in _history(views, found.run_id)]
+    with call.out.stream() as emit:
+        if call.out.is_text:
+            for line in story_lines(rows, full=full):
+                emit(None, line)
+        else:
+            for row in rows:
+                emit(row)
+
+
+@command(app)
+async def watch(
+    call: Call,
+    run: RunId,
+    timeout: Annotated[str | None, typer.Option(metavar="5m", help="Stop then at last.")] = None,
+) -> None:
+    """Tell what happens in a run as it happens, until the run has ended.
+
+    \b
+    Examples:
+      meshline run watch 1f0c2a9b
+      meshline run watch 1f0c2a9b --timeout 5m && echo ended
+    """
+    timeout_s = None if timeout is None else seconds(timeout, "--timeout")
+    async with call.views() as views:
+        run_id = (await views.run(run)).run_id
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _watch(call, views, run_id)
+        except TimeoutError:
+            call.out.say(f"The run has not ended within {timeout}.")
+            raise typer.Exit(1) from None
+
+
+async def _watch(call: Call, views: Views, run_id: str) -> None:
+    offset = -1
+    with call.out.stream(live=True) as emit:
+        while True:
+            state = (await views.run(run_id)).state
+            async for row in _history(views, run_id, offset):
+                offset = row.log_offset
+                emit(row, told(row))
+            if state in _OVER:
+                return
+            await asyncio.sleep(WATCH_S)
+
+
+async def _history(views: Views, run_id: str, offset: int = -1) -> Any:
+    while True:
+        rows: list[HistoryRow] = await views.history(
+            run_id, limit=HISTORY_PAGE, after_offset=offset
+        )
+        for row in rows:
+            yield row
+        if len(rows) < HISTORY_PAGE:
+            return
+        offset = rows[-1].log_offset
+
+
+# -- acting ------------------------------------------------------------------------------------
+
+
+@command(app, asks=True)
+async def cancel(call: Call, run: RunId, reason: Reason = "") -> None:
+    """End a run; what it has done is undone where its workflow says how.
+
+    \b
+    Examples:
+      meshline run cancel 1f0c2a9b --reason "the customer withdrew"
+    """
+    await ask_about(call, run, CancelRequested(reason=reason))
+
+
+@command(app, asks=True)
+async def pause(
+    call: Call,
+    run: RunId,
+    reason: Reason = "",
+    until: Annotated[
+        str | None, typer.Option(metavar="2h", help="Go on by itself after so long.")
+    ] = None,
+) -> None:
+    """Start no further step of a run until it is resumed; steps under way may finish.
+
+    \b
+    Examples:
+      meshline run pause 1f0c2a9b --reason "the CRM is being moved"
+      meshline run pause 1f0c2a9b --until 2h
+    """
+    from datetime import timedelta
+
+    moment = None
+    if until is not None:
+        moment = call.clock.now() + timedelta(seconds=seconds(until, "--until"))
+    await ask_about(call, run, PauseRequested(reason=reason, until=moment))
+
+
+@command(app, asks=True)
+async def resume(call: Call, run: RunId, reason: Reason = "") -> None:
+    """Go on with a paused run.
+
+    \b
+    Examples:
+      meshline run resume 1f0c2a9b
+    """
+    await ask_about(call, run, ResumeRequested(reason=reason))
+
+
+@command(app, asks=True)
+async def retry(call: Call, run: RunId, reason: Reason = "") -> None:
+    """Try again now what failed in a run: held steps, and steps that wait for a retry.
+
+    \b
+    Examples:
+      meshline run retry 1f0c2a9b --reason "the directory is back"
+    """
+    await ask_about(call, run, RetryRequested(reason=reason))
