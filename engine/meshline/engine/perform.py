@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
 from meshline.engine.core.draft import Outcome
 from meshline.engine.core.keeper import UnderWay
+from meshline.engine.outcomes import failure, storable
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.step_context import TryContext
 from meshline.engine.trial import Try
-from meshline.events.errors import PayloadRefused
 from meshline.events.requests import StepError
 
 __all__ = ["Performer"]
-
-_STACK_LENGTH_MAX = 4_000
-_MESSAGE_LENGTH_MAX = 2_000
 
 logger = logging.getLogger("meshline.engine")
 
@@ -152,7 +146,7 @@ class Performer:
     async def _try(self, trial: Try) -> None:
         try:
             result = await self._call(trial)
-            outcome = Outcome(*trial.key, self._storable(trial, result), None)
+            outcome = Outcome(*trial.key, storable(trial.node, result, self._settings.gate), None)
         except asyncio.CancelledError:
             # Only this worker cancels a try, and then its outcome is said already or not wanted.
             if trial.key not in self._tries:
@@ -161,7 +155,7 @@ class Performer:
             outcome = Outcome(*trial.key, None, error)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # SystemExit too: a step that exits ends its try, not the worker.
-            outcome = Outcome(*trial.key, None, _step_error(trial, error))
+            outcome = Outcome(*trial.key, None, failure(trial, error))
         self._give(trial, outcome)
 
     def _give(self, trial: Try, outcome: Outcome) -> None:
@@ -179,16 +173,6 @@ class Performer:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._settings.threads_max, "meshline-step")
         return await loop.run_in_executor(self._threads, partial(node.call, **arguments))
-
-    def _storable(self, trial: Try, result: Any) -> Any:
-        """Return the result as plain JSON that passes the gate."""
-        adapter = trial.node.result
-        if result is None and adapter is None:
-            return None
-        if adapter is None:
-            return self._settings.gate.check(result)
-        value = adapter.validate_python(result)
-        return self._settings.gate.parse(adapter.dump_json(value))
 
     def _expire(self, trial: Try) -> None:
         message = f"The try took longer than {trial.node.start_to_close_s:g} s."
@@ -210,22 +194,3 @@ class Performer:
         self._give(trial, Outcome(*trial.key, None, error))
         if trial.task is not None:
             trial.task.cancel()
-
-
-def _step_error(trial: Try, error: BaseException) -> StepError:
-    names = {base.__name__ for base in type(error).__mro__}
-    retryable = names.isdisjoint(trial.node.retry.non_retryable)
-    kind = type(error).__name__
-    if isinstance(error, PayloadRefused):
-        kind, retryable = f"ResultRefused:{error.reason}", False
-    elif isinstance(error, ValidationError) and not trial.called:
-        kind, retryable = "InputInvalid", False
-    retry_after = getattr(error, "retry_after_s", None)
-    stack = "".join(traceback.format_exception(error, limit=-8))
-    return StepError(
-        type=kind,
-        message=str(error)[:_MESSAGE_LENGTH_MAX],
-        stack=stack[-_STACK_LENGTH_MAX:],
-        retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
-        retryable=retryable,
-    )

@@ -10,7 +10,7 @@ from meshline.engine.core.state import NodeState, RunState
 from meshline.events.text import cleaned
 from meshline.workflow.spec import TRIGGER, Parameter, Rule
 
-__all__ = ["ask", "seen_by", "value_of", "words_of"]
+__all__ = ["ask", "message_of", "seen_by", "value_of", "words_of"]
 
 _SHOWN_BYTES_MAX = 2048
 WORDS_LENGTH_MAX = 1_000
@@ -44,11 +44,15 @@ def ask(rule: Rule, run: RunState) -> Any:
 
 def words_of(error: BaseException) -> str:
     """Return the error's type and message in words that every log can keep."""
+    return cleaned(f"{type(error).__name__}: {message_of(error)}", WORDS_LENGTH_MAX)
+
+
+def message_of(error: BaseException) -> str:
+    """Return what the error says, even if it can't."""
     try:
-        message = str(error)
+        return str(error)
     except Exception as broken:  # an author's class may not even be able to say what it is
-        message = f"(its message can't be read: {type(broken).__name__})"
-    return cleaned(f"{type(error).__name__}: {message}", WORDS_LENGTH_MAX)
+        return f"(its message can't be read: {type(broken).__name__})"
 
 
 def seen_by(rule: Rule, run: RunState) -> dict[str, Any] | None:

@@ -1,0 +1,76 @@
+"""What a try gave, as it goes into the log: a result that passes the gate, or why it failed."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from typing import Any
+
+from pydantic import ValidationError
+
+from meshline.engine.core.nodes import FAIL_RUN
+from meshline.engine.core.rules import message_of
+from meshline.engine.trial import Try
+from meshline.events.errors import PayloadRefused
+from meshline.events.gate import Gate
+from meshline.events.requests import StepError
+from meshline.workflow.outcomes import FailRun
+from meshline.workflow.spec import StepNode
+
+__all__ = ["failure", "storable"]
+
+_STACK_LENGTH_MAX = 4_000
+_MESSAGE_LENGTH_MAX = 2_000
+
+
+def storable(node: StepNode, result: Any, gate: Gate) -> Any:
+    """Return the result as plain JSON.
+
+    Raises:
+        PayloadRefused: the log can't hold it.
+        ValidationError: it is not of the type that the step says it returns.
+    """
+    if result is None and node.result is None:
+        return None
+    if node.result is None:
+        return gate.check(result)
+    value = node.result.validate_python(result)
+    return gate.parse(node.result.dump_json(value))
+
+
+def failure(trial: Try, error: BaseException) -> StepError:
+    """Return why the try failed.
+
+    Whether the retry policy lets it be tried again is decided here, where the error's bases are
+    still known, and written down; what the log holds of the type is its name.
+    """
+    names = {base.__name__ for base in type(error).__mro__}
+    retryable = names.isdisjoint(trial.node.retry.non_retryable)
+    kind = type(error).__name__
+    if isinstance(error, PayloadRefused):
+        kind, retryable = f"ResultRefused:{error.reason}", False
+    elif isinstance(error, FailRun):
+        # The decider knows it by this name; a subclass means the same.
+        kind = FAIL_RUN
+    elif isinstance(error, ValidationError) and not trial.called:
+        kind, retryable = "InputInvalid", False
+    return StepError(
+        type=kind,
+        message=message_of(error)[:_MESSAGE_LENGTH_MAX],
+        stack=_stack(error),
+        retry_after_s=_seconds(getattr(error, "retry_after_s", None)),
+        retryable=retryable,
+    )
+
+
+def _stack(error: BaseException) -> str | None:
+    try:
+        return "".join(traceback.format_exception(error, limit=-8))[-_STACK_LENGTH_MAX:]
+    except Exception:  # an error that can't say what it is has no readable stack either
+        return None
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    return None

@@ -1,0 +1,263 @@
+"""Events in words: one line each, for people who want to know what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from meshline.events import facts, requests
+from meshline.events.envelope import Actor, Event
+from meshline.events.facts import Fact, Wait
+from meshline.events.requests import Request, StepError
+
+__all__ = ["VALUE_LENGTH_MAX", "StoryLine", "sentence", "story"]
+
+VALUE_LENGTH_MAX = 120
+"""Characters shown of a payload, a result or a message."""
+
+
+class StoryLine(NamedTuple):
+    """One event as it is told."""
+
+    time: datetime
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.time:%Y-%m-%d %H:%M:%S}  {self.text}"
+
+
+def story(
+    events: Iterable[Event[Any]], zone: tzinfo = UTC, *, values: bool = True
+) -> Iterator[StoryLine]:
+    """Yield a line for each event, in the order given.
+
+    Args:
+        zone: of the times that are shown.
+        values: show payloads, results and forms; reading them may be a permission of its own.
+    """
+    for event in events:
+        yield StoryLine(event.time.astimezone(zone), sentence(event, values=values))
+
+
+def sentence(event: Event[Any], *, values: bool = True) -> str:
+    """Return what the event says, without its time."""
+    text = _TELLERS[type(event.data)](event.data, values)
+    return " ".join(f"{text}{_by(event.actor)}".split())
+
+
+def _by(actor: Actor | None) -> str:
+    if actor is None or actor.kind == "rule":
+        return ""
+    return f" (by {actor.id})"
+
+
+def _value(value: Any, values: bool) -> str:
+    if value is None or not values:
+        return ""
+    text = orjson.dumps(value).decode()
+    return f": {_short(text)}"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= VALUE_LENGTH_MAX else line[: VALUE_LENGTH_MAX - 1] + "…"
+
+
+def _because(reason: str) -> str:
+    return f", because: {_short(reason)}" if reason else ""
+
+
+def _until(moment: datetime | None) -> str:
+    return "" if moment is None else f" until {moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _error(error: StepError | None) -> str:
+    return "" if error is None else f": {error.type}: {_short(error.message)}"
+
+
+def _span(seconds: float) -> str:
+    if not 60 <= seconds < 1e9:
+        return f"{seconds:.3g} s"
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _waits(waits: tuple[Wait, ...]) -> str:
+    return "; ".join(
+        f"{wait.kind} {wait.about} ({wait.owner}){_until(wait.until)}" for wait in waits
+    )
+
+
+# -- requests ----------------------------------------------------------------------------------
+
+
+def _trigger_received(data: requests.TriggerReceived, values: bool) -> str:
+    if data.unreadable is not None:
+        why = data.unreadable.reason
+        return f"{data.source} sent the trigger {data.trigger_id}, which is unreadable: {why}"
+    return f"{data.source} sent the trigger {data.trigger_id}{_value(data.payload, values)}"
+
+
+def _step_reported(data: requests.StepReported, values: bool) -> str:
+    what = _error(data.error) if data.outcome == "failed" else _value(data.result, values)
+    return f"an outside worker reported {data.step}, try {data.attempt}, as {data.outcome}{what}"
+
+
+def _approval_submitted(data: requests.ApprovalSubmitted, values: bool) -> str:
+    form = _value(data.form, values)
+    return f"asked to have {data.approval} {data.decision}{form}{_because(data.reason)}"
+
+
+def _exception_action(data: requests.ExceptionActionRequested, values: bool) -> str:
+    to = f" to {data.owner}" if data.owner else ""
+    value = _value(data.value, values)
+    return f"asked to {data.action} {data.exception_id}{to}{value}{_because(data.reason)}"
+
+
+def _pause_requested(data: requests.PauseRequested, values: bool) -> str:
+    return f"asked to pause the run{_until(data.until)}{_because(data.reason)}"
+
+
+# -- steps and waits ---------------------------------------------------------------------------
+
+_WHY_STARTED = {
+    "ready": "",
+    "retry": ", again",
+    "taken_over": ", again, because its worker was lost",
+    "operator": ", again, because a person asked for it",
+    "compensation": ", to undo what was done",
+}
+
+_WHY_SKIPPED = {
+    "condition": "its condition does not hold",
+    "upstream": "what it needs was skipped",
+    "operator": "a person decided so",
+    "denied": "it was denied",
+}
+
+
+def _step_started(data: facts.StepStarted, values: bool) -> str:
+    return f"{data.step} began, try {data.attempt}{_WHY_STARTED[data.why]}{_until(data.until)}"
+
+
+def _step_skipped(data: facts.StepSkipped, values: bool) -> str:
+    why = f"{data.step} was skipped: {_WHY_SKIPPED[data.why]}"
+    return f"{why}{_value(data.value, values)}{_because(data.reason)}"
+
+
+def _retry_scheduled(data: facts.StepRetryScheduled, values: bool) -> str:
+    return f"{data.step} will be tried again in {_span(data.delay_s)}, as try {data.attempt}"
+
+
+def _message_awaited(data: facts.MessageAwaited, values: bool) -> str:
+    return f"the run waits for the message {data.message}{_until(data.due_at)}"
+
+
+def _activity_recorded(data: facts.ActivityRecorded, values: bool) -> str:
+    waits = f"; it waits for {_waits(data.waits)}" if data.waits else ""
+    return f"outside, {data.activity}{f' by {data.actor}' if data.actor else ''}{waits}"
+
+
+# -- people ------------------------------------------------------------------------------------
+
+
+def _owner_assigned(data: facts.OwnerAssigned, values: bool) -> str:
+    rule = f" by the rule {data.rule}" if data.rule else ""
+    hands = f", in the hands of {data.assignee}" if data.assignee else ""
+    return f"the owner is {data.owner}{rule}{hands}{_because(data.reason)}"
+
+
+def _approval_requested(data: facts.ApprovalRequested, values: bool) -> str:
+    return f"{data.approval} is asked of {data.by}{_until(data.due_at)}"
+
+
+def _approval_approved(data: facts.ApprovalApproved, values: bool) -> str:
+    return f"{data.approval} was approved{_value(data.form, values)}{_because(data.reason)}"
+
+
+def _exception_opened(data: facts.ExceptionOpened, values: bool) -> str:
+    holds = f"holds {data.about or 'the run'}" if data.blocking else "is to be seen"
+    return (
+        f"exception {data.exception_id} ({data.kind}, {data.severity}) {holds}, for {data.owner}: "
+        f"{_short(data.message)}"
+    )
+
+
+def _run_started(data: facts.RunStarted, values: bool) -> str:
+    due = f", due {data.due_at:%Y-%m-%d %H:%M} UTC" if data.due_at else ""
+    return (
+        f"{data.workflow} version {data.version} began; {data.owner} owns it, "
+        f"{data.exception_route} sees its exceptions, {data.expected_outcome} is expected{due}"
+    )
+
+
+def _compensation_started(data: facts.CompensationStarted, values: bool) -> str:
+    return f"{', '.join(data.steps)} will be undone{_because(data.reason)}"
+
+
+Teller = Callable[[Any, bool], str]
+
+
+def _says(words: str, reason: bool = False) -> Teller:
+    """Return a teller of fixed words with fields in braces."""
+
+    def tell(data: BaseModel, values: bool) -> str:
+        text = words.format_map(data.__dict__)
+        return text + (_because(getattr(data, "reason", "")) if reason else "")
+
+    return tell
+
+
+_TELLERS: dict[type[Fact] | type[Request], Teller] = {
+    requests.TriggerReceived: _trigger_received,
+    requests.MessageReceived: lambda d, v: f"the message {d.name} came{_value(d.payload, v)}",
+    requests.StepReported: _step_reported,
+    requests.ActivityReported: lambda d, v: f"reported {d.activity}{_value(d.payload, v)}",
+    requests.ApprovalSubmitted: _approval_submitted,
+    requests.OwnerChangeRequested: _says("asked to hand the run to {owner}", reason=True),
+    requests.ExceptionActionRequested: _exception_action,
+    requests.CancelRequested: _says("asked to cancel the run", reason=True),
+    requests.PauseRequested: _pause_requested,
+    requests.ResumeRequested: _says("asked to resume the run", reason=True),
+    requests.RetryRequested: _says("asked to try again what failed", reason=True),
+    facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
+    facts.PartitionClaimed: _says("{keeper} took the partition"),
+    facts.WorkflowRegistered: _says("{workflow} version {version} was registered"),
+    facts.RequestRejected: _says("{request} was refused: {code}: {reason}"),
+    facts.TriggerAccepted: _says("the trigger {trigger_id} of {source} was accepted"),
+    facts.TriggerRejected: _says("the trigger {trigger_id} was rejected: {code}: {reason}"),
+    facts.TriggerDeduplicated: _says("the trigger {trigger_id} came again; it is this run"),
+    facts.RunStarted: _run_started,
+    facts.RunWaiting: lambda d, v: f"the run waits for {_waits(d.waits)}",
+    facts.RunHeld: lambda d, v: f"the run is held by {_waits(d.waits)}",
+    facts.RunPaused: lambda d, v: f"the run is paused{_until(d.until)}{_because(d.reason)}",
+    facts.RunResumed: _says("the run goes on", reason=True),
+    facts.RunReopened: _says("the run is open again", reason=True),
+    facts.CompensationStarted: _compensation_started,
+    facts.RunSucceeded: lambda d, v: f"the run succeeded{_value(d.outcome, v)}",
+    facts.RunFailed: _says("the run failed: {reason}"),
+    facts.RunCancelled: _says("the run was cancelled: {reason}"),
+    facts.StepStarted: _step_started,
+    facts.StepSucceeded: lambda d, v: f"{d.step} succeeded{_value(d.result, v)}",
+    facts.StepFailed: lambda d, v: f"{d.step} failed{_error(d.error)}",
+    facts.StepRetryScheduled: _retry_scheduled,
+    facts.StepSkipped: _step_skipped,
+    facts.TimerSet: lambda d, v: f"{d.timer} sleeps{_until(d.at)}",
+    facts.TimerFired: _says("{timer} woke up"),
+    facts.MessageAwaited: _message_awaited,
+    facts.MessageMatched: lambda d, v: f"the message {d.message} is taken{_value(d.payload, v)}",
+    facts.ActivityRecorded: _activity_recorded,
+    facts.OwnerAssigned: _owner_assigned,
+    facts.ApprovalRequested: _approval_requested,
+    facts.ApprovalApproved: _approval_approved,
+    facts.ApprovalDenied: _says("{approval} was denied", reason=True),
+    facts.ApprovalEscalated: _says("{approval} went from {previous} to {owner}"),
+    facts.ApprovalExpired: _says("{approval} was not decided in time"),
+    facts.ExceptionOpened: _exception_opened,
+    facts.ExceptionAcknowledged: _says("{exception_id} was acknowledged", reason=True),
+    facts.ExceptionAssigned: _says("{exception_id} went to {owner}", reason=True),
+    facts.ExceptionResolved: _says("{exception_id} is closed: {how}", reason=True),
+}

@@ -1,0 +1,96 @@
+"""What a try gave, as it goes into the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from meshline.engine.core.state import RunState
+from meshline.engine.outcomes import failure, storable
+from meshline.engine.trial import Try
+from meshline.events.errors import PayloadRefused
+from meshline.events.gate import Gate
+from meshline.workflow import FailRun, RetryLater
+from meshline.workflow.spec import RetryPolicy, StepNode
+
+
+class Company(BaseModel):
+    name: str
+
+
+class CustomerGone(FailRun):
+    pass
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Endless(Exception):
+    retry_after_s = float("inf")
+
+
+def step(**changed: Any) -> StepNode:
+    return StepNode(name="step", **changed)
+
+
+def failure_of(error: BaseException, node: StepNode | None = None) -> Any:
+    trial = Try(RunState("run"), node or step(), 1)
+    try:
+        raise error
+    except BaseException as raised:
+        return failure(trial, raised)
+
+
+@pytest.mark.parametrize("named", ["UnicodeDecodeError", "ValueError", "Exception"])
+def test_a_policy_names_an_error_by_its_type_or_one_of_its_bases(named: str) -> None:
+    node = step(retry=RetryPolicy(non_retryable=(named,)))
+
+    error = failure_of(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), node)
+
+    assert (error.type, error.retryable) == ("UnicodeDecodeError", False)
+
+
+def test_an_error_that_no_policy_names_may_be_tried_again() -> None:
+    node = step(retry=RetryPolicy(non_retryable=("LookupError",)))
+
+    assert failure_of(ValueError("no"), node).retryable
+
+
+def test_an_error_without_words_is_still_an_outcome() -> None:
+    error = failure_of(Mute())
+
+    assert error.type == "Mute"
+    assert "can't be read" in error.message
+
+
+def test_a_subclass_of_fail_run_fails_the_run() -> None:
+    assert failure_of(CustomerGone("moved away")).type == "FailRun"
+
+
+def test_a_step_may_say_how_long_to_wait() -> None:
+    assert failure_of(RetryLater("busy", after="30s")).retry_after_s == 30
+
+
+def test_an_endless_wait_is_no_wait_at_all() -> None:
+    assert failure_of(Endless()).retry_after_s is None
+
+
+def test_a_result_that_the_log_cannot_hold_is_refused_for_good() -> None:
+    with pytest.raises(PayloadRefused) as refused:
+        storable(step(), {"text": "\x00"}, Gate())
+
+    error = failure_of(refused.value)
+
+    assert (error.type, error.retryable) == ("ResultRefused:nul_character", False)
+
+
+def test_a_result_is_checked_against_what_the_step_says_it_returns() -> None:
+    node = step(result=TypeAdapter(Company))
+
+    assert storable(node, {"name": "Acme"}, Gate()) == {"name": "Acme"}
+    with pytest.raises(ValidationError):
+        storable(node, {"names": "Acme"}, Gate())
