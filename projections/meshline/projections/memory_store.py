@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -29,6 +29,7 @@ from meshline.projections.store import (
 
 __all__ = ["MemoryStore", "Shared"]
 
+R = TypeVar("R", bound=Row)
 _ViewKey = tuple[str, int]
 
 
@@ -144,8 +145,8 @@ class MemoryStore:
             elif other == name and view.state == "live":
                 view.state = "warm"
 
-    async def rows(self, table: Table[Any]) -> list[Row]:
-        rows = self._view(table.projection).rows[table.name]
+    async def rows(self, table: Table[R]) -> list[R]:
+        rows: dict[Key, Any] = self._view(table.projection).rows[table.name]
         return [rows[key] for key in sorted(rows)]
 
     async def parked(self, projection: Projection) -> list[Parked]:

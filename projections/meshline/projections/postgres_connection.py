@@ -191,9 +191,13 @@ class Session:
         rows: Sequence[Sequence[Any]],
         schema: str | None = None,
     ) -> None:
-        await self.connection.copy_records_to_table(
-            table, schema_name=schema, columns=list(columns), records=rows
-        )
+        try:
+            await self.connection.copy_records_to_table(
+                table, schema_name=schema, columns=list(columns), records=rows
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            # What `execute` reports as its own error comes out of a COPY as it is.
+            raise _refused(error) from error
 
 
 class Pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.log import LogIdentity
@@ -34,6 +34,8 @@ from meshline.projections.store import (
 )
 
 __all__ = ["PostgresStore"]
+
+R = TypeVar("R", bound=Row)
 
 COPY_ROWS_MIN = 200
 """From so many rows on COPY is faster than prepared statements in a pipeline (measured: 500 rows
@@ -227,7 +229,7 @@ class PostgresStore:
         elif part.changed:
             await session.execute_many(sql.upsert, part.changed)
 
-    async def rows(self, table: Table[Any]) -> list[Row]:
+    async def rows(self, table: Table[R]) -> list[R]:
         async with self._connection.use() as session:
             records = await session.fetch(self._sql(table).all)
         make, key_of = table.make, table.key_of

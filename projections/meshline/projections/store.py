@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.errors import LogIdentityChanged
@@ -28,6 +28,7 @@ __all__ = [
     "layout_of",
 ]
 
+R = TypeVar("R", bound=Row)
 ViewState = Literal["live", "building", "warm", "retired"]
 
 
@@ -147,7 +148,7 @@ class ViewStore(Protocol):
         """Let the stable names show this version; the one before it stays warm."""
         ...
 
-    async def rows(self, table: Table[Any]) -> list[Row]:
+    async def rows(self, table: Table[R]) -> list[R]:
         """Return all rows of a table, in the order of their keys."""
         ...
 
