@@ -288,7 +288,16 @@ def test_no_payload_takes_long(name: str) -> None:
 def test_an_identifier_can_be_a_key_everywhere(name: str) -> None:
     value = IDENTIFIERS[name]
     good = {
-        *("256", "256 of four bytes", "text subclass", "quotes", "path", "percent", "slash"),
+        *(
+            "256",
+            "128 of four bytes",
+            "128 different",
+            "text subclass",
+            "quotes",
+            "path",
+            "percent",
+            "slash",
+        ),
         *("combining", "inner space", "markup"),
     }
 
@@ -305,7 +314,7 @@ def test_an_identifier_that_is_refused_says_what_to_do() -> None:
 
     assert str(refusal.value) == (
         "ML1001 The trigger id is 'a\\x00': expected 1 to 256 printable characters without space "
-        "at the ends. Choose another."
+        "at the ends, of at most 512 bytes in UTF-8. Choose another."
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 
 import pytest
 
@@ -17,7 +18,7 @@ from meshline.events.ids import causation_of
 from meshline.events.log import LogReader, LogRecord
 from meshline.events.log.memory import MemoryLog
 from meshline.events.requests import TriggerReceived
-from tests.events.publish.doubles import Keeper, event, memory_log
+from tests.events.publish.doubles import FailingLog, Keeper, event, everything, memory_log
 
 ACCEPTED = TriggerAccepted(
     source="s", trigger_id="1", trigger_type="", payload_hash="0", workflow="w", version=1
@@ -228,3 +229,33 @@ async def test_nothing_is_kept_of_those_who_stopped_waiting() -> None:
         )
 
         assert publisher._tail._followed == {}
+
+
+WORDS = ["well", "well", "lost", "unanswered", "late", "scattered"]
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_happens_to_appends_a_trigger_published_once_is_never_a_repeat(
+    seed: int,
+) -> None:
+    random = Random(seed)
+    log = FailingLog(*random.choices(WORDS, k=100))
+    await log.open(create_partitions=2)
+    settings = PublisherSettings(
+        retry_delay_s=0.0005, fetch_wait_s=0.01, idle_s=0.01, batch_records_max=3
+    )
+
+    async def publish(number: int) -> Answer:
+        await asyncio.sleep(random.random() * 0.02)
+        return await publisher.publish("s", {}, trigger_id=str(number), wait_s=5)
+
+    async with Keeper(log), Publisher(log, settings=settings) as publisher:
+        answers = await asyncio.gather(*map(publish, range(40)))
+        await asyncio.sleep(0.02)
+
+        assert publisher._tail._followed == {}
+
+    assert {answer.status for answer in answers} == {"accepted"}
+    records = {(r.partition, r.offset): decode(r.value) for r in await everything(log)}
+    for answer in answers:
+        assert records[answer.position].subject == answer.run_id
