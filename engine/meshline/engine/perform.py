@@ -165,7 +165,7 @@ class Performer:
     async def _call(self, trial: Try) -> Any:
         node = trial.node
         loop = asyncio.get_running_loop()
-        context = TryContext(trial, loop)
+        context = TryContext(trial, loop.time)
         arguments = trial.arguments(context)
         assert node.call is not None
         if node.is_async:

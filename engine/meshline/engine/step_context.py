@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Callable
 
 from meshline.engine.trial import Try
 
@@ -13,13 +13,17 @@ _LOGGER = logging.getLogger("meshline.step")
 
 
 class TryContext:
-    """See ``meshline.workflow.StepContext``; made for each try."""
+    """See ``meshline.workflow.StepContext``; made for each try.
 
-    __slots__ = ("_loop", "_trial")
+    Args:
+        stopwatch: gives the seconds by which heartbeats are watched.
+    """
 
-    def __init__(self, trial: Try, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_stopwatch", "_trial")
+
+    def __init__(self, trial: Try, stopwatch: Callable[[], float]) -> None:
         self._trial = trial
-        self._loop = loop
+        self._stopwatch = stopwatch
 
     @property
     def run_id(self) -> str:
@@ -51,4 +55,4 @@ class TryContext:
 
     def heartbeat(self) -> None:
         # A plain assignment: it may come from the step's own thread.
-        self._trial.heartbeat_at = self._loop.time()
+        self._trial.heartbeat_at = self._stopwatch()

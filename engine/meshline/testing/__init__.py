@@ -1,1 +1,22 @@
 """Testing workflows without a log, a database or patience; and the simulation of the engine."""
+
+from meshline.events.clock import ManualClock
+from meshline.testing.run_under_test import ExceptionUnderTest, RequestRefused, RunUnderTest
+from meshline.testing.simulation import Simulation, SimulationReport, simulate
+from meshline.testing.stand_ins import StandIn, crash, raises
+from meshline.testing.workflow_test import START, WorkflowTest
+
+__all__ = [
+    "START",
+    "ExceptionUnderTest",
+    "ManualClock",
+    "RequestRefused",
+    "RunUnderTest",
+    "Simulation",
+    "SimulationReport",
+    "StandIn",
+    "WorkflowTest",
+    "crash",
+    "raises",
+    "simulate",
+]
