@@ -7,6 +7,7 @@ differs between a laptop and production.
 
 from __future__ import annotations
 
+from meshline.events.log.address import open_log
 from meshline.events.log.protocol import (
     Accepted,
     AppendResult,
@@ -19,7 +20,7 @@ from meshline.events.log.protocol import (
     Refused,
     Unknown,
 )
-from meshline.events.log.settings import LogSettings, open_log
+from meshline.events.log.settings import LogSettings
 
 __all__ = [
     "Accepted",
