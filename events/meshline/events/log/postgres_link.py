@@ -24,6 +24,8 @@ NAMESPACE_FORM = re.compile(r"[a-z][a-z0-9_]{0,39}")
 ANSWER_S = 10.0
 """How long one statement may take before the connection counts as lost."""
 CONNECT_S = 5.0
+PLANNING = {"jit": "off", "enable_seqscan": "off", "enable_bitmapscan": "off"}
+"""Everything here goes along the primary key; statistics of yesterday must not say otherwise."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 1.0
 
@@ -155,7 +157,7 @@ class Link:
         connection: Connection = await asyncpg.connect(
             self._dsn,
             timeout=timeout_s,
-            server_settings={"application_name": self._name, "jit": "off"},
+            server_settings={"application_name": self._name, **PLANNING},
         )
         try:
             # What is accepted must outlive a crash at least; a stricter setting stays.

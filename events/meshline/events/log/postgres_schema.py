@@ -87,8 +87,9 @@ BEGIN
 END $$;
 """
 
-# Each partition's records are read along the primary key, so they come in order; what goes
-# beyond the bytes is cut off before its values are read. The last part finds out, for the price
+# Each partition's records are read along the primary key, so they come in order; the range has an
+# end so that a fetch costs what it returns, whatever plan is made. What goes beyond the bytes is
+# cut off before its values are read. The last part finds out, for the price
 # of one row, that the log was dropped and made again.
 READ = """
 SELECT partition, "offset", key, value, appended_ms FROM (
@@ -98,7 +99,8 @@ SELECT partition, "offset", key, value, appended_ms FROM (
         SELECT r.* FROM unnest($1::integer[], $2::bigint[]) AS w (partition, start)
         CROSS JOIN LATERAL (
             SELECT r.partition, r."offset", r.key, r.value, r.appended_ms FROM {schema}.records r
-            WHERE r.partition = w.partition AND r."offset" >= w.start
+            WHERE r.partition = w.partition
+                AND r."offset" >= w.start AND r."offset" < w.start + $3::integer
             ORDER BY r."offset" LIMIT $3
         ) r LIMIT $3
     ) taken
