@@ -94,6 +94,11 @@ def test_a_name_that_is_no_name_in_sql_is_refused(name: str) -> None:
         Projection("fine", version=1).table(name, Counted, key=["run_id"])
 
 
+def test_a_name_that_the_log_uses_is_refused() -> None:
+    with pytest.raises(ProjectionInvalid, match="records"):
+        Projection("fine", version=1).table("records", Counted, key=["run_id"])
+
+
 def test_a_table_needs_a_key_of_its_own_fields() -> None:
     projection = Projection("fine", version=1)
 

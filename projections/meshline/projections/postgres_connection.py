@@ -13,7 +13,7 @@ import orjson
 
 from meshline.events.errors import SettingsInvalid
 from meshline.projections.columns import JsonText
-from meshline.projections.errors import RowRefused, StoreUnavailable
+from meshline.projections.errors import NotFound, RowRefused, StoreUnavailable
 
 __all__ = ["Address", "Connection", "Pool", "parse_address"]
 
@@ -214,6 +214,7 @@ class Pool:
 
         Raises:
             StoreUnavailable: PostgreSQL did not answer.
+            NotFound: the views are not there.
         """
         with _translated(self.address):
             async with self._opening:
@@ -227,7 +228,14 @@ class Pool:
                         command_timeout=_COMMAND_TIMEOUT_S,
                         server_settings={"application_name": "meshline views", "jit": "off"},
                     )
-            return [dict(record) for record in await self._pool.fetch(sql, *arguments)]
+            try:
+                records = await self._pool.fetch(sql, *arguments)
+            except asyncpg.UndefinedTableError as error:
+                raise NotFound(
+                    f"There are no views at {self.address.shown} yet, or not this one: {error}. "
+                    "Expected a projector to have run there: start `meshline projector`."
+                ) from error
+            return [dict(record) for record in records]
 
     async def aclose(self) -> None:
         if self._pool is not None:

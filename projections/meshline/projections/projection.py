@@ -40,6 +40,8 @@ __all__ = ["Handler", "Key", "Projection", "RowAccess", "Table", "by_run"]
 Key = tuple[Any, ...]
 Row = tuple[Any, ...]
 R = TypeVar("R", bound=Row)
+# The log in PostgreSQL may keep its tables under the same namespace.
+_RESERVED = frozenset({"records", "partitions", "members", "assignments"})
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
@@ -216,10 +218,11 @@ class Projection:
 
     def _check_name(self, name: str) -> None:
         taken = {*(table.name for table in self.tables), *self.queries}
-        if not _NAME.fullmatch(name) or name in taken:
+        if not _NAME.fullmatch(name) or name in taken or name in _RESERVED:
             raise ProjectionInvalid(
                 f"Projection {self.name!r} declares {name!r}: expected a new name of small "
-                "letters, digits and _, at most 30. Rename it."
+                f"letters, digits and _, at most 30, and none of {', '.join(sorted(_RESERVED))}. "
+                "Rename it."
             )
 
     def on(self, *types: type[BaseModel]) -> Callable[[H], H]:

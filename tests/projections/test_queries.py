@@ -1,0 +1,144 @@
+"""The read side, over views that a projector has filled in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+
+from meshline.events.envelope import Position
+from meshline.projections.built_in import BUILT_IN
+from meshline.projections.errors import NotFound, StoreUnavailable
+from meshline.projections.exception_view import exceptions
+from meshline.projections.from_scratch import fold_views
+from meshline.projections.memory_store import MemoryStore
+from meshline.projections.ownership_view import periods
+from meshline.projections.postgres_store import PostgresStore
+from meshline.projections.projector import Projector
+from meshline.projections.queries import Views, as_json
+from meshline.projections.runs_view import RunRow, runs
+from meshline.projections.triggers_view import triggers
+from tests.projections.streams import fill, new_log, write
+
+pytestmark = pytest.mark.postgres
+
+RUNS = 150
+
+
+@pytest.fixture
+async def filled(postgres_address: str) -> AsyncIterator[tuple[Views, MemoryStore]]:
+    log = await new_log()
+    await fill(log, write(21, RUNS).entries)
+    store, views = PostgresStore(postgres_address), Views(postgres_address)
+    await store.open()
+    projector = Projector(log, store)
+    task = asyncio.create_task(projector.run())
+    names = [projection.name for projection in BUILT_IN]
+    ends = [Position(p, end - 1) for p, end in (await log.ends()).items()]
+    await views.reached(ends, names, timeout_s=60)
+    assert {lag.events for lag in await views.lag(log)} == {0}
+    projector.stop()
+    await task
+    await store.aclose()
+    yield views, await fold_views(log)
+    await views.aclose()
+
+
+async def test_the_answers_are_those_of_a_fold_in_plain_python(
+    filled: tuple[Views, MemoryStore],
+) -> None:
+    views, scratch = filled
+    all_runs = await scratch.rows(runs)
+    await check_runs(views, all_runs)
+    await check_people(views, scratch, all_runs)
+    await check_triggers(views, scratch)
+
+
+async def check_runs(views: Views, expected: list[RunRow]) -> None:
+    newest = sorted(expected, key=lambda run: (run.started_at, run.run_id), reverse=True)
+    found, after = [], None
+    while True:
+        page = await views.runs(limit=40, after=after)
+        found += page.rows
+        if (after := page.next) is None:
+            break
+    assert found == newest
+
+    held = await views.runs(states=["held", "paused"], limit=1_000)
+    assert held.rows == [run for run in newest if run.state in ("held", "paused")]
+    waiting = await views.runs(wait_kind="exception", workflow="lead", source="web.forms")
+    assert waiting.rows == [run for run in newest if run.wait_kind == "exception"][:50]
+    ada = await views.runs(owner="user:ada", limit=1_000)
+    assert ada.rows == [run for run in newest if "user:ada" in (run.owner, run.assignee)]
+
+    run = newest[3]
+    assert await views.run(run.run_id) == run
+    assert (await views.runs(id_prefix=run.run_id[:9])).rows == [run]
+    assert await views.run(run.run_id[:9]) == run
+    with pytest.raises(NotFound, match="no run 'zzz'"):
+        await views.run("zzz")
+    with pytest.raises(NotFound, match="More than one run"):
+        await views.run("")
+    with pytest.raises(NotFound, match="no page after"):
+        await views.runs(after="nonsense")
+    assert sum((await views.run_counts()).values()) == len(expected)
+    assert orjson.dumps(as_json(run))
+
+
+async def check_people(views: Views, scratch: MemoryStore, all_runs: list[RunRow]) -> None:
+    run = max(all_runs, key=lambda run: run.events)
+    expected = [period for period in await scratch.rows(periods) if period.run_id == run.run_id]
+    assert await views.periods(run.run_id) == expected
+    history = await views.history(run.run_id)
+    assert history[0].type == "meshline.trigger.received.v1"
+    assert [row.log_offset for row in history] == sorted(row.log_offset for row in history)
+    assert await views.history(run.run_id, after_offset=history[0].log_offset) == history[1:]
+
+    open_now = [e for e in await scratch.rows(exceptions) if e.state != "resolved"]
+    assert len((await views.exceptions(limit=1_000)).rows) == len(open_now) > 0
+    one = open_now[0]
+    assert await views.exception(one.exception_id) == one
+    assert one in (await views.exceptions(cause=one.cause, route=one.route, run_id=one.run_id)).rows
+    groups = await views.exception_groups()
+    assert sum(group.open for group in groups) == len(open_now)
+    assert groups[0].total >= groups[0].open >= groups[-1].open
+
+    owners = {load.owner: load for load in await views.owners()}
+    ended = ("succeeded", "failed", "cancelled")
+    assert sum(load.runs for load in owners.values()) == len(
+        [run for run in all_runs if run.state not in ended]
+    )
+    assert sum(load.exceptions for load in owners.values()) == len(open_now)
+    assert (await views.approvals(states=None, limit=1_000)).rows
+    assert [row.workflow for row in await views.workflows()] == ["lead"]
+
+
+async def check_triggers(views: Views, scratch: MemoryStore) -> None:
+    expected = await scratch.rows(triggers)
+    rejected = (await views.triggers(statuses=["rejected"], limit=1_000)).rows
+    assert sorted(rejected) == sorted(t for t in expected if t.status == "rejected")
+    assert sum((await views.trigger_counts()).values()) == len(expected)
+    one = expected[0]
+    assert one in (await views.triggers(source=one.source, trigger_id=one.trigger_id)).rows
+
+
+async def test_where_no_projector_ran_yet_the_answer_says_so(postgres_address: str) -> None:
+    views = Views(postgres_address)
+
+    with pytest.raises(NotFound, match="no views"):
+        await views.run_counts()
+
+    await views.aclose()
+
+
+async def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    views = Views("postgresql://ada:secret@127.0.0.1:1/nowhere")
+
+    with pytest.raises(StoreUnavailable) as refused:
+        await views.run_counts()
+
+    assert "ada@127.0.0.1:1" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    await views.aclose()
