@@ -37,6 +37,7 @@ from meshline.events.log import Entry, EventLog, open_log
 from meshline.events.publish import Trigger
 from meshline.workflow import Registry, Workflow
 
+ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "benchmark"
 ENDED = b'"type":"meshline.run.succeeded.v1"'
 
@@ -180,9 +181,7 @@ class WorkerProcess:
 # -- what is measured --------------------------------------------------------------------------
 
 
-async def publish_all(
-    publisher: Publisher, source: str, name: str, count: int, window: int = 2_000
-) -> None:
+async def publish_all(publisher: Publisher, source: str, name: str, count: int) -> None:
     async for _ in publisher.publish_many(trigger(source, name, n) for n in range(count)):
         pass
 
@@ -416,7 +415,7 @@ async def address_of(name: str, stack: AsyncExitStack) -> str:
         stack.callback(server.close)
         return server.start()
     if name == "kafka":
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        sys.path.insert(0, str(ROOT))
         from deploy.kafka.broker import KafkaBroker
 
         broker = KafkaBroker(folder / "kafka")
@@ -473,8 +472,7 @@ async def run_in_memory(arguments: argparse.Namespace) -> dict[str, Any]:
             began, cpu_began = time.monotonic(), time.process_time()
             before = worker.status().ended_runs
             await publish_all(publisher, SOURCE, f"m{number}", arguments.runs)
-            while worker.status().ended_runs < before + arguments.runs:
-                await asyncio.sleep(0.005)
+            await until_ended(worker, before + arguments.runs)
             rates.append(arguments.runs / (time.monotonic() - began))
             cpu.append(1000 * (time.process_time() - cpu_began) / arguments.runs)
     single = await one_at_a_time(log, arguments.singles)
@@ -488,6 +486,11 @@ async def run_in_memory(arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "one_in_flight": single,
     }
+
+
+async def until_ended(worker: Worker, runs: int) -> None:
+    while worker.status().ended_runs < runs:  # noqa: ASYNC110  # the worker has no such event
+        await asyncio.sleep(0.005)
 
 
 def show(figures: dict[str, Any], indent: str = "") -> None:

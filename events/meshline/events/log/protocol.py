@@ -80,9 +80,7 @@ class LogIdentity:
 class LogReader(Protocol):
     """Reads some partitions, each from a position on, in order, without a gap."""
 
-    async def fetch(
-        self, records_max: int, wait_s: float
-    ) -> dict[int, list[LogRecord]]:
+    async def fetch(self, records_max: int, wait_s: float) -> dict[int, list[LogRecord]]:
         """Return the next records by partition; empty if none came within ``wait_s`` seconds.
 
         Never returns an empty list for a partition. Safe to cancel: nothing is lost, the next
@@ -148,7 +146,8 @@ class EventLog(Protocol):
     async def open(self, *, create_partitions: int | None = None) -> None:
         """Connect, and create the log with that many partitions if there is none.
 
-        A new log's partitions each begin with a ``LogCreated`` record at offset 0.
+        A new log's partitions each begin with a ``LogCreated`` record at offset 0. Two that create
+        it at once may leave a second one behind the first: only the one at offset 0 means anything.
 
         Raises:
             LogNotFound: there is none, and ``create_partitions`` is None.
@@ -160,7 +159,7 @@ class EventLog(Protocol):
     async def append(
         self, partition: int, entries: Sequence[Entry], *, deadline_s: float | None = None
     ) -> AppendResult:
-        """Append the entries, in order; all or nothing as long as they fit one batch.
+        """Append the entries, at least one, in order; all or nothing if they fit one batch.
 
         Never raises for the world's faults: the answer is accepted, refused or unknown.
         """
