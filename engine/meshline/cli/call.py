@@ -12,17 +12,18 @@ import getpass
 import inspect
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from meshline.cli.errors import NoLogHere
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form, Output
-from meshline.cli.place import Given, Place, find_place
+from meshline.cli.place import Given, Place, find_place, shown
 from meshline.events.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -97,9 +98,27 @@ class Call:
 
         views = Views(self.place.views)
         try:
-            yield views
+            with _explained(self.place):
+                yield views
         finally:
             await views.aclose()
+
+
+_NOT_THERE = ("UndefinedTableError", "InvalidSchemaNameError")
+"""What the client library says of tables that nobody has made yet; it is not imported here."""
+
+
+@contextmanager
+def _explained(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ not in _NOT_THERE:
+            raise
+        raise NoLogHere(
+            f"There are no views at {shown(place.views)} yet: expected those that a projector "
+            "makes. Start `meshline projector` (or `meshline dev`) with the same addresses."
+        ) from error
 
 
 def group(help_text: str) -> typer.Typer:

@@ -1,0 +1,234 @@
+"""The doctor's questions: each gives findings, and one that can't be asked is a finding too."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from meshline.cli.call import Call
+from meshline.cli.place import is_postgres, shown
+from meshline.cli.words import age
+from meshline.events.errors import MeshlineError
+
+if TYPE_CHECKING:
+    from meshline.events.log import EventLog
+    from meshline.projections.queries import Views
+
+__all__ = ["Finding", "diagnose"]
+
+LAG_S_MAX = 30.0
+SKEW_S_MAX = 1.0
+UNANSWERED_S_MAX = 30.0
+DISK_FREE_MIN = 0.10
+POSTGRES_MIN = 150_000
+"""As ``server_version_num`` has it: 15."""
+
+
+class Finding(NamedTuple):
+    """One answer; ``do`` is empty where all is well."""
+
+    status: Literal["ok", "warning", "error"]
+    about: str
+    found: str
+    do: str = ""
+
+
+async def diagnose(call: Call) -> list[Finding]:
+    """Ask everything that can be asked; what does not answer is told and keeps nothing up."""
+    findings = _machine(call)
+    try:
+        address = call.place.log
+        async with call.log() as log:
+            findings.append(await _log(call, log))
+            if urlsplit(address).scheme == "kafka":
+                findings += await _asked("kafka", lambda: _kafka(address))
+            else:
+                findings += await _asked("postgresql", lambda: _postgres(call, address, "log"))
+            findings += await _views(call, log)
+    except MeshlineError as error:
+        findings.append(Finding("error", "log", error.message, "See what the message says."))
+    return findings
+
+
+async def _asked(about: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    try:
+        return await ask()
+    except MeshlineError as error:
+        return [Finding("error", about, error.message, "See what the message says.")]
+
+
+def _machine(call: Call) -> list[Finding]:
+    home = call.place.home if call.place.home.exists() else call.place.home.parent
+    usage = shutil.disk_usage(home if home.exists() else ".")
+    free = usage.free / usage.total
+    found = f"{usage.free / 2**30:.1f} GiB free where {call.place.home} is ({free:.0%})"
+    if free >= DISK_FREE_MIN:
+        return [Finding("ok", "disk", found)]
+    status: Literal["warning", "error"] = "warning" if usage.free > 2**30 else "error"
+    if not call.place.is_embedded:
+        return [
+            Finding("warning", "disk", found, "Logs and other files of this machine need room.")
+        ]
+    return [
+        Finding(status, "disk", found, "The embedded log is there and never shrinks: make room.")
+    ]
+
+
+async def _log(call: Call, log: EventLog) -> Finding:
+    records = sum((await log.ends()).values())
+    return Finding(
+        "ok",
+        "log",
+        f"{log.address}, {log.identity.partitions} partitions, {records:,} records "
+        f"(named by {call.place.origin})",
+    )
+
+
+# -- Kafka -------------------------------------------------------------------------------------
+
+
+async def _kafka(address: str) -> list[Finding]:
+    from meshline.events.log.kafka_inspect import REPLICAS_WANTED, inspect_topic, wanted_settings
+
+    topic = await inspect_topic(address)
+    wanted = wanted_settings(REPLICAS_WANTED)
+    findings = []
+    for name, value in wanted.items():
+        found = topic.settings.get(name, "unknown")
+        if _is_as_wanted(name, found, value):
+            findings.append(Finding("ok", f"kafka {name}", found))
+            continue
+        few = name == "min.insync.replicas" and topic.brokers < REPLICAS_WANTED
+        do = f"kafka-configs --alter --topic {topic.name} --add-config {name}={value}"
+        findings.append(Finding("warning" if few else "error", f"kafka {name}", found, do))
+    replicas = f"{topic.replicas} replicas, {topic.in_sync} in sync, {topic.brokers} brokers"
+    if topic.in_sync < topic.replicas:
+        do = "A broker is down or behind: bring it back."
+        findings.append(Finding("error", "kafka replicas", replicas, do))
+    elif topic.replicas < REPLICAS_WANTED:
+        do = (
+            f"{REPLICAS_WANTED} replicas survive the loss of a broker: kafka-reassign-partitions, "
+            "on a cluster of 3 or more. With one broker a lost disk is a lost log."
+        )
+        findings.append(Finding("warning", "kafka replicas", replicas, do))
+    else:
+        findings.append(Finding("ok", "kafka replicas", replicas))
+    return findings
+
+
+def _is_as_wanted(name: str, found: str, wanted: str) -> bool:
+    """Sizes and counts may be larger than wanted."""
+    if name in ("max.message.bytes", "min.insync.replicas"):
+        return found.isdecimal() and int(found) >= int(wanted)
+    return found == wanted
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------
+
+_SETTINGS = """
+select current_setting('fsync') as fsync,
+       current_setting('full_page_writes') as full_page_writes,
+       current_setting('synchronous_commit') as synchronous_commit,
+       current_setting('server_version_num')::int as version,
+       current_setting('server_version') as version_text,
+       clock_timestamp() as now
+"""
+
+
+async def _postgres(call: Call, address: str, what: str) -> list[Finding]:
+    from meshline.projections.postgres_connection import Pool, parse_address
+
+    pool = Pool(parse_address(address), 1)
+    try:
+        await pool.fetch("select 1")
+        before = call.clock.now()
+        found = (await pool.fetch(_SETTINGS))[0]
+        after = call.clock.now()
+    finally:
+        await pool.aclose()
+    findings = []
+    about = f"postgresql ({what})"
+    if found["version"] < POSTGRES_MIN:
+        do = "Use PostgreSQL 15 or newer."
+        findings.append(Finding("error", f"{about} version", found["version_text"], do))
+    else:
+        findings.append(Finding("ok", f"{about} version", found["version_text"]))
+    if what == "log":
+        findings += [_durable(about, name, found[name]) for name in _MUST_BE_ON]
+    skew = found["now"] - before if found["now"] < before else max(found["now"] - after, _NOTHING)
+    findings.append(_skew(about, abs(skew)))
+    return findings
+
+
+_MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
+_NOTHING = timedelta(0)
+
+
+def _durable(about: str, name: str, value: str) -> Finding:
+    if value != "off":
+        return Finding("ok", f"{about} {name}", value)
+    do = f"alter system set {name} = on; select pg_reload_conf();"
+    return Finding("error", f"{about} {name}", f"off: a crash loses what was accepted ({name})", do)
+
+
+def _skew(about: str, skew: timedelta) -> Finding:
+    if skew.total_seconds() <= SKEW_S_MAX:
+        return Finding("ok", f"{about} clock", f"within {age(skew)} of this machine's")
+    do = "Let both machines follow one time server: times in the history and timers depend on it."
+    return Finding("warning", f"{about} clock", f"{age(skew)} from this machine's", do)
+
+
+# -- views -------------------------------------------------------------------------------------
+
+
+async def _views(call: Call, log: EventLog) -> list[Finding]:
+    try:
+        address = call.place.views
+        async with call.views() as views:
+            findings = [
+                Finding("ok", "views", shown(address)),
+                *await _progress(log, views),
+                *await _unanswered(call, views),
+            ]
+    except MeshlineError as error:
+        return [Finding("error", "views", error.message, "See what the message says.")]
+    if is_postgres(address) and address != call.place.log:
+        findings += await _asked("views", lambda: _postgres(call, address, "views"))
+    return findings
+
+
+async def _progress(log: EventLog, views: Views) -> list[Finding]:
+    findings = []
+    statuses = await views.status()
+    if not statuses:
+        return [Finding("error", "views", "none was ever made", "Start `meshline projector`.")]
+    if any(status.log_id != log.identity.log_id for status in statuses):
+        do = "Correct --log or --views: these views are of another log."
+        return [Finding("error", "views", "made from another log", do)]
+    for lag in await views.lag(log):
+        about = f"view {lag.name}"
+        behind = f"{lag.events:,} events behind, the oldest {lag.seconds:.1f} s"
+        if lag.seconds > LAG_S_MAX:
+            do = "Is a projector running? `meshline projector`; its messages say what stops it."
+            findings.append(Finding("error", about, behind, do))
+        else:
+            findings.append(Finding("ok", about, behind if lag.events else "up to date"))
+    for status in statuses:
+        if status.parked:
+            found = f"{status.parked} events could not be taken in, {status.stopped} runs stopped"
+            do = "The view's code and the event do not agree: `meshline view list`, then rebuild."
+            findings.append(Finding("warning", f"view {status.name}", found, do))
+    return findings
+
+
+async def _unanswered(call: Call, views: Views) -> list[Finding]:
+    rows = (await views.triggers(statuses=["received"], limit=1000)).rows
+    limit = call.clock.now() - timedelta(seconds=UNANSWERED_S_MAX)
+    late = [row for row in rows if row.received_at < limit and row.unreadable is None]
+    if not late:
+        return [Finding("ok", "workers", "no trigger waits for an answer")]
+    found = f"{len(late)} triggers without an answer, the oldest from {late[-1].received_at:%H:%M}"
+    return [Finding("error", "workers", found, "Is a worker running? `meshline worker APP`.")]

@@ -1,0 +1,79 @@
+"""What an operator wants to know of a log's topic: its settings and the state of its replicas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from meshline.events.errors import LogUnavailable
+from meshline.events.log.kafka_topic import client_options, topic_settings
+from meshline.events.log.settings import LogSettings
+
+__all__ = ["TopicState", "inspect_topic", "wanted_settings"]
+
+TIMEOUT_S = 10.0
+REPLICAS_WANTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """The topic as the brokers know it.
+
+    Args:
+        settings: as they are in force, whoever set them.
+        replicas: the fewest of any partition.
+        in_sync: the fewest replicas in sync of any partition.
+        brokers: how many there are.
+    """
+
+    name: str
+    settings: dict[str, str]
+    partitions: int
+    replicas: int
+    in_sync: int
+    brokers: int
+
+
+def wanted_settings(replicas: int, settings: LogSettings | None = None) -> dict[str, str]:
+    """Return the settings that a log's topic must have so that nothing of it is ever lost."""
+    return topic_settings(replicas, (settings or LogSettings()).batch_bytes_max)
+
+
+async def inspect_topic(address: str) -> TopicState:
+    """Ask the brokers about the topic of the log at ``kafka://host:port/namespace``.
+
+    Raises:
+        LogUnavailable: they did not answer.
+    """
+    parts = urlsplit(address)
+    name = f"{parts.path.removeprefix('/')}.events"
+    admin = AIOKafkaAdminClient(
+        **client_options(parts.netloc), request_timeout_ms=int(TIMEOUT_S * 1000)
+    )
+    try:
+        await admin.start()
+        described = (await admin.describe_topics([name]))[0]["partitions"]
+        cluster = await admin.describe_cluster()
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        responses = await admin.describe_configs([resource])
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise LogUnavailable(
+            f"The brokers at {parts.netloc} did not say how topic {name!r} is set up: "
+            f"{type(error).__name__}: {error}. Expected an answer: check the address and the "
+            "rights to describe topics."
+        ) from error
+    finally:
+        await admin.close()
+    entries = responses[0].resources[0][4]
+    return TopicState(
+        name=name,
+        settings={entry[0]: entry[1] for entry in entries},
+        partitions=len(described),
+        replicas=min(len(partition["replicas"]) for partition in described),
+        in_sync=min(len(partition["isr"]) for partition in described),
+        brokers=len(cluster["brokers"]),
+    )
