@@ -151,7 +151,7 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
-        await self.until(lambda told: bool(told))
+        await self.until(bool)
         return self
 
     async def _read(self) -> None:
@@ -410,7 +410,7 @@ async def address_of(name: str, stack: AsyncExitStack) -> str:
     if name == "postgres":
         from meshline.cli.embedded import EmbeddedPostgres
 
-        folder.chmod(0o755)
+        folder.chmod(0o755)  # noqa: ASYNC240  # nothing else runs yet
         server = EmbeddedPostgres(folder / "postgres")
         stack.callback(server.close)
         return server.start()
