@@ -1,92 +1,230 @@
-"""Observed runs after their end: what opens them again, and what says nothing new."""
+"""Observed runs: what others did, in the order in which it is told."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
+import pytest
 
-from meshline.engine.core.observing import observe
-from meshline.engine.core.reducer import evolve
-from meshline.engine.core.state import RunState
 from meshline.events import facts
-from meshline.events.envelope import Event
-from meshline.events.requests import ActivityReported
+from meshline.testing import START, RequestRefused, RunUnderTest, WorkflowTest
 from meshline.workflow import Activity, Observation, ObservedWorkflow, Raised
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-class Opened(BaseModel):
-    case: str
+from tests.engine.core.workflows import Order
 
 
-cases = ObservedWorkflow(
-    "case", trigger=Opened, source="desk", owner="team:desk", exceptions="queue:x", outcome="done"
-)
+def tickets(**changed: Any) -> WorkflowTest:
+    given: dict[str, Any] = {
+        "trigger": Order, "source": "desk", "owner": "team:desk", "exceptions": "queue:desk",
+        "outcome": "it works again",
+    }  # fmt: skip
+    wf = ObservedWorkflow("tickets", **(given | changed))
+
+    @wf.observe
+    def observe(activity: Activity, memo: Any) -> Observation:
+        count = (memo or 0) + 1
+        match activity.name:
+            case "taken":
+                return Observation(
+                    owner="team:second", assignee="user:ada", actor="user:bob", memo=count
+                )
+            case "asked":
+                return Observation(waiting_on="vendor", memo=count)
+            case "handed back":
+                return Observation(raised=(Raised("ping_pong", f"number {count}"),), memo=count)
+            case "agreed":
+                return Observation(settled=("ping_pong",), memo=count)
+            case "closed":
+                return Observation(ended="succeeded", memo=memo)
+            case "given up":
+                return Observation(ended="failed", memo=memo)
+            case "own kind":
+                return Observation(raised=(Raised("no_worker", "mine"),))
+            case "nobody's":
+                return Observation(owner="somebody")
+            case _:
+                raise LookupError(f"what is {activity.name}?\x00")
+
+    return WorkflowTest(wf)
 
 
-@cases.observe
-def read(activity: Activity, memo: Any) -> Observation:
-    word, _, owner = activity.name.partition(" ")
-    raised = (Raised("late", "it is late"),) if word.endswith("!") else ()
-    ended: Any = None if word == "work" else word.rstrip("!")
-    return Observation(owner=owner or None, ended=ended, raised=raised)
+def opened() -> tuple[WorkflowTest, RunUnderTest]:
+    test = tickets()
+    return test, test.start(Order())
 
 
-def told(*activities: str) -> tuple[RunState, list[list[type[facts.Fact]]]]:
-    """The run after these activities, a minute apart, and the facts that each of them led to."""
-    run: RunState | None = RunState("r")
-    assert run is not None
-    run.status, run.owner, run.seen = "running", "team:desk", frozenset()
-    said: list[list[type[facts.Fact]]] = []
-    for number, activity in enumerate(activities):
-        at = NOW + timedelta(minutes=number)
-        request = Event(f"e{number}", "desk", "r", at, ActivityReported(activity=activity), at)
-        said.append([])
-        for decision in observe(cases.spec, run, request, f"0:{number}"):
-            said[-1].append(type(decision.data))
-            fact = Event("f", "m", "r", decision.time or at, decision.data, at, 1, 1)
-            run = evolve(run, fact, request if decision.causation_id else None)
-            assert run is not None
-    return run, said
+def test_an_activity_says_whose_the_run_is_now_and_who_works_on_it() -> None:
+    test, run = opened()
+
+    run.observe("taken", time=START - timedelta(hours=5))
+
+    (event,) = [e for e in test.facts(run.id) if isinstance(e.data, facts.OwnerAssigned)]
+    assert (run.owner, event.data.assignee) == ("team:second", "user:ada")
+    assert event.time == START - timedelta(hours=5)
+    assert event.recorded_at == START
+    assert event.actor is not None
+    assert event.actor.id == "user:bob"
 
 
-def test_that_it_has_ended_once_more_is_recorded_and_changes_nothing() -> None:
-    run, said = told("succeeded team:a", "succeeded team:a")
+def test_what_it_waits_for_outside_is_known() -> None:
+    test, run = opened()
 
-    assert said[1] == [facts.ActivityRecorded]
-    assert (run.status, run.owner) == ("succeeded", "team:a")
+    run.observe("asked")
+    state = test.state.runs[run.id]
+    assert [(w.kind, w.about, w.owner) for w in state.waits] == [("outside", "vendor", "team:desk")]
+    run.observe("taken")
 
-
-def test_work_after_the_end_opens_it_again() -> None:
-    run, said = told("succeeded team:a", "work")
-
-    assert said[1] == [facts.RunReopened, facts.ActivityRecorded]
-    assert run.status == "running"
+    assert state.waits == () or test.state.runs[run.id].waits == ()
 
 
-def test_an_end_in_other_hands_is_recorded_with_who_has_it() -> None:
-    run, said = told("succeeded team:a", "succeeded team:b")
+def test_it_ends_as_its_activity_says() -> None:
+    _, run = opened()
 
-    assert said[1] == [
-        facts.RunReopened, facts.ActivityRecorded, facts.OwnerAssigned, facts.RunSucceeded,
-    ]  # fmt: skip
-    assert (run.status, run.owner) == ("succeeded", "team:b")
+    run.observe("given up")
 
-
-def test_another_kind_of_end_is_recorded() -> None:
-    run, said = told("succeeded", "cancelled")
-
-    assert said[1] == [facts.RunReopened, facts.ActivityRecorded, facts.RunCancelled]
-    assert run.status == "cancelled"
+    assert (run.state, run.reason) == ("failed", "given up")
 
 
-def test_an_exception_seen_after_the_end_is_opened() -> None:
-    run, said = told("succeeded", "succeeded!", "succeeded!")
+def test_a_report_that_comes_twice_counts_once() -> None:
+    test, run = opened()
+    run.observe("handed back", event_id="r1")
 
-    assert said[1] == [
-        facts.RunReopened, facts.ActivityRecorded, facts.ExceptionOpened, facts.RunSucceeded,
-    ]  # fmt: skip
-    assert len(run.exceptions or {}) == 1
+    with pytest.raises(RequestRefused, match="repeated"):
+        run.observe("handed back", event_id="r1")
+
+    assert test.state.runs[run.id].memo == 1
+
+
+def test_what_goes_on_after_the_end_reopens_the_run() -> None:
+    _, run = opened()
+    run.observe("closed")
+
+    run.observe("taken")
+
+    assert (run.state, run.owner) == ("running", "team:second")
+    assert any(isinstance(fact, facts.RunReopened) for fact in run.history)
+    run.observe("closed")
+    assert run.state == "succeeded"
+
+
+def test_an_end_that_is_told_twice_is_noted_and_changes_nothing() -> None:
+    _, run = opened()
+    run.observe("closed")
+
+    run.observe("closed")
+
+    assert run.state == "succeeded"
+    assert sum(isinstance(fact, facts.RunSucceeded) for fact in run.history) == 1
+
+
+def test_another_end_takes_the_place_of_the_first() -> None:
+    _, run = opened()
+    run.observe("closed")
+
+    run.observe("given up")
+
+    assert run.state == "failed"
+
+
+def test_reports_out_of_order_are_taken_as_they_come_with_their_own_times() -> None:
+    test, run = opened()
+
+    run.observe("taken", time=START + timedelta(hours=2))
+    run.observe("asked", time=START + timedelta(hours=1))
+
+    times = [e.time for e in test.facts(run.id) if isinstance(e.data, facts.ActivityRecorded)]
+    assert times == [START + timedelta(hours=2), START + timedelta(hours=1)]
+
+
+def test_exceptions_that_the_rule_sees_are_open_once_and_closed_by_it() -> None:
+    _, run = opened()
+
+    run.observe("handed back")
+    run.observe("handed back")
+    assert (run.exception.kind, run.exception.message) == ("ping_pong", "number 1")
+    run.observe("agreed")
+
+    assert run.exceptions == []
+
+
+def test_a_rule_that_raises_is_an_exception_and_the_activity_is_recorded() -> None:
+    test, run = opened()
+    run.observe("handed back")
+
+    run.observe("lost")
+
+    assert [e.kind for e in run.exceptions] == ["ping_pong", "rule_failed"]
+    assert "LookupError" in run.exceptions[1].message
+    assert test.state.runs[run.id].memo == 1
+
+
+def test_a_rule_that_raises_after_the_end_leaves_it_ended() -> None:
+    _, run = opened()
+    run.observe("closed")
+
+    run.observe("lost")
+
+    assert (run.state, run.exception.kind) == ("succeeded", "rule_failed")
+    assert run.problems == []
+
+
+@pytest.mark.parametrize("activity", ["own kind", "nobody's"])
+def test_what_a_rule_may_not_say_is_as_if_it_raised(activity: str) -> None:
+    _, run = opened()
+
+    run.observe(activity)
+
+    assert run.exception.kind == "rule_failed"
+
+
+def test_it_is_late_only_after_a_silence() -> None:
+    test = tickets(due="1d", quiet="2h")
+    run = test.start(Order(), time=START - timedelta(days=30))
+
+    test.advance("1h")
+    assert run.exceptions == []
+    run.observe("asked", time=START - timedelta(days=29, hours=12))
+    test.advance("1h59m")
+    assert run.exceptions == []
+    test.advance("1m")
+
+    assert run.exception.kind == "overdue"
+    (event,) = [e for e in test.facts(run.id) if isinstance(e.data, facts.ExceptionOpened)]
+    assert event.time == START - timedelta(days=29)
+    run.observe("closed", time=START - timedelta(days=28))
+    assert (run.state, run.exceptions) == ("succeeded", [])
+
+
+def test_history_that_is_brought_in_at_once_is_not_late() -> None:
+    test = tickets(due="1d")
+    run = test.start(Order(), time=START - timedelta(days=30))
+    run.observe("closed", time=START - timedelta(days=29, hours=12))
+
+    test.advance("30d")
+
+    assert not any(isinstance(fact, facts.ExceptionOpened) for fact in run.history)
+
+
+def test_it_is_not_paused_from_here_but_may_be_given_up() -> None:
+    _, run = opened()
+
+    with pytest.raises(RequestRefused, match="observed"):
+        run.pause()
+    run.cancel("not ours")
+
+    assert run.state == "cancelled"
+
+
+def test_a_report_without_a_worker_is_refused_and_may_be_sent_again() -> None:
+    test = tickets()
+    registry = list(test.registry)
+    run = test.start(Order())
+    test.replace()
+    with pytest.raises(RequestRefused, match="no_worker"):
+        run.observe("taken", event_id="r1")
+    assert run.exception.kind == "no_worker"
+
+    test.replace(*registry)
+    run.observe("taken", event_id="r1")
+
+    assert (run.owner, run.exceptions) == ("team:second", [])

@@ -54,8 +54,7 @@ def close_gaps(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Deci
         yield from _go_on(spec, plan, run, moment)
     if run.undo is not None:
         yield from _go_back(plan, run, spec, moment)
-    if not run.has_ended:
-        yield from _wait(spec, run)
+    yield from _come_to_rest(spec, run)
 
 
 def start_run(spec: WorkflowSpec, run: RunState, moment: Moment) -> Decision:
@@ -205,8 +204,11 @@ def _go_back(plan: Plan, run: RunState, spec: WorkflowSpec, moment: Moment) -> D
         yield Decision(ending(run.undo.then, run.undo.reason))
 
 
-def _wait(spec: WorkflowSpec, run: RunState) -> Decisions:
-    """Say what the run waits for, once nothing is being done for it."""
+def _come_to_rest(spec: WorkflowSpec, run: RunState) -> Decisions:
+    """Say what the run waits for, once nothing is being done for it; or that it needs nobody."""
+    if run.has_ended:
+        yield from _settle_exceptions(run)
+        return
     if run.status == "paused" or is_active(spec, run):
         return
     waits = current_waits(spec, run)

@@ -52,6 +52,7 @@ def _of_run(spec: WorkflowSpec | None, run: RunState, epoch: int, then: datetime
     if run.has_ended:
         if run.nodes or run.waits or run.undo:
             yield "has ended, but something in it has not"
+        yield from _of_demands(spec, run, epoch, then)
         return
     if spec is not None or run.status != "accepted":
         yield from _of_owners(run)

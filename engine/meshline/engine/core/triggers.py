@@ -62,7 +62,7 @@ def answer_trigger(
         )
         return
     if known is not None:
-        yield from _conflict(spec, run, request, cause)
+        yield from _conflict(spec, run, ended, request, cause)
         return
     problems = _problems(spec, data.payload)
     if problems:
@@ -87,7 +87,11 @@ def answer_trigger(
 
 
 def _conflict(
-    spec: WorkflowSpec, run: RunState | None, request: Event[TriggerReceived], cause: str
+    spec: WorkflowSpec,
+    run: RunState | None,
+    ended: EndedRun | None,
+    request: Event[TriggerReceived],
+    cause: str,
 ) -> Decisions:
     """The same id with another payload is an exception: one of the two must be wrong."""
     data = request.data
@@ -100,6 +104,7 @@ def _conflict(
     if subject is None:
         subject = RunState(request.subject)
         subject.workflow = spec.name
+        subject.exceptions_opened = ended.exceptions_opened if ended else 0
     opened = subject.exceptions or {}
     if all(exception.kind != "trigger_conflict" for exception in opened.values()):
         yield open_exception(
