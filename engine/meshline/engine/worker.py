@@ -242,8 +242,10 @@ class Worker:
     async def _next_round(self, wait_s: float) -> None:
         """Wait until the pump has gone round once more, at most so long."""
         self._pumped.clear()
+        # Not wait_for: in Python 3.11 it may swallow a cancellation.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._pumped.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._pumped.wait()
 
     # -- acting --------------------------------------------------------------------------------
 
