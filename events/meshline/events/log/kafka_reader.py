@@ -58,6 +58,7 @@ class KafkaReader:
         self._failures: dict[int, MeshlineError] = {}
         self._broken: MeshlineError | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self._is_woken = False
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._following: dict[int, asyncio.Task[None]] = {}
@@ -70,7 +71,8 @@ class KafkaReader:
         if self._task is None and self._broken is None:
             self._task = asyncio.create_task(self._run(), name=f"read {self._topic.name}")
         found = self._take(records_max)
-        if found or wait_s <= 0:
+        woken, self._is_woken = self._is_woken, False
+        if found or woken or wait_s <= 0:
             return found
         loop = asyncio.get_running_loop()
         self._waiting = loop.create_future()
@@ -80,6 +82,7 @@ class KafkaReader:
         finally:
             timer.cancel()
             self._waiting = None
+            self._is_woken = False
         return self._take(records_max)
 
     def _take(self, records_max: int) -> dict[int, list[LogRecord]]:
@@ -128,6 +131,7 @@ class KafkaReader:
         self._next[partition] = max(offset, self._next[partition])
 
     def wake(self) -> None:
+        self._is_woken = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
