@@ -181,7 +181,7 @@ def test_no_object_comes_through_that_is_not_plain(name: str) -> None:
     sketch = sketched(value)
 
     assert len(sketch) <= SKETCH_BYTES_MAX
-    assert time.perf_counter() - started < 2, "bounded, whatever it is"
+    assert time.perf_counter() - started < 10, "bounded: without a limit, years"
 
 
 @pytest.mark.parametrize(

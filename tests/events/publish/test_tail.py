@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -79,6 +79,12 @@ async def spied(partitions: int = 1) -> Spied:
     log = Spied()
     await log.open(create_partitions=partitions)
     return log
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.001)
 
 
 async def waiting(publisher: Publisher, log: MemoryLog) -> tuple[asyncio.Task[Answer], str]:
@@ -180,10 +186,8 @@ async def test_all_who_wait_share_one_reader_which_ends_when_nobody_does() -> No
         assert len(log.readers) == readers + 1
         reader = log.readers[-1]
         assert reader.partitions == set(), "no partition is read for nobody"
-        await asyncio.sleep(0.1)
 
-        assert publisher._tail._task is None, "closed after a while"
-        assert reader.is_closed
+        await until(lambda: publisher._tail._task is None and reader.is_closed)
         again = await publisher.publish("s", {}, trigger_id="0", wait_s=5)
 
     assert again.status == "repeated"
@@ -195,12 +199,12 @@ async def test_only_the_partitions_of_those_who_wait_are_read() -> None:
     async with Publisher(log, settings=QUICK) as publisher:
         await asyncio.gather(*(publisher.publish("s", {}, trigger_id=str(i)) for i in range(50)))
         assert log.readers == []
-        task = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=0.05))
-        await asyncio.sleep(0.01)
+        task = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=60))
+        await until(lambda: log.readers and log.readers[0].partitions)
         read = set(log.readers[0].partitions)
-        answer = await task
+        await publisher.aclose()
 
-    assert read == {answer.position.partition}
+    assert read == {(await task).position.partition}
 
 
 async def test_when_the_log_can_no_longer_be_read_the_answer_is_appended(
@@ -251,9 +255,7 @@ async def test_whatever_happens_to_appends_a_trigger_published_once_is_never_a_r
 
     async with Keeper(log), Publisher(log, settings=settings) as publisher:
         answers = await asyncio.gather(*map(publish, range(40)))
-        await asyncio.sleep(0.02)
-
-        assert publisher._tail._followed == {}
+        await until(lambda: not publisher._tail._followed)
 
     assert {answer.status for answer in answers} == {"accepted"}
     records = {(r.partition, r.offset): decode(r.value) for r in await everything(log)}
