@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def step_started(**changes: Any) -> Event[StepStarted]:
         epoch=12,
         sequence=3,
     )
-    return replace(event, **changes)
+    return event._replace(**changes)
 
 
 @pytest.mark.parametrize("data_type", CATALOGUE.values(), ids=lambda c: c.__name__)

@@ -54,7 +54,7 @@ def event_of(record: Record) -> Event[Fact | Request]:
         data = StepStarted(step="a", attempt=1)
     event: Event[Fact | Request] = Event("id", "source", "run", NOW, data, NOW)
     if isinstance(data, StepStarted | RunStarted):
-        event = replace(event, epoch=record.epoch, sequence=record.sequence)
+        event = event._replace(epoch=record.epoch, sequence=record.sequence)
     return event
 
 

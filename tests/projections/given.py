@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,7 +50,7 @@ def numbered(events: Iterable[Any]) -> list[Item]:
     items: list[Item] = []
     for offset, event in enumerate(events):
         if isinstance(event, Recorded):
-            items.append(replace(event, position=Position(0, offset)))
+            items.append(event._replace(position=Position(0, offset)))
         else:
             items.append(said(event, offset))
     return items

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -121,7 +121,7 @@ class Stream:
         self.void += 1
         epoch = self.random.choice(partition.old_epochs)
         stale = self.event(run_id, data).numbered(epoch, self.random.randrange(1, 50), "zombie")
-        self.put(partition, replace(stale, causation_id="0:0"))
+        self.put(partition, stale._replace(causation_id="0:0"))
 
     # -- stories of runs -----------------------------------------------------------------------
 

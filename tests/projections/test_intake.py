@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -95,7 +94,7 @@ def test_an_unknown_version_of_a_fact_counts_in_the_numbering() -> None:
 
 def test_a_void_fact_that_cannot_be_read_is_void() -> None:
     stream = Stream(0, 1)
-    event: Event[Any] = replace(stream.event("r", facts.RunResumed()), epoch=0, sequence=9)
+    event: Event[Any] = stream.event("r", facts.RunResumed())._replace(epoch=0, sequence=9)
     stream.raw(0, "r", encode(event).replace(b"resumed.v1", b"resumed.v9"))
 
     assert intake().take(records_of(stream)) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
@@ -34,8 +33,7 @@ class Actor(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event(Generic[D_co]):
+class Event(NamedTuple, Generic[D_co]):
     """One event: its data and the CloudEvents attributes around it.
 
     Facts carry ``epoch`` (offset of their keeper's claim) and ``sequence`` (1, 2, 3 … within that
@@ -62,13 +60,12 @@ class Event(Generic[D_co]):
 
     def numbered(self, epoch: int, sequence: int, source: str) -> Event[D_co]:
         """Return this event as fact number ``sequence`` of ``epoch``, with the id that follows."""
-        return replace(
-            self, id=f"{epoch}-{sequence}", source=source, epoch=epoch, sequence=sequence
+        return self._replace(
+            id=f"{epoch}-{sequence}", source=source, epoch=epoch, sequence=sequence
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded(Generic[D_co]):
+class Recorded(NamedTuple, Generic[D_co]):
     """An event and the position at which the log keeps it."""
 
     event: Event[D_co]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -162,7 +161,7 @@ class Keeper:
 
     async def put(self, partition: int, fact: Event[Fact], *, epoch: int, sequence: int) -> None:
         """Append a fact with numbers that may be wrong."""
-        numbered = replace(fact, epoch=epoch, sequence=sequence)
+        numbered = fact._replace(epoch=epoch, sequence=sequence)
         await self._append(partition, [Entry(fact.subject, encode(numbered))])
 
     async def _keep(self) -> None:
