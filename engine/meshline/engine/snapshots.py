@@ -103,8 +103,8 @@ def load_state(chunks: Iterator[bytes]) -> PartitionState:
         for dumped in body.get("runs", ()):
             run = _load_run(dumped)
             state.runs[run.run_id] = run
-        for run_id, (status, payload_hash) in body.get("ended", ()):
-            state.ended[run_id] = EndedRun(status, payload_hash)
+        for run_id, ended in body.get("ended", ()):
+            state.ended[run_id] = EndedRun(*ended)
     return state
 
 

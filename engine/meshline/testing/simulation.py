@@ -343,7 +343,7 @@ _HAPPENINGS: list[Callable[[Simulation, SimulatedWorker], None]] = [
     Simulation._pass_time,
     Simulation._bend_clock,
 ]
-_WEIGHTS = [30, 25, 12, 10, 1, 1, 2, 1, 0.5, 8, 1]
+_WEIGHTS = [30, 25, 12, 10, 1, 2, 3, 1, 0.5, 8, 1]
 
 
 def difference(found: PartitionState, expected: PartitionState) -> str:
