@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meshline.cli.apps import module_of
 from meshline.cli.call import Call, command, group
 from meshline.cli.demo_text import Decided, Seen, write_demo
 from meshline.cli.errors import CommandRefused
@@ -31,7 +30,7 @@ from meshline.events.envelope import Actor
 from meshline.events.publish import Answer, Publisher, Trigger
 from meshline.events.requests import ApprovalSubmitted
 from meshline.projections.queries import Views
-from meshline.workflow.loading import App
+from meshline.workflow.loading import load_app
 
 if TYPE_CHECKING:
     from meshline.events.log import EventLog
@@ -68,9 +67,8 @@ async def demo(
     """
     show_logs()
     example = _example()
-    source = App(str(example))
-    registry = source.load()
-    submissions = _module(source).generate(count, seed)
+    registry = load_app(str(example))
+    submissions = module_of(str(example)).generate(count, seed)
     home = HOME / DEMO
     place = Place(home, EMBEDDED, EMBEDDED, "demo")
     with alone(home), closing(place):
@@ -101,11 +99,6 @@ def _example() -> Path:
         f"There is no {str(EXAMPLE)!r} here: expected to be in a checkout of Meshline, where the "
         "examples are. Clone the repository, and run it there."
     )
-
-
-def _module(source: App) -> ModuleType:
-    file = source.files[0]
-    return next(m for m in sys.modules.values() if getattr(m, "__file__", None) == str(file))
 
 
 async def _day(

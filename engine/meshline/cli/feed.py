@@ -8,16 +8,16 @@ import sys
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import orjson
 import typer
 
+from meshline.cli.apps import module_of
 from meshline.cli.call import Call, command, end, group
 from meshline.cli.errors import CommandRefused
 from meshline.cli.exits import Exit
@@ -25,7 +25,7 @@ from meshline.cli.processes import run_fast
 from meshline.cli.progress import Progress
 from meshline.events.ids import run_id_of
 from meshline.events.requests import ActivityReported
-from meshline.workflow.loading import App
+from meshline.workflow.loading import load_app
 from meshline.workflow.spec import Activity, WorkflowSpec
 
 if TYPE_CHECKING:
@@ -78,9 +78,8 @@ async def feed(
       meshline feed examples/incidents.py incidents.jsonl.gz
       zcat permits.jsonl.gz | head -100 | meshline feed examples/permits.py -
     """
-    source = App(target)
-    spec = _observed(list(source.load()), workflow, target)
-    convert = _convert(source, target)
+    spec = _observed(list(load_app(target)), workflow, target)
+    convert = _convert(target)
     started_s = time.monotonic()
     cases = list(_cases(files, convert, id_field))
     async with call.publisher() as publisher:
@@ -125,39 +124,32 @@ def _observed(specs: list[WorkflowSpec], name: str | None, target: str) -> Workf
     )
 
 
-def _convert(source: App, target: str) -> Callable[[Any], tuple[dict[str, Any], list[Activity]]]:
-    for module in _modules(source):
-        convert = getattr(module, "convert", None)
-        if callable(convert):
-            found: Callable[[Any], tuple[dict[str, Any], list[Activity]]] = convert
-            return found
-    raise CommandRefused(
-        f"The app {target!r} has no function `convert`: expected one that reads a line of the "
-        "history. Write convert(line: dict) -> (trigger payload, list of Activity) in it."
-    )
-
-
-def _modules(source: App) -> Iterator[ModuleType]:
-    files = {str(file) for file in source.files}
-    for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) in files:
-            yield module
+def _convert(target: str) -> Callable[[Any], tuple[dict[str, Any], list[Activity]]]:
+    convert = getattr(module_of(target), "convert", None)
+    if not callable(convert):
+        raise CommandRefused(
+            f"The app {target!r} has no function `convert`: expected one that reads a line of the "
+            "history. Write convert(line: dict) -> (trigger payload, list of Activity) in it."
+        )
+    found: Callable[[Any], tuple[dict[str, Any], list[Activity]]] = convert
+    return found
 
 
 def _cases(files: list[Path], convert: Any, id_field: str) -> Iterator[Case]:
-    for file, number, line in _lines(files):
-        try:
-            trigger, activities = convert(orjson.loads(line))
-            yield Case(str(trigger[id_field]), trigger, activities)
-        except (ValueError, KeyError, TypeError) as error:
-            raise CommandRefused(
-                f"Cannot read case {number} of {str(file)!r}: {type(error).__name__}: {error}. "
-                f"Expected a line that `convert` understands, and a trigger with {id_field!r}. "
-                "Correct the line, or name the field with --id-field. Nothing was published."
-            ) from error
+    with closing(_lines(files)) as lines:
+        for file, number, line in lines:
+            try:
+                trigger, activities = convert(orjson.loads(line))
+                yield Case(str(trigger[id_field]), trigger, activities)
+            except (ValueError, KeyError, TypeError) as error:
+                raise CommandRefused(
+                    f"Cannot read case {number} of {str(file)!r}: {type(error).__name__}: {error}. "
+                    f"Expected a line that `convert` understands, and a trigger with {id_field!r}. "
+                    "Correct the line, or name the field with --id-field. Nothing was published."
+                ) from error
 
 
-def _lines(files: list[Path]) -> Iterator[tuple[Path, int, bytes]]:
+def _lines(files: list[Path]) -> Generator[tuple[Path, int, bytes]]:
     for path in files:
         with ExitStack() as stack:
             if str(path) == "-":

@@ -10,9 +10,9 @@ from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.log_reading import as_data, last_records, new_records, readable
 from meshline.cli.processes import PARTITIONS
 from meshline.cli.progress import Progress
-from meshline.cli.storytelling import tell
 from meshline.cli.tables import Column, plain_table
 from meshline.cli.words import clock_time, short
+from meshline.events.story import sentence
 
 if TYPE_CHECKING:
     from meshline.events.log import EventLog, LogRecord
@@ -174,7 +174,7 @@ def _line(record: LogRecord) -> str:
     if event is None:
         return f"{at:<9} unreadable: {record.value[:120]!r}"
     kind = "fact" if event.is_fact else "asked"
-    text = tell(event.data)
+    text = sentence(event)
     return f"{at:<9} {clock_time(event.recorded_at)}  {short(record.key):<8}  {kind:<5}  {text}"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,9 +68,13 @@ async def publish(
     wait_s = None if no_wait else call.wait_s
     counts: Counter[str] = Counter()
     async with call.publisher() as publisher:
-        with Progress(call.out, "Published", total) as progress, call.out.stream() as emit:
+        with (
+            closing(_identified(lines, trigger_id, id_field)) as payloads,
+            Progress(call.out, "Published", total) as progress,
+            call.out.stream() as emit,
+        ):
             sending = _Sending(publisher, source, trigger_type, wait_s)
-            async for answer in sending.answers(_identified(lines, trigger_id, id_field)):
+            async for answer in sending.answers(payloads):
                 counts[answer.status] += 1
                 progress.advance()
                 emit(answer, answer_text(answer))
@@ -103,7 +108,12 @@ def _lines(
         raise typer.BadParameter(f"there is no file {str(file)!r}", param_hint="--file")
     with file.open("rb") as counted:
         total = sum(1 for line in counted if line.strip())
-    return _not_empty(file.open("rb")), total
+    return _lines_of(file), total
+
+
+def _lines_of(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        yield from _not_empty(opened)
 
 
 def _not_empty(lines: Any) -> Iterator[bytes]:
@@ -112,7 +122,7 @@ def _not_empty(lines: Any) -> Iterator[bytes]:
 
 def _identified(
     lines: Iterator[bytes], trigger_id: str | None, id_field: str
-) -> Iterator[tuple[bytes, str]]:
+) -> Generator[tuple[bytes, str]]:
     for number, line in enumerate(lines, 1):
         yield line, trigger_id or _id_in(line, id_field, number)
 
