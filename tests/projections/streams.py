@@ -154,6 +154,7 @@ class Stream:
             facts.RunStarted(
                 workflow="lead",
                 version=1,
+                trigger_id=trigger_id,
                 trigger_type="Form",
                 source=source,
                 owner="team:revops",
@@ -219,6 +220,7 @@ class Stream:
             run_id,
             facts.ExceptionOpened(
                 exception_id=exception_id,
+                workflow="lead",
                 kind="step_failed",
                 about="enrich",
                 route="queue:triage",
@@ -261,6 +263,7 @@ class Stream:
             run_id,
             facts.ApprovalRequested(
                 approval=approval,
+                workflow="lead",
                 by="role:sales-lead",
                 owner="team:sales",
                 due_at=self.now + timedelta(hours=4),

@@ -8,7 +8,12 @@ from tests.projections.given import at, rows_after
 from tests.projections.test_runs_view import STARTED
 
 REQUESTED = facts.ApprovalRequested(
-    approval="BigDeal", by="role:lead", owner="team:sales", due_at=at(60), form_schema={"a": 1}
+    approval="BigDeal",
+    workflow="lead",
+    by="role:lead",
+    owner="team:sales",
+    due_at=at(60),
+    form_schema={"a": 1},
 )
 
 

@@ -22,10 +22,6 @@ async def test_an_open_exception_knows_its_run_workflow_route_and_cause() -> Non
     )  # fmt: skip
 
 
-async def test_an_exception_of_no_run_has_no_workflow() -> None:
-    assert (await exception_after(OPENED)).workflow is None
-
-
 async def test_an_exception_goes_from_hand_to_hand_until_it_is_resolved() -> None:
     handled = (
         STARTED,

@@ -9,7 +9,7 @@ from meshline.projections.runs_view import RunRow, runs
 from tests.projections.given import RUN, at, rows_after, said
 
 STARTED = facts.RunStarted(
-    workflow="lead", version=2, trigger_type="Form", source="web.forms", owner="team:revops",
+    workflow="lead", version=2, trigger_id="f-1", trigger_type="Form", source="web.forms", owner="team:revops",
     exception_route="queue:triage", expected_outcome="Lead", due_at=at(100),
 )  # fmt: skip
 ACCEPTED = facts.TriggerAccepted(
@@ -19,7 +19,7 @@ ACCEPTED = facts.TriggerAccepted(
 RETRY = facts.Wait(kind="retry", about="enrich", since=at(1), until=at(5), owner="team:revops")
 OUTSIDE = facts.Wait(kind="outside", about="vendor", since=at(0), owner="vendor:x")
 OPENED = facts.ExceptionOpened(
-    exception_id="ex-1", kind="step_failed", about="enrich", route="queue:triage",
+    exception_id="ex-1", workflow="lead", kind="step_failed", about="enrich", route="queue:triage",
     owner="queue:triage", severity="high", cause="c", message="m", blocking=True,
 )  # fmt: skip
 

@@ -15,7 +15,6 @@ from meshline.events.facts import (
     ApprovalRequested,
     RunCancelled,
     RunFailed,
-    RunStarted,
     RunSucceeded,
 )
 from meshline.projections.columns import Json
@@ -31,7 +30,7 @@ class ApprovalRow(NamedTuple):
 
     run_id: str
     approval: str
-    workflow: str | None
+    workflow: str
     state: Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
     by: str
     owner: str
@@ -46,10 +45,9 @@ class ApprovalRow(NamedTuple):
 
 
 class AskingRunRow(NamedTuple):
-    """An open run: its workflow, and the approvals that nobody has decided."""
+    """An open run that asks people: the approvals that nobody has decided."""
 
     run_id: str
-    workflow: str
     undecided: Json
 
 
@@ -69,11 +67,6 @@ approvals = projection.table(
 asking = projection.table("approvals_asking", AskingRunRow, key=["run_id"], keys=by_run)
 
 
-@projection.on(RunStarted)
-def _run_started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
-    rows.put(asking, AskingRunRow(event.event.subject, event.event.data.workflow, []))
-
-
 @projection.on(RunSucceeded, RunFailed, RunCancelled)
 def _run_ended(rows: RowAccess, event: Recorded[Any]) -> None:
     run_id = event.event.subject
@@ -91,13 +84,14 @@ def _run_ended(rows: RowAccess, event: Recorded[Any]) -> None:
 def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
     run_id, data = event.event.subject, event.event.data
     run = rows.get(asking, run_id)
-    if run is not None and data.approval not in run.undecided:
-        rows.put(asking, run._replace(undecided=[*run.undecided, data.approval]))
+    undecided = [] if run is None else run.undecided
+    if data.approval not in undecided:
+        rows.put(asking, AskingRunRow(run_id, [*undecided, data.approval]))
     rows.get(approvals, run_id, data.approval)
     row = ApprovalRow(
         run_id=run_id,
         approval=data.approval,
-        workflow=None if run is None else run.workflow,
+        workflow=data.workflow,
         state="requested",
         by=data.by,
         owner=data.owner,

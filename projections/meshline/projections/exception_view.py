@@ -12,7 +12,6 @@ from meshline.events.facts import (
     ExceptionAssigned,
     ExceptionOpened,
     ExceptionResolved,
-    RunStarted,
 )
 from meshline.projections.columns import Json, to_json
 from meshline.projections.projection import Key, Projection, RowAccess
@@ -25,7 +24,7 @@ class ExceptionRow(NamedTuple):
 
     exception_id: str
     run_id: str
-    workflow: str | None
+    workflow: str
     kind: str
     about: str
     route: str
@@ -46,22 +45,9 @@ class ExceptionRow(NamedTuple):
     reason: str
 
 
-class WorkflowOfRunRow(NamedTuple):
-    """Which workflow a run is of: facts about exceptions do not say."""
-
-    run_id: str
-    workflow: str
-
-
 def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     exception_id = getattr(event.event.data, "exception_id", None)
     return () if exception_id is None else ((exception_id,),)
-
-
-def _by_open_run(event: Recorded[Any]) -> Iterable[Key]:
-    if event.event.data.__class__ in (RunStarted, ExceptionOpened):
-        return ((event.event.subject,),)
-    return ()
 
 
 projection = Projection("exceptions", version=1)
@@ -71,9 +57,6 @@ exceptions = projection.table(
     key=["exception_id"],
     keys=_by_exception,
     indexes=[["run_id"], ["state", "owner"], ["cause"], ["opened_at"]],
-)
-workflows = projection.table(
-    "exceptions_workflow", WorkflowOfRunRow, key=["run_id"], keys=_by_open_run
 )
 projection.query(
     "exception_groups",
@@ -86,7 +69,7 @@ projection.query(
            min(opened_at) as first_seen,
            max(opened_at) as last_seen,
            (array_agg(message order by opened_at desc, exception_id))[1] as message,
-           array_agg(distinct workflow) filter (where workflow is not null) as workflows,
+           array_agg(distinct workflow) as workflows,
            array_agg(distinct route) as routes
     from {exceptions}
     group by cause
@@ -99,21 +82,15 @@ def _actor(event: Recorded[Any]) -> str | None:
     return None if actor is None else actor.id
 
 
-@projection.on(RunStarted)
-def _run_started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
-    rows.put(workflows, WorkflowOfRunRow(event.event.subject, event.event.data.workflow))
-
-
 @projection.on(ExceptionOpened)
 def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
     data, run_id = event.event.data, event.event.subject
     if rows.get(exceptions, data.exception_id) is not None:
         return
-    run = rows.get(workflows, run_id)
     row = ExceptionRow(
         exception_id=data.exception_id,
         run_id=run_id,
-        workflow=None if run is None else run.workflow,
+        workflow=data.workflow,
         kind=data.kind,
         about=data.about,
         route=data.route,

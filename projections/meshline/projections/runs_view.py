@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -40,11 +40,10 @@ from meshline.events.facts import (
     StepSucceeded,
     TimerFired,
     TimerSet,
-    TriggerAccepted,
     Wait,
 )
 from meshline.projections.columns import Json, to_json
-from meshline.projections.projection import Key, Projection, RowAccess, by_run
+from meshline.projections.projection import Projection, RowAccess, by_run
 
 __all__ = ["RunRow", "projection", "runs"]
 
@@ -60,7 +59,7 @@ class RunRow(NamedTuple):
     version: int
     source: str
     trigger_type: str
-    trigger_id: str | None
+    trigger_id: str
     state: RunState
     waits: Json
     wait_kind: str | None
@@ -83,19 +82,6 @@ class RunRow(NamedTuple):
     events: int
 
 
-class AcceptedRow(NamedTuple):
-    """What a run's trigger was called, until the run starts; normally the next fact."""
-
-    run_id: str
-    trigger_id: str
-
-
-def _by_new_run(event: Recorded[Any]) -> Iterable[Key]:
-    if event.event.data.__class__ in (TriggerAccepted, RunStarted):
-        return ((event.event.subject,),)
-    return ()
-
-
 projection = Projection("runs", version=1)
 runs = projection.table(
     "runs",
@@ -104,23 +90,13 @@ runs = projection.table(
     keys=by_run,
     indexes=[["state", "run_id"], ["workflow", "run_id"], ["owner", "state"], ["started_at"]],
 )
-accepted = projection.table("runs_accepted", AcceptedRow, key=["run_id"], keys=_by_new_run)
 
 Change = Callable[[RunRow, Recorded[Any]], RunRow]
-
-
-@projection.on(TriggerAccepted)
-def _accepted(rows: RowAccess, event: Recorded[TriggerAccepted]) -> None:
-    rows.get(accepted, event.event.subject)
-    rows.put(accepted, AcceptedRow(event.event.subject, event.event.data.trigger_id))
 
 
 @projection.on(RunStarted)
 def _started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
     run_id, data, time = event.event.subject, event.event.data, event.event.time
-    trigger = rows.get(accepted, run_id)
-    if trigger is not None:
-        rows.delete(accepted, run_id)
     rows.get(runs, run_id)
     row = RunRow(
         run_id=run_id,
@@ -128,7 +104,7 @@ def _started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
         version=data.version,
         source=data.source,
         trigger_type=data.trigger_type,
-        trigger_id=None if trigger is None else trigger.trigger_id,
+        trigger_id=data.trigger_id,
         state="running",
         waits=[],
         wait_kind=None,

@@ -134,6 +134,7 @@ async def test_other_facts_with_the_same_cause_are_not_the_answer_to_a_trigger()
     started = RunStarted(
         workflow="w",
         version=1,
+        trigger_id="t",
         trigger_type="",
         source="s",
         owner="team:a",

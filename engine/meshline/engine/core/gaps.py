@@ -65,6 +65,7 @@ def start_run(spec: WorkflowSpec, run: RunState, moment: Moment) -> Decision:
         facts.RunStarted(
             workflow=spec.name,
             version=spec.version,
+            trigger_id=run.trigger_id,
             trigger_type=spec.trigger_type,
             source=spec.source,
             owner=spec.owner,

@@ -105,6 +105,7 @@ def _begin_approval(
     yield Decision(
         facts.ApprovalRequested(
             approval=node.name,
+            workflow=spec.name,
             by=node.by,
             owner=node.by,
             due_at=_after(moment, node.due_s),

@@ -46,6 +46,7 @@ def open_exception(
     return Decision(
         ExceptionOpened(
             exception_id=exception_id_of(run.run_id, kind, about, number),
+            workflow=run.workflow,
             kind=kind,
             about=about,
             route=route,

@@ -47,6 +47,7 @@ class ApprovalRequested(Fact):
     TYPE = "meshline.approval.requested"
 
     approval: str
+    workflow: str
     by: str
     owner: str
     due_at: AwareDatetime | None = None
@@ -99,6 +100,7 @@ class ExceptionOpened(Fact):
     TYPE = "meshline.exception.opened"
 
     exception_id: str
+    workflow: str
     kind: str
     about: str
     route: str

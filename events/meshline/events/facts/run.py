@@ -30,6 +30,7 @@ class RunStarted(Fact):
 
     workflow: str
     version: int
+    trigger_id: str
     trigger_type: str
     source: str
     owner: str
