@@ -31,4 +31,4 @@ def test_facts_load_no_publisher() -> None:
 def test_a_name_that_is_not_there_is_said_so() -> None:
     assert set(meshline.events.__all__) <= set(dir(meshline.events))
     with pytest.raises(AttributeError, match="has no attribute 'Publsher'"):
-        _ = meshline.events.Publsher  # type: ignore[attr-defined]
+        _ = meshline.events.Publsher
