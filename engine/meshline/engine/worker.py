@@ -18,7 +18,7 @@ from meshline.engine.settings import WorkerSettings
 from meshline.engine.snapshots import NoSnapshots, SnapshotStore
 from meshline.engine.trial import Try
 from meshline.events.clock import Clock, SystemClock
-from meshline.events.errors import EventVersionUnknown
+from meshline.events.errors import EventVersionUnknown, LogUnavailable
 from meshline.events.ids import new_event_id, partition_of
 from meshline.events.log import Accepted, Entry, EventLog, LogRecord, Membership
 from meshline.workflow.registry import Registry
@@ -199,13 +199,22 @@ class Worker:
             under_way=self._under_way,
             limits=self._settings.keeper,
         )
-        end = (await self._log.ends())[partition]
+        end = await self._end_of(partition)
         _, outcomes = self._strays.pop(partition, (0.0, []))
         for outcome in outcomes:
             keeper.outcome(outcome)
         self._held[partition] = _Held(keeper, end, snapshot_at=state.next_offset)
         self._reader.add(partition, state.next_offset)
         self._mark(partition)
+
+    async def _end_of(self, partition: int) -> int:
+        """Return where the partition ends now; an outage of the log is waited for."""
+        while True:
+            try:
+                return (await self._log.ends())[partition]
+            except LogUnavailable as error:
+                logger.warning("%s", error)
+                await asyncio.sleep(self._settings.sweep_s)
 
     def _check_ready(self) -> None:
         if self._held and all(held.keeper.is_active for held in self._held.values()):
