@@ -8,7 +8,7 @@ import typer
 
 from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.log_reading import as_data, last_records, new_records, readable
-from meshline.cli.processes import PARTITIONS
+from meshline.cli.processes import PARTITIONS, opened_or_created
 from meshline.cli.progress import Progress
 from meshline.cli.tables import Column, plain_table
 from meshline.cli.words import clock_time, short
@@ -39,17 +39,9 @@ async def create(
       meshline log create --log kafka://broker:9092/production --partitions 32
       meshline log create --log postgresql://db/meshline
     """
-    from meshline.events.errors import LogNotFound
-    from meshline.events.log import open_log
-
-    log = open_log(call.place.log)
+    log, is_new = await opened_or_created(call.place.log, partitions)
     try:
-        try:
-            await log.open()
-            call.out.say("There is a log already; nothing was changed.")
-        except LogNotFound:
-            await log.open(create_partitions=partitions)
-            call.out.say("Created.")
+        call.out.say("Created." if is_new else "There is a log already; nothing was changed.")
         await _tell(call, log)
     finally:
         await log.aclose()

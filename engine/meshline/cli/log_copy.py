@@ -9,8 +9,8 @@ from typing import Any
 from meshline.cli.errors import CopyRefused
 from meshline.cli.log_reading import RECORDS_MAX, WAIT_S
 from meshline.cli.place import Given, find_place
+from meshline.cli.processes import opened_or_created
 from meshline.cli.progress import Progress
-from meshline.events.errors import LogNotFound
 from meshline.events.log import Accepted, Entry, EventLog, LogReader, LogRecord, Refused, open_log
 
 __all__ = ["copy_log"]
@@ -26,22 +26,22 @@ async def copy_log(given: Given, source: str, target: str, progress: Progress) -
         CopyRefused: the target holds something else.
     """
     place = find_place(replace(given, log=source))
-    from_log, to_log = open_log(place.log), open_log(target)
+    source_log = open_log(place.log)
     try:
-        await from_log.open()
-        await _open_target(to_log, from_log.identity.partitions)
-        return await _copy(from_log, to_log, progress)
+        await source_log.open()
+        partitions = source_log.identity.partitions
+        target_log, _ = await opened_or_created(target, partitions)
+        try:
+            _check_layout(target_log, partitions)
+            return await _copy(source_log, target_log, progress)
+        finally:
+            await target_log.aclose()
     finally:
-        await from_log.aclose()
-        await to_log.aclose()
+        await source_log.aclose()
         place.close()
 
 
-async def _open_target(log: EventLog, partitions: int) -> None:
-    try:
-        await log.open()
-    except LogNotFound:
-        await log.open(create_partitions=partitions)
+def _check_layout(log: EventLog, partitions: int) -> None:
     if log.identity.partitions != partitions:
         raise CopyRefused(
             f"The target has {log.identity.partitions} partitions: expected {partitions}, as the "

@@ -31,6 +31,7 @@ __all__ = [
     "Viewing",
     "caught_up",
     "open_or_create",
+    "opened_or_created",
     "process_name",
     "run_fast",
     "show_logs",
@@ -75,15 +76,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+async def opened_or_created(address: str, partitions: int = PARTITIONS) -> tuple[EventLog, bool]:
+    """Return the log at the address, open, and whether it was made now."""
+    log = open_log(address)
+    try:
+        await log.open()
+    except LogNotFound:
+        # A log is opened once, whether there was one or not.
+        log = open_log(address)
+        await log.open(create_partitions=partitions)
+        return log, True
+    return log, False
+
+
 @asynccontextmanager
 async def open_or_create(address: str, partitions: int = PARTITIONS) -> AsyncGenerator[EventLog]:
     """The log at the address, made if there is none."""
-    log = open_log(address)
+    log, _ = await opened_or_created(address, partitions)
     try:
-        try:
-            await log.open()
-        except LogNotFound:
-            await log.open(create_partitions=partitions)
         yield log
     finally:
         await log.aclose()
