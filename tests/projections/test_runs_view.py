@@ -9,8 +9,8 @@ from meshline.projections.runs_view import RunRow, runs
 from tests.projections.given import RUN, at, rows_after, said
 
 STARTED = facts.RunStarted(
-    workflow="lead", version=2, trigger_id="f-1", trigger_type="Form", source="web.forms", owner="team:revops",
-    exception_route="queue:triage", expected_outcome="Lead", due_at=at(100),
+    workflow="lead", version=2, trigger_id="f-1", trigger_type="Form", source="web.forms",
+    owner="team:revops", exception_route="queue:triage", expected_outcome="Lead", due_at=at(100),
 )  # fmt: skip
 ACCEPTED = facts.TriggerAccepted(
     source="web.forms", trigger_id="f-1", trigger_type="Form", payload_hash="x", workflow="lead",
