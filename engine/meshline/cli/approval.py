@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from meshline.cli.asking import Asked, ask, json_value
+from meshline.cli.asking import Asked, RunId, ask, json_value, typed_run
 from meshline.cli.call import Call, command, group
 from meshline.cli.errors import CommandRefused
 from meshline.cli.tables import Column
@@ -22,7 +22,6 @@ __all__ = ["app"]
 
 app = group("Approvals: what people are asked, and what they said.")
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or enough of its beginning.")]
 Name = Annotated[
     str | None,
     typer.Argument(metavar="[APPROVAL]", help="Where the run asks for several at once."),
@@ -85,7 +84,7 @@ async def approve(
 
     \b
     Examples:
-      meshline approval approve 1f0c2a9b
+      meshline approval approve web.forms/F-1
       meshline approval approve 1f0c2a9b big_deal --form '{"discount_percent": 10}' --as user:ada
     """
     await _submit(call, run, approval, "approved", json_value(form, "--form"), reason)
@@ -122,7 +121,7 @@ async def _submit(
 
 async def _asked_for(call: Call, begins: str, approval: str | None) -> tuple[str, str]:
     async with call.views() as views:
-        run_id = (await views.run(begins)).run_id
+        run_id = (await views.run(typed_run(begins))).run_id
         if approval is not None:
             return run_id, approval
         rows: list[ApprovalRow] = (await views.approvals(run_id=run_id)).rows

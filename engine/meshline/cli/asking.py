@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import orjson
 import typer
@@ -12,12 +12,22 @@ import typer
 from meshline.cli.call import Call, end
 from meshline.cli.exits import Exit
 from meshline.cli.words import short
+from meshline.events.ids import run_id_of as run_id_of_trigger
 
 if TYPE_CHECKING:
     from meshline.events.publish import RequestAnswer
     from meshline.events.requests import Request
 
-__all__ = ["Asked", "ask", "ask_about", "json_value", "run_id_of"]
+__all__ = ["RunId", "Asked", "ask", "ask_about", "json_value", "run_id_of", "typed_run"]
+
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="Its id or the beginning of it, or SOURCE/ID of its trigger."
+    ),
+]
+
+_WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Asked(NamedTuple):
@@ -28,26 +38,28 @@ class Asked(NamedTuple):
     about: str
 
 
-async def run_id_of(call: Call, begins: str) -> str:
-    """Return the id of the only run whose id begins so.
+def typed_run(text: str) -> str:
+    """Return a run as the views know it: an id or its beginning; ``SOURCE/ID`` is its trigger."""
+    source, slash, trigger_id = text.partition("/")
+    return run_id_of_trigger(source, trigger_id) if slash else text
+
+
+async def run_id_of(call: Call, text: str) -> str:
+    """Return the id of the run that was typed; a whole id is not looked up.
 
     Raises:
         NotFound: there is none, or more than one.
     """
-    try:
-        return str(uuid.UUID(begins)) if len(begins) == 36 else await _found(call, begins)
-    except ValueError:
-        return await _found(call, begins)
-
-
-async def _found(call: Call, begins: str) -> str:
+    begins = typed_run(text)
+    if _WHOLE.fullmatch(begins):
+        return begins
     async with call.views() as views:
         return (await views.run(begins)).run_id
 
 
-async def ask_about(call: Call, begins: str, request: Request) -> None:
-    """Append the request about the run whose id begins so, and tell the answer."""
-    run_id = await run_id_of(call, begins)
+async def ask_about(call: Call, run: str, request: Request) -> None:
+    """Append the request about the run that was typed, and tell the answer."""
+    run_id = await run_id_of(call, run)
     await ask(call, [Asked(run_id, request, f"run {short(run_id)}")])
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from meshline.cli.asking import ask_about, json_value
+from meshline.cli.asking import RunId, ask_about, json_value
 from meshline.cli.call import Call, command, group
 from meshline.events.requests import MessageReceived
 
@@ -23,7 +23,7 @@ def _group() -> None:
 @command(app, asks=True)
 async def send(
     call: Call,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, or its beginning.")],
+    run: RunId,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As the workflow calls it.")],
     payload: Annotated[str | None, typer.Argument(metavar="[JSON]")] = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from meshline.cli.asking import ask_about
+from meshline.cli.asking import RunId, ask_about
 from meshline.cli.call import Call, command, group
 from meshline.cli.tables import Column
 from meshline.events.requests import OwnerChangeRequested
@@ -41,7 +41,7 @@ async def list_owners(call: Call) -> None:
 @command(app, asks=True)
 async def assign(
     call: Call,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, or its beginning.")],
+    run: RunId,
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="user:, team: or queue:NAME")],
     reason: Annotated[str, typer.Option(help="Why; it stands in the history.")] = "",
 ) -> None:

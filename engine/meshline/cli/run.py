@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meshline.cli.asking import ask_about
+from meshline.cli.asking import RunId, ask_about, typed_run
 from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.run_text import run_columns, run_page, show_text
 from meshline.cli.storytelling import story_lines, told
@@ -26,7 +26,6 @@ __all__ = ["app"]
 
 app = group("Runs: each one execution of a workflow, born of one trigger.")
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or enough of its beginning.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the history.")]
 
 HISTORY_PAGE = 1_000
@@ -77,10 +76,11 @@ async def show(call: Call, run: RunId) -> None:
     \b
     Examples:
       meshline run show 1f0c2a9b
+      meshline run show web.forms/F-1
       meshline run show 1f0c2a9b --output json | jq '.exceptions[].cause'
     """
     async with call.views() as views:
-        page = await run_page(views, run)
+        page = await run_page(views, typed_run(run))
     call.out.thing(page.as_data(), lambda: show_text(page, call.clock.now()))
 
 
@@ -99,7 +99,7 @@ async def history(
       meshline run history 1f0c2a9b --output jsonl | jq 'select(.actor != null)'
     """
     async with call.views() as views:
-        found = await views.run(run)
+        found = await views.run(typed_run(run))
         rows = [row async for row in _history(views, found.run_id)]
     with call.out.stream() as emit:
         if call.out.is_text:
@@ -125,7 +125,7 @@ async def watch(
     """
     timeout_s = None if timeout is None else seconds(timeout, "--timeout")
     async with call.views() as views:
-        run_id = (await views.run(run)).run_id
+        run_id = (await views.run(typed_run(run))).run_id
         try:
             async with asyncio.timeout(timeout_s):
                 await _watch(call, views, run_id)
