@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from meshline.engine.core.state import RunState
-from meshline.engine.outcomes import failure, storable
+from meshline.engine.outcomes import ResultInvalid, failure, storable
 from meshline.engine.trial import Try
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate
@@ -92,5 +92,5 @@ def test_a_result_is_checked_against_what_the_step_says_it_returns() -> None:
     node = step(result=TypeAdapter(Company))
 
     assert storable(node, {"name": "Acme"}, Gate()) == {"name": "Acme"}
-    with pytest.raises(ValidationError):
+    with pytest.raises(ResultInvalid):
         storable(node, {"names": "Acme"}, Gate())

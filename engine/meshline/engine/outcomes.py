@@ -23,18 +23,25 @@ _STACK_LENGTH_MAX = 4_000
 _MESSAGE_LENGTH_MAX = 2_000
 
 
+class ResultInvalid(Exception):
+    """What the step returned is of another type than it says; another try would be no better."""
+
+
 def storable(node: StepNode, result: Any, gate: Gate) -> Any:
     """Return the result as plain JSON.
 
     Raises:
         PayloadRefused: the log can't hold it.
-        ValidationError: it is not of the type that the step says it returns.
+        ResultInvalid: it is not of the type that the step says it returns.
     """
     if result is None and node.result is None:
         return None
     if node.result is None:
         return gate.check(result)
-    value = node.result.validate_python(result)
+    try:
+        value = node.result.validate_python(result)
+    except ValidationError as error:
+        raise ResultInvalid(f"{node.name} did not return what it says: {error}") from error
     return gate.parse(node.result.dump_json(value))
 
 
@@ -54,6 +61,8 @@ def failure(trial: Try, error: BaseException) -> StepError:
         kind = FAIL_RUN
     elif isinstance(error, ValidationError) and not trial.called:
         kind, retryable = "InputInvalid", False
+    elif isinstance(error, ResultInvalid):
+        retryable = False
     return StepError(
         type=kind,
         message=message_of(error)[:_MESSAGE_LENGTH_MAX],

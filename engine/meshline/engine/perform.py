@@ -40,7 +40,8 @@ class Performer:
         self._settings = settings
         self._under_way = under_way
         self._report = report
-        self._waiting: deque[Try] = deque()
+        # Tries that wait for room, apart for each step that has a limit of its own.
+        self._waiting: dict[tuple[str, int, str] | None, deque[Try]] = {}
         self._tries: dict[tuple[str, str, int], Try] = {}
         self._by_run: dict[str, set[Try]] = {}
         self._running = 0
@@ -62,7 +63,7 @@ class Performer:
         if self._has_room(trial):
             self._start(trial)
         else:
-            self._waiting.append(trial)
+            self._waiting.setdefault(_line_of(trial), deque()).append(trial)
 
     def cancel_run(self, run_id: str) -> None:
         """Stop whatever of the run is under way; no outcomes are reported for it."""
@@ -74,7 +75,7 @@ class Performer:
     async def drain(self, seconds: float) -> None:
         """Wait until nothing is under way, at most so long; then stop what is left."""
         deadline = asyncio.get_running_loop().time() + seconds
-        for trial in list(self._waiting):
+        for trial in [trial for line in self._waiting.values() for trial in line]:
             self._forget(trial)
         self._waiting.clear()
         while self._tries and asyncio.get_running_loop().time() < deadline:
@@ -117,14 +118,22 @@ class Performer:
             self._running_by_step[trial.step_key] -= 1
         if not task.cancelled() and task.exception() is not None:
             logger.error("A try ended without an outcome", exc_info=task.exception())
-        for _ in range(len(self._waiting)):
-            following = self._waiting.popleft()
-            if following.key not in self._tries:
-                continue
-            if self._has_room(following):
-                self._start(following)
+        for line in (_line_of(trial), *self._waiting):
+            if self._start_next(line):
                 break
-            self._waiting.append(following)
+
+    def _start_next(self, line: tuple[str, int, str] | None) -> bool:
+        """Start the first try of this line that is still wanted, if there is room for it."""
+        waiting = self._waiting.get(line)
+        while waiting and waiting[0].key not in self._tries:
+            waiting.popleft()
+        if not waiting:
+            self._waiting.pop(line, None)
+            return False
+        if not self._has_room(waiting[0]):
+            return False
+        self._start(waiting.popleft())
+        return True
 
     def _forget(self, trial: Try) -> bool:
         """Return whether the try still owed an outcome."""
@@ -194,3 +203,7 @@ class Performer:
         self._give(trial, Outcome(*trial.key, None, error))
         if trial.task is not None:
             trial.task.cancel()
+
+
+def _line_of(trial: Try) -> tuple[str, int, str] | None:
+    return None if trial.node.concurrency_max is None else trial.step_key

@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from meshline.engine.core.decision import Moment
@@ -24,14 +24,24 @@ __all__ = ["problems_of"]
 _NAMED_WAKEUP = frozenset({"timer", "retry"})
 
 
+def _perhaps(run_id: str, step: str, attempt: int) -> bool:
+    return True
+
+
 def problems_of(
-    state: PartitionState, registry: Registry, now: datetime, *, patience_s: float = 0.0
+    state: PartitionState,
+    registry: Registry,
+    now: datetime,
+    *,
+    patience_s: float = 0.0,
+    under_way: Callable[[str, str, int], bool] = _perhaps,
 ) -> list[str]:
     """Return what breaks the invariants, one sentence each, with the run that it is about.
 
     Args:
         registry: all definitions that the workers of this log have.
         patience_s: what came or was due within this time may still be on its way.
+        under_way: whether some worker is at this try; who can't know believes what is said.
     """
     then = now - timedelta(seconds=patience_s)
     problems = [
@@ -42,21 +52,21 @@ def problems_of(
     ]
     for run in state.runs.values():
         spec = registry.spec(run.workflow, run.version)
-        found = _of_run(spec, run, state.fence.epoch, then)
+        found = _of_run(spec, run, Moment(then, state.fence.epoch, under_way))
         problems.extend(f"run {run.run_id} ({run.workflow}, {run.status}) {what}" for what in found)
     return problems
 
 
-def _of_run(spec: WorkflowSpec | None, run: RunState, epoch: int, then: datetime) -> Iterator[str]:
+def _of_run(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Iterator[str]:
     yield from _of_exceptions(run)
     if run.has_ended:
         if run.nodes or run.waits or run.undo:
             yield "has ended, but something in it has not"
-        yield from _of_demands(spec, run, epoch, then)
+        yield from _of_demands(spec, run, moment)
         return
     if spec is not None or run.status != "accepted":
         yield from _of_owners(run)
-    yield from _of_demands(spec, run, epoch, then)
+    yield from _of_demands(spec, run, moment)
     if spec is None:
         if all(opened.kind != "no_worker" for opened in (run.exceptions or {}).values()):
             yield "has no worker, and no exception says so"
@@ -83,16 +93,13 @@ def _of_exceptions(run: RunState) -> Iterator[str]:
             yield f"has ended, but exception {exception_id} still holds {opened.about!r}"
 
 
-def _of_demands(
-    spec: WorkflowSpec | None, run: RunState, epoch: int, then: datetime
-) -> Iterator[str]:
+def _of_demands(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Iterator[str]:
     """What the definition demands, or a time that has come, and nobody has said."""
-    moment = Moment(then, epoch, lambda run_id, step, attempt: True)
     missing = next(close_gaps(spec, run.copy(), moment), None)
     if missing is not None:
         yield f"should have had {missing.data!r}"
     at = None if spec is None else next_wakeup(spec, run)
-    if at is not None and at < then:
+    if at is not None and at < moment.now:
         yield f"should have been looked at by {at}"
 
 

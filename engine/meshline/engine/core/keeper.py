@@ -193,7 +193,6 @@ class Keeper:
     def _take_over(self) -> None:
         """Begin to act: everything that is open is looked at once."""
         self._requests = deque(self.state.pending)
-        self._looked_at = dict.fromkeys(self.state.runs)
         self._reset_wakeups()
         self.registry_changed()
 
