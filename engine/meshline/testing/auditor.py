@@ -222,6 +222,19 @@ class Auditor:
         ended = all(name in run.nodes and run.nodes[name].has_ended for name in spec.nodes)
         self._expect(event, ended, "all nodes to have ended")
 
+    def _run_given_up(
+        self, event: Event[Any], data: facts.RunFailed, run: RunState, spec: WorkflowSpec
+    ) -> None:
+        if run.undo is not None:
+            self._expect(event, not run.undo.steps, f"{run.undo.steps} to be undone first")
+            return
+        done = [
+            name
+            for name, node in run.nodes.items()
+            if node.status == "succeeded" and UNDO + name in plan_of(spec).undo
+        ]
+        self._expect(event, not done, f"{done} to be undone first")
+
     def _run_reopened(
         self, event: Event[Any], data: facts.RunReopened, run: RunState, spec: WorkflowSpec
     ) -> None:
@@ -245,5 +258,7 @@ _CHECKS: dict[type[facts.Fact], Callable[..., None]] = {
     facts.RunHeld: Auditor._run_waits,
     facts.CompensationStarted: Auditor._compensation_started,
     facts.RunSucceeded: Auditor._run_succeeded,
+    facts.RunFailed: Auditor._run_given_up,
+    facts.RunCancelled: Auditor._run_given_up,
     facts.RunReopened: Auditor._run_reopened,
 }

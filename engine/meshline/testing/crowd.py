@@ -20,7 +20,8 @@ from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, Workflow
 __all__ = ["Crowd", "random_error"]
 
 _PEOPLE = ("user:ada", "user:bob")
-_TRIGGERS_MAX = 5
+_TRIGGERS_MAX = 6
+_PAYLOADS = ({"n": 1}, {"n": 1}, {"n": 1}, {"n": 2})
 
 
 def random_error(random: Random) -> StepError:
@@ -55,14 +56,15 @@ class Crowd:
             state: what the asking one believes, for ids; it may be behind.
         """
         runs = list(state.runs.values())
-        if len(self._triggers) < _TRIGGERS_MAX and self._random.random() < 0.3:
+        chance = self._random.random()
+        if len(self._triggers) < _TRIGGERS_MAX and (chance < 0.25 or not runs):
             entry = self._new_trigger()
-        elif self._triggers and self._random.random() < 0.1:
+        elif chance < 0.3:
             entry = self._old_trigger()
-        elif runs:
-            entry = self._about(self._random.choice(runs))
-        else:
+        elif chance < 0.32 or not runs:
             entry = self._entry("no-such-run", requests.CancelRequested(reason="a guess"))
+        else:
+            entry = self._about(self._random.choice(runs))
         return [entry] * self._random.choice([1, 1, 1, 2])
 
     def settle(self, state: PartitionState, patience: bool) -> Iterator[Entry]:
@@ -79,7 +81,8 @@ class Crowd:
     # -- triggers ------------------------------------------------------------------------------
 
     def _new_trigger(self) -> Entry:
-        source = self._random.choice([*sorted({s.source for s in self._registry}), "nowhere"])
+        sources = sorted({spec.source for spec in self._registry})
+        source = self._random.choice([*sources, *sources, *sources, "nowhere"])
         trigger_id = f"t{len(self._triggers)}"
         self._triggers.append((source, trigger_id))
         return self._trigger(source, trigger_id)
@@ -88,7 +91,7 @@ class Crowd:
         return self._trigger(*self._random.choice(self._triggers))
 
     def _trigger(self, source: str, trigger_id: str) -> Entry:
-        payload = self._random.choice([{"n": 1}, {"n": 1}, {"n": 2}, {"n": "none"}, None])
+        payload = self._random.choice([*_PAYLOADS, *_PAYLOADS, {"n": "none"}, None])
         data = requests.TriggerReceived(source=source, trigger_id=trigger_id, payload=payload)
         return self._entry(run_id_of(source, trigger_id), data)
 
@@ -96,12 +99,13 @@ class Crowd:
 
     def _about(self, run: RunState) -> Entry:
         spec = self._registry.spec(run.workflow, run.version)
-        asked: list[Request] = list(self._of_people(run))
-        if spec is not None:
-            asked += self._of_nodes(spec, run)
+        groups: list[list[Request]] = [list(self._of_people(run)), list(self._of_exceptions(run))]
         if spec is not None and spec.observed:
             names = ("work", "work", "raise", "settle", "end", "gibberish")
-            asked += [requests.ActivityReported(activity=name) for name in names]
+            groups += [[requests.ActivityReported(activity=name) for name in names]] * 3
+        elif spec is not None:
+            groups += [list(self._of_nodes(spec, run))] * 2
+        asked = self._random.choice([group for group in groups if group])
         return self._entry(run.run_id, self._random.choice(asked))
 
     def _of_people(self, run: RunState) -> Iterator[Request]:
@@ -113,6 +117,8 @@ class Crowd:
         yield requests.OwnerChangeRequested(
             owner=self._random.choice(["team:green", "user:bob", "somebody"])
         )
+
+    def _of_exceptions(self, run: RunState) -> Iterator[Request]:
         for exception_id in run.exceptions or ():
             for action in ("acknowledge", "assign", "resolve", "retry", "skip"):
                 yield requests.ExceptionActionRequested(

@@ -75,7 +75,7 @@ class Authoring:
         wants = [name for name in chosen if self._random.random() < 0.4]
         needs = [name for name in chosen if name not in wants]
         common: dict[str, Any] = {"needs": tuple(needs), "wants": tuple(wants)}
-        if self._random.random() < 0.3:
+        if self._random.random() < 0.25:
             common["condition"] = self._rule(f"condition{number}", needs, wants, _is_likely)
         return common
 
@@ -188,7 +188,7 @@ def _number_of(values: dict[str, Any], salt: int) -> int:
 
 
 def _is_likely(number: int) -> bool:
-    if number % 16 == 0:
+    if number % 32 == 0:
         raise RuntimeError("the rule does not know")
     return number % 3 > 0
 

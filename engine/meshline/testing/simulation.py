@@ -66,7 +66,7 @@ class SimulatedWorker:
         self.skew_s = 0.0
         self.standstill = 0
         self._world = world
-        self._registry = registry
+        self.registry = registry
         self._random = world.random
         self._claims = 0
         self._snapshot: list[bytes] | None = None
@@ -77,7 +77,7 @@ class SimulatedWorker:
         self.under_way = UnderWay()
         self.tries: list[PerformStep] = []
         self.keeper = Keeper(
-            state, self._registry, name=self.name, source="simulation",
+            state, self.registry, name=self.name, source="simulation",
             under_way=self.under_way, limits=_LIMITS,
         )  # fmt: skip
 
@@ -95,7 +95,7 @@ class SimulatedWorker:
         return self._world.now + timedelta(seconds=self.skew_s)
 
     def replace_registry(self, registry: Registry) -> None:
-        self._registry = registry
+        self.registry = registry
         self.keeper.replace_registry(registry)
 
     def claim(self) -> None:
@@ -129,7 +129,7 @@ class SimulatedWorker:
 
     def _is_mine(self, effect: PerformStep) -> bool:
         run = self.keeper.state.runs.get(effect.run_id)
-        spec = None if run is None else self._registry.spec(run.workflow, run.version)
+        spec = None if run is None else self.registry.spec(run.workflow, run.version)
         node = None if spec is None else plan_of(spec).step(effect.step, spec)
         return node is not None and not node.outside and tuple(effect) not in self.under_way.tries
 
@@ -156,7 +156,8 @@ class SimulatedWorker:
             fails = self._random.random() < self._world.failure_rate
             error = random_error(self._random) if fails else None
             result = None if fails else self._random.randint(0, 9)
-            self.keeper.outcome(Outcome(*trial, result, error))
+            for _ in range(self._random.choice([1, 1, 1, 2])):
+                self.keeper.outcome(Outcome(*trial, result, error))
 
 
 class Simulation:
@@ -171,7 +172,8 @@ class Simulation:
         self.random = random
         self.now = EPOCH
         self.failure_rate = 0.5
-        self._steps = random.randint(50, 400) if steps is None else steps
+        self._steps = random.randint(50, 500) if steps is None else steps
+        self._network_speed = random.choice([0.05, 0.15, 0.3])
         self.log = FaultyLog(random, lambda: self.now, faults=random.randint(0, 5))
         specs: list[WorkflowSpec] = [random_observed("observed")]
         specs += [random_workflow(random, "red", version) for version in (1, 2)]
@@ -211,9 +213,9 @@ class Simulation:
 
     def _happen(self) -> None:
         worker = self.random.choice(self.workers)
-        if self.random.random() < 0.25:
+        if self.random.random() < self._network_speed:
             self.log.advance()
-        elif self.random.random() < 0.12:
+        elif self.random.random() < 0.15:
             self.log.put(self.crowd.ask(self.auditor.state))
         elif worker.standstill:
             worker.standstill -= 1
@@ -280,7 +282,9 @@ class Simulation:
         wakeup = worker.keeper.next_wakeup()
         if wakeup is not None and wakeup <= worker.now():
             return
-        problems = problems_of(worker.keeper.state, worker._registry, worker.now())
+        problems = problems_of(
+            worker.keeper.state, worker.registry, worker.now(), under_way=worker.under_way
+        )
         if problems:
             raise StateDiverged(f"{worker.name} rests, but: " + "; ".join(problems))
 
@@ -323,9 +327,14 @@ class Simulation:
                 worker.read(100)
                 worker.finish_try()
                 worker.propose()
-            is_quiet = self.log.is_quiet() and len(self.log.records) == before
-            has_work = any(w.tries or w.keeper.has_work for w in self.workers)
-            if is_quiet and not has_work and self._somebody_acts():
+            if (
+                self.log.is_quiet()
+                and len(self.log.records) == before
+                and all(w.keeper.state.next_offset == before for w in self.workers)
+                and any(w.keeper.is_active for w in self.workers)
+                and not any(w.tries or w.keeper.has_work for w in self.workers)
+            ):
+                self._audit()
                 return
         raise StateDiverged("after healing: it does not come to rest")
 
@@ -343,7 +352,7 @@ _HAPPENINGS: list[Callable[[Simulation, SimulatedWorker], None]] = [
     Simulation._pass_time,
     Simulation._bend_clock,
 ]
-_WEIGHTS = [30, 25, 12, 10, 1, 2, 3, 1, 0.5, 8, 1]
+_WEIGHTS = [30, 25, 15, 10, 2, 2, 8, 1, 1, 5, 1]
 
 
 def difference(found: PartitionState, expected: PartitionState) -> str:

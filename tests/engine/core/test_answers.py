@@ -232,6 +232,32 @@ def test_a_failed_run_is_undone_too() -> None:
     assert (run.state, run.reason) == ("failed", "the customer is gone")
 
 
+def test_a_denial_that_leads_to_undoing_closes_what_held_other_branches() -> None:
+    wf = new_workflow()
+
+    def release(result: int) -> None: ...
+
+    @wf.step(compensate=release, retry=Retry(attempts=1))
+    def reserve(trigger: Order) -> int:
+        return 1
+
+    @wf.step(retry=Retry(attempts=1))
+    def weigh(trigger: Order) -> Done:
+        raise OSError("broken")
+
+    wf.approval("deal", by="role:lead")
+    test = WorkflowTest(wf)
+    test.given("undo:reserve", OSError("stuck"))
+    run = test.start(Order())
+    assert run.exception.about == "weigh"
+
+    run.deny("deal", "too dear")
+
+    assert run.exception.about == "undo:reserve"
+    resolved = [fact.how for fact in run.history if isinstance(fact, facts.ExceptionResolved)]
+    assert resolved == ["run_ended"]
+
+
 def test_nothing_after_the_end_changes_a_run() -> None:
     test = WorkflowTest(orders())
     run = test.start(Order())

@@ -206,9 +206,9 @@ def _go_back(plan: Plan, run: RunState, spec: WorkflowSpec, moment: Moment) -> D
 
 
 def _come_to_rest(spec: WorkflowSpec, run: RunState) -> Decisions:
-    """Say what the run waits for, once nothing is being done for it; or that it needs nobody."""
+    """Close what is settled by now; say what the run waits for if nothing is being done for it."""
+    yield from _settle_exceptions(run, spec)
     if run.has_ended:
-        yield from _settle_exceptions(run)
         return
     if run.status == "paused" or is_active(spec, run):
         return
