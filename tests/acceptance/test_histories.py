@@ -9,6 +9,7 @@ is published once more, and nothing may change but that it was said.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def check_owners(
         now = (current[run_id].owner, current[run_id].assignee)
         if ours != case.stretches or now != (case.owner, case.assignee):
             different[case.case_id] = (ours, case.stretches)
-    assert different == {}, f"{len(different)} of {len(cases)} differ"
+    some = dict(islice(different.items(), 3))
+    assert not some, f"{len(different)} of {len(cases)} have other owners, such as {some}"
 
 
 def check_exceptions(before: Contents, cases: dict[str, reference.Case]) -> None:

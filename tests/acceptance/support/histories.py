@@ -22,7 +22,7 @@ __all__ = ["History", "Published", "publish"]
 
 ACTOR = Actor("service", "service:importer")
 CHUNK = 2_000
-ANSWER_S = 120.0
+ANSWER_S = 60.0
 
 
 @dataclass(frozen=True)
