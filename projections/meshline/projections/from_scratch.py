@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from meshline.events.log import EventLog
 from meshline.projections.built_in import BUILT_IN
-from meshline.projections.intake import Intake
+from meshline.projections.intake import Intake, Item
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.projection import Projection
 from meshline.projections.store import Checkpoint, ViewStore
@@ -41,11 +41,13 @@ async def fold_views(
     projections: Iterable[Projection] = BUILT_IN,
     *,
     until: Mapping[int, int] | None = None,
+    admits: Callable[[Item], bool] | None = None,
 ) -> MemoryStore:
     """Return what the views must be, from the first record on.
 
     Args:
         until: by partition, the offset to stop before; the log's end where nothing is given.
+        admits: is asked of what counts, in the order of each partition; all of it by default.
     """
     store = MemoryStore()
     ends = dict(await log.ends() if until is None else until)
@@ -64,8 +66,9 @@ async def fold_views(
                 records = [r for r in fetched.get(partition, ()) if r.offset < end]
                 if not records:
                     raise TimeoutError(f"no record of partition {partition} after {done}")
+                items = intake.take(records)
                 batch = Batch(
-                    intake.take(records),
+                    items if admits is None else [item for item in items if admits(item)],
                     {partition: done},
                     {partition: intake.checkpoint(records[-1])},
                 )

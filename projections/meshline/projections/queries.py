@@ -6,12 +6,9 @@ in pages; a page's ``next`` is handed in as ``after`` to get the one that follow
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
-
-import orjson
+from typing import Any, NamedTuple, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.log import EventLog
@@ -21,6 +18,7 @@ from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag, lag_of, reached
 from meshline.projections.ownership_view import PeriodRow
+from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
 from meshline.projections.postgres_connection import Pool, parse_address
 from meshline.projections.postgres_schema import Books, offsets_from, statuses_from
 from meshline.projections.runs_view import RunRow
@@ -28,19 +26,19 @@ from meshline.projections.store import ViewStatus
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.workflows_view import WorkflowRow
 
-__all__ = ["ExceptionGroup", "OwnerLoad", "Page", "Views", "as_json"]
+__all__ = [
+    "OPEN_APPROVALS",
+    "OPEN_RUNS",
+    "ExceptionGroup",
+    "OwnerLoad",
+    "Page",
+    "Views",
+    "as_json",
+]
 
 R = TypeVar("R", bound=tuple[Any, ...])
-LIMIT_MAX = 1_000
-_OPEN_RUNS = ["running", "waiting", "held", "paused"]
-_OPEN_APPROVALS = ["requested", "escalated", "expired"]
-
-
-class Page(NamedTuple, Generic[R]):
-    """Some rows of a list; ``next`` is None at its end."""
-
-    rows: list[R]
-    next: str | None
+OPEN_RUNS = ["running", "waiting", "held", "paused"]
+OPEN_APPROVALS = ["requested", "escalated", "expired"]
 
 
 class OwnerLoad(NamedTuple):
@@ -193,8 +191,8 @@ class Views:
             group by owner
             order by sum(runs + exceptions + approvals) desc, owner
             """,
-            _OPEN_RUNS,
-            _OPEN_APPROVALS,
+            OPEN_RUNS,
+            OPEN_APPROVALS,
         )
         return [OwnerLoad(**row) for row in rows]
 
@@ -256,7 +254,7 @@ class Views:
     async def approvals(
         self,
         *,
-        states: Sequence[str] | None = _OPEN_APPROVALS,
+        states: Sequence[str] | None = OPEN_APPROVALS,
         owner: str | None = None,
         run_id: str | None = None,
         limit: int = 50,
@@ -355,7 +353,7 @@ class Views:
         """Read one page, newest first, going on behind the last row of the page before."""
         limit = max(1, min(limit, LIMIT_MAX))
         if after is not None:
-            last = _position_of(after, len(order))
+            last = position_after(after, len(order))
             last[0] = datetime.fromisoformat(last[0])
             where.add(f"({', '.join(order)}) < ({', '.join('?' for _ in order)})", *last)
         newest = ", ".join(f"{field} desc" for field in order)
@@ -366,18 +364,4 @@ class Views:
         rows = [row(**record) for record in found[:limit]]
         if len(found) <= limit:
             return Page(rows, None)
-        key = orjson.dumps([found[limit - 1][field] for field in order])
-        return Page(rows, base64.urlsafe_b64encode(key).decode().rstrip("="))
-
-
-def _position_of(after: str, length: int) -> list[Any]:
-    try:
-        position = orjson.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if isinstance(position, list) and len(position) == length:
-            return position
-    except ValueError:
-        pass
-    raise NotFound(
-        f"There is no page after {after[:60]!r}: expected what `next` said of the page before. "
-        "Begin again without it."
-    )
+        return Page(rows, next_after(found[limit - 1][field] for field in order))

@@ -1,0 +1,195 @@
+"""The read side of the past: what ``Views`` answers, from rows that were folded up to a moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from meshline.events.log import EventLog
+from meshline.projections import approvals_view, exception_view, ownership_view, runs_view
+from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.as_of import Moment, fold_as_of, fold_history, rows_until
+from meshline.projections.errors import NotFound
+from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.history_view import HistoryRow
+from meshline.projections.memory_store import MemoryStore
+from meshline.projections.ownership_view import PeriodRow
+from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
+from meshline.projections.queries import OPEN_APPROVALS, OPEN_RUNS, OwnerLoad, Views
+from meshline.projections.runs_view import RunRow
+
+__all__ = ["ABOUT_RUNS", "ViewsAsOf", "whole_history"]
+
+R = TypeVar("R", bound=tuple[Any, ...])
+
+ABOUT_RUNS = (
+    runs_view.projection,
+    ownership_view.projection,
+    exception_view.projection,
+    approvals_view.projection,
+)
+"""What these queries read."""
+
+
+class ViewsAsOf:
+    """Answers as ``Views`` does, with the same filters, order and pages, about the past."""
+
+    def __init__(self, store: MemoryStore, history: Sequence[HistoryRow] = ()) -> None:
+        self._store = store
+        self._history = history
+
+    @staticmethod
+    async def of_log(log: EventLog, moment: Moment) -> ViewsAsOf:
+        """Fold the whole log up to the moment: for lists. The history is left out."""
+        return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment))
+
+    @staticmethod
+    async def of_run(views: Views, begins: str, moment: Moment) -> ViewsAsOf:
+        """Fold the events of one run, from its history: quick, however long the log is.
+
+        Args:
+            views: as far as they are, so far the answer goes.
+            begins: the run's id, or enough of its beginning.
+        Raises:
+            NotFound: there is no such run, or at the moment there was none yet.
+        """
+        run_id = (await views.run(begins)).run_id
+        history = [row async for row in whole_history(views, run_id)]
+        store = await fold_history(history, ABOUT_RUNS, moment)
+        found = ViewsAsOf(store, rows_until(history, moment))
+        if not await store.rows(runs_view.runs):
+            raise NotFound(
+                f"The run {run_id} had not started then: expected a moment after its first event. "
+                f"`meshline run history {run_id[:8]}` tells when that was."
+            )
+        return found
+
+    async def runs(
+        self,
+        *,
+        states: Sequence[str] | None = None,
+        workflow: str | None = None,
+        owner: str | None = None,
+        source: str | None = None,
+        wait_kind: str | None = None,
+        id_prefix: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[RunRow]:
+        """See ``Views.runs``."""
+        found = [
+            row
+            for row in await self._store.rows(runs_view.runs)
+            if _is(row, workflow=workflow, source=source, wait_kind=wait_kind)
+            and (not states or row.state in states)
+            and (owner is None or owner in (row.owner, row.assignee))
+            and row.run_id.startswith(id_prefix or "")
+        ]
+        return _page(found, ("started_at", "run_id"), limit, after)
+
+    async def run(self, run_id: str) -> RunRow:
+        """See ``Views.run``."""
+        rows = await self._store.rows(runs_view.runs)
+        found = [row for row in rows if row.run_id.startswith(run_id)]
+        if len(found) != 1:
+            raise NotFound(
+                f"{len(found)} runs began with {run_id!r} then: expected one. Give its whole id."
+            )
+        return found[0]
+
+    async def history(
+        self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
+    ) -> list[HistoryRow]:
+        """See ``Views.history``; only where one run was folded."""
+        return [
+            row for row in self._history if row.run_id == run_id and row.log_offset > after_offset
+        ][:limit]
+
+    async def owners(self) -> list[OwnerLoad]:
+        """See ``Views.owners``."""
+        loads: dict[str, list[int]] = {}
+
+        def count(owner: str, *places: int) -> None:
+            for place in places:
+                loads.setdefault(owner, [0, 0, 0, 0])[place] += 1
+
+        for run in await self._store.rows(runs_view.runs):
+            if run.state in OPEN_RUNS:
+                count(run.owner, 0, *([1] if run.state == "held" else []))
+        for exception in await self._store.rows(exception_view.exceptions):
+            if exception.state != "resolved":
+                count(exception.owner, 2)
+        for approval in await self._store.rows(approvals_view.approvals):
+            if approval.state in OPEN_APPROVALS:
+                count(approval.owner, 3)
+        found = [OwnerLoad(owner, *counts) for owner, counts in loads.items()]
+        return sorted(found, key=lambda o: (-(o.runs + o.exceptions + o.approvals), o.owner))
+
+    async def periods(self, run_id: str) -> list[PeriodRow]:
+        """See ``Views.periods``."""
+        rows = await self._store.rows(ownership_view.periods)
+        return [row for row in rows if row.run_id == run_id]
+
+    async def exceptions(
+        self,
+        *,
+        states: Sequence[str] | None = ("open", "acknowledged"),
+        limit: int = 50,
+        after: str | None = None,
+        **equal: str | None,
+    ) -> Page[ExceptionRow]:
+        """See ``Views.exceptions``."""
+        found = [
+            row
+            for row in await self._store.rows(exception_view.exceptions)
+            if _is(row, **equal) and (not states or row.state in states)
+        ]
+        return _page(found, ("opened_at", "exception_id"), limit, after)
+
+    async def approvals(
+        self,
+        *,
+        states: Sequence[str] | None = OPEN_APPROVALS,
+        owner: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ApprovalRow]:
+        """See ``Views.approvals``."""
+        found = [
+            row
+            for row in await self._store.rows(approvals_view.approvals)
+            if _is(row, owner=owner, run_id=run_id) and (not states or row.state in states)
+        ]
+        return _page(found, ("requested_at", "run_id", "approval"), limit, after)
+
+
+async def whole_history(views: Views, run_id: str) -> AsyncIterator[HistoryRow]:
+    """Yield all that was said about a run, however much it is."""
+    offset = -1
+    while True:
+        rows = await views.history(run_id, limit=LIMIT_MAX, after_offset=offset)
+        for row in rows:
+            yield row
+        if len(rows) < LIMIT_MAX:
+            return
+        offset = rows[-1].log_offset
+
+
+def _is(row: Any, **fields: str | None) -> bool:
+    return all(value is None or getattr(row, name) == value for name, value in fields.items())
+
+
+def _page(found: Iterable[R], order: Sequence[str], limit: int, after: str | None) -> Page[R]:
+    limit = max(1, min(limit, LIMIT_MAX))
+    key: Callable[[R], Any] = attrgetter(*order)
+    newest = sorted(found, key=key, reverse=True)
+    if after is not None:
+        last = position_after(after, len(order))
+        last[0] = datetime.fromisoformat(last[0])
+        newest = [row for row in newest if key(row) < tuple(last)]
+    if len(newest) <= limit:
+        return Page(newest, None)
+    return Page(newest[:limit], next_after(key(newest[limit - 1])))
