@@ -24,7 +24,7 @@ app = group("Approvals: what people are asked, and what they said.")
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[APPROVAL]", help="Where the run asks for several at once."),
+    typer.Argument(metavar="APPROVAL", help="Where the run asks for several at once."),
 ]
 
 

@@ -22,7 +22,7 @@ Action = Literal["acknowledge", "assign", "resolve", "retry", "skip"]
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[EXCEPTION]...", help="Ids, or enough of their beginnings."),
+    typer.Argument(metavar="EXCEPTION...", help="Ids, or enough of their beginnings."),
 ]
 Cause = Annotated[
     str | None, typer.Option(help="All open ones of this cause, as `exception groups` names it.")

@@ -25,7 +25,7 @@ async def send(
     call: Call,
     run: RunId,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As the workflow calls it.")],
-    payload: Annotated[str | None, typer.Argument(metavar="[JSON]")] = None,
+    payload: Annotated[str | None, typer.Argument(metavar="JSON")] = None,
 ) -> None:
     """Send a message to a run; it is kept if the run has not come to its wait yet.
 
@@ -33,5 +33,5 @@ async def send(
     Examples:
       meshline message send 1f0c2a9b contract_signed '{"by": "Ada Lindqvist"}'
     """
-    value = json_value(payload, "[JSON]")
+    value = json_value(payload, "JSON")
     await ask_about(call, run, MessageReceived(name=name, payload=value))

@@ -34,7 +34,7 @@ async def publish(
     call: Call,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The system that it comes from.")],
     payload: Annotated[
-        str | None, typer.Argument(metavar="[JSON]", help="One payload; else --file or a pipe.")
+        str | None, typer.Argument(metavar="JSON", help="One payload; else --file or a pipe.")
     ] = None,
     file: Annotated[
         Path | None, typer.Option(help="JSON lines, one payload each; - is the pipe.")
@@ -101,7 +101,7 @@ def _lines(
             param_hint="--id",
         )
     if file is None and sys.stdin.isatty():
-        raise typer.BadParameter("expected a payload, --file, or a pipe", param_hint="[JSON]")
+        raise typer.BadParameter("expected a payload, --file, or a pipe", param_hint="JSON")
     if file is None or str(file) == "-":
         return _not_empty(sys.stdin.buffer), None
     if not file.is_file():
