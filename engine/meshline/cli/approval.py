@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, RunId, ask, json_value, typed_run
 from meshline.cli.call import Call, command, group
 from meshline.cli.errors import CommandRefused
@@ -42,7 +43,7 @@ def _columns(now: datetime) -> list[Column]:
     ]
 
 
-@command(app, "list")
+@command(app, "list", past=True)
 async def list_approvals(
     call: Call,
     state: Annotated[
@@ -61,11 +62,12 @@ async def list_approvals(
     Examples:
       meshline approval list
       meshline approval list --state denied --output jsonl
+      meshline approval list --as-of "2026-11-17 14:05"
     """
     chosen: dict[str, Any] = {"states": state} if state else {}
-    async with call.views() as views:
+    async with seen(call) as views:
         page = await views.approvals(owner=owner, limit=limit, after=after, **chosen)
-    call.out.rows(page.rows, _columns(call.clock.now()), empty="Nobody is asked for anything.")
+    call.out.rows(page.rows, _columns(looked_at(call)), empty="Nobody is asked for anything.")
     if page.next is not None:
         call.out.say(f"More: --after {page.next}")
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from meshline.cli.as_of import By, moment_typed
 from meshline.cli.errors import NoLogHere
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form, Output
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from meshline.events.envelope import Actor
     from meshline.events.log import EventLog
     from meshline.events.publish import Publisher
+    from meshline.projections.as_of import Moment
     from meshline.projections.queries import Views
 
 __all__ = ["Call", "command", "end", "group", "seconds"]
@@ -53,6 +55,7 @@ class Call:
     acting_as: str | None = None
     wait_s: float | None = None
     clock: Clock = field(default_factory=SystemClock)
+    moment: Moment | None = None
 
     @functools.cached_property
     def place(self) -> Place:
@@ -146,6 +149,7 @@ def command(
     asks: bool = False,
     where: bool = True,
     data: bool = True,
+    past: bool = False,
     runner: Callable[[Awaitable[None]], None] | None = None,
 ) -> Callable[[Command[P]], Command[P]]:
     """Add a command to the app of its noun.
@@ -154,12 +158,13 @@ def command(
         asks: it appends requests: ``--as`` says who asks, ``--wait`` for how long to wait.
         where: it needs the log or the views: ``--log``, ``--views``, ``--home``.
         data: it writes data: ``--output``.
+        past: it can look back: ``--as-of``, ``--as-of-position``, ``--by``; see ``as_of.py``.
         runner: runs the coroutine; ``asyncio.run`` by default.
     """
 
     def register(function: Command[P]) -> Command[P]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        shared = _shared(asks=asks, where=where, data=data)
+        shared = _shared(asks=asks, past=past, where=where, data=data)
 
         @functools.wraps(function)
         def start(**values: Any) -> None:
@@ -187,9 +192,10 @@ def _run(work: Awaitable[None]) -> None:
     asyncio.run(main())
 
 
-def _shared(*, asks: bool, where: bool, data: bool) -> list[inspect.Parameter]:
+def _shared(*, asks: bool, past: bool, where: bool, data: bool) -> list[inspect.Parameter]:
     chosen = [
         *(_ASKING if asks else ()),
+        *(_PAST if past else ()),
         *(_WHERE if where else ()),
         *(_DATA if data else ()),
         *_ALWAYS,
@@ -216,6 +222,36 @@ _ASKING: tuple[tuple[str, Any, Any], ...] = (
             typer.Option("--wait", metavar="10s", help="How long to wait for the answer; 0s: not."),
         ],
         f"{WAIT_S:g}s",
+    ),
+)
+_PAST: tuple[tuple[str, Any, Any], ...] = (
+    (
+        "as_of",
+        Annotated[
+            str | None,
+            typer.Option("--as-of", metavar="TIME", help='As it was: "2026-11-17 14:05" (UTC).'),
+        ],
+        None,
+    ),
+    (
+        "as_of_position",
+        Annotated[
+            str | None,
+            typer.Option(
+                "--as-of-position", metavar="3:1234,…", help="As it was there in the log."
+            ),
+        ],
+        None,
+    ),
+    (
+        "by",
+        Annotated[
+            By | None,
+            typer.Option(
+                "--by", help="Which time: when it happened (event), or when it was recorded."
+            ),
+        ],
+        None,
     ),
 )
 _WHERE: tuple[tuple[str, Any, Any], ...] = (
@@ -264,7 +300,9 @@ def _call(options: dict[str, Any]) -> Call:
     wait_s = None
     if (wait := options.get("wait")) is not None:
         wait_s = WAIT_S if wait == f"{WAIT_S:g}s" else seconds(wait, "--wait") or None
-    return Call(given, Output(options.get("output", Form.text)), acting_as, wait_s)
+    moment = moment_typed(options.get("as_of"), options.get("as_of_position"), options.get("by"))
+    out = Output(options.get("output", Form.text))
+    return Call(given, out, acting_as, wait_s, moment=moment)
 
 
 def seconds(text: str, option: str) -> float:

@@ -12,12 +12,13 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from meshline.cli.call import Call, command, group
 from meshline.cli.home import alone
+from meshline.cli.loops import run_fast
 from meshline.cli.place import EMBEDDED, HOME, Given, Place, Runtime, is_postgres, shown
 from meshline.cli.processes import (
     PARTITIONS,
     Service,
+    import_parts,
     open_or_create,
-    run_fast,
     show_logs,
     stop_signal,
     viewing_on,
@@ -63,11 +64,12 @@ async def dev(
     """
     started_s = time.monotonic()
     show_logs()
-    source = App(target)
-    registry = source.load()
     place = _place(call.given)
     with alone(place.home), closing(place), stop_signal() as stop:
-        # The folder's server starts here: that blocks, for less than a second.
+        place.begin()
+        source = App(target)
+        registry = source.load()
+        import_parts()
         views = place.views
         Runtime.of(place, target).write(place.home)
         async with (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.call import Call, command, group
 from meshline.cli.exception_text import exception_columns, group_columns, show_text
@@ -33,7 +34,7 @@ GROUP_MAX = 1_000
 """Exceptions that one command acts on."""
 
 
-@command(app, "list")
+@command(app, "list", past=True)
 async def list_exceptions(
     call: Call,
     state: Annotated[
@@ -56,15 +57,16 @@ async def list_exceptions(
       meshline exception list
       meshline exception list --route queue:revops-triage --severity high
       meshline exception list --state resolved --output jsonl
+      meshline exception list --as-of "2026-11-17 14:05"
     """
     chosen: dict[str, Any] = {"states": state} if state else {}
-    async with call.views() as views:
+    async with seen(call) as views:
         page = await views.exceptions(
             route=route, owner=owner, kind=kind, severity=severity, cause=cause,
             workflow=workflow, limit=limit, after=after, **chosen,
         )  # fmt: skip
     call.out.rows(
-        page.rows, exception_columns(call.clock.now()), empty="There are no such exceptions."
+        page.rows, exception_columns(looked_at(call)), empty="There are no such exceptions."
     )
     if page.next is not None:
         call.out.say(f"More: --after {page.next}")

@@ -21,7 +21,7 @@ from meshline.cli.apps import module_of
 from meshline.cli.call import Call, command, end, group
 from meshline.cli.errors import CommandRefused
 from meshline.cli.exits import Exit
-from meshline.cli.processes import run_fast
+from meshline.cli.loops import run_fast
 from meshline.cli.progress import Progress
 from meshline.events.ids import run_id_of
 from meshline.events.requests import ActivityReported

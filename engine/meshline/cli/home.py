@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from meshline.cli.errors import HomeInUse
 from meshline.cli.place import Runtime
 
 __all__ = ["alone", "emptied"]
+
+
+_LOCKS = ("users.lock", "server.lock")
+"""Of the embedded PostgreSQL: who uses it, and the server itself."""
 
 
 @contextmanager
@@ -39,29 +44,43 @@ def alone(home: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def emptied(data: Path) -> None:
-    """Remove an embedded PostgreSQL that nobody uses.
+@contextmanager
+def emptied(data: Path) -> Iterator[None]:
+    """Put an embedded PostgreSQL that nobody uses out of the way, and remove it meanwhile.
 
     Raises:
         HomeInUse: another process uses it.
     """
-    if not data.exists():
-        data.unlink(missing_ok=True)  # a link to a place that is gone
-        return
-    users = os.open(data / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    server = os.open(data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    old = _put_away(data)
+    removing = threading.Thread(target=shutil.rmtree, args=(old, True)) if old else None
+    if removing is not None:
+        removing.start()
     try:
-        for lock in (users, server):
+        yield
+    finally:
+        if removing is not None:
+            removing.join()
+
+
+def _put_away(data: Path) -> Path | None:
+    place = data.resolve()
+    if not place.exists():
+        data.unlink(missing_ok=True)  # a link to a place that is gone
+        return None
+    locks = [os.open(place / name, os.O_RDWR | os.O_CREAT, 0o600) for name in _LOCKS]
+    try:
+        for lock in locks:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        place = data.resolve()
-        shutil.rmtree(place)
+        old = place.with_name(f"{place.name}.old-{os.getpid()}")
+        place.rename(old)
         if data.is_symlink():
             data.unlink()
+        return old
     except BlockingIOError:
         raise HomeInUse(
             f"Another process reads {str(data)!r}: expected nobody there, because it is made anew. "
             "Let that command end (`meshline run watch`, `log tail -f` …), then try again."
         ) from None
     finally:
-        os.close(users)
-        os.close(server)
+        for lock in locks:
+            os.close(lock)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from meshline.cli.as_of import seen
 from meshline.cli.asking import RunId, ask_about
 from meshline.cli.call import Call, command, group
 from meshline.cli.tables import Column
@@ -24,7 +25,7 @@ COLUMNS = (
 )
 
 
-@command(app, "list")
+@command(app, "list", past=True)
 async def list_owners(call: Call) -> None:
     """List who has something open: runs, exceptions, approvals; those with the most first.
 
@@ -32,8 +33,9 @@ async def list_owners(call: Call) -> None:
     Examples:
       meshline owner list
       meshline run list --owner team:emea       what exactly
+      meshline owner list --as-of "2026-11-17 14:05"
     """
-    async with call.views() as views:
+    async with seen(call) as views:
         owners = await views.owners()
     call.out.rows(owners, COLUMNS, empty="Nobody has anything open.")
 

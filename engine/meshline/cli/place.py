@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,14 @@ class Place:
         self.named_log = log
         self.named_views = views
         self._postgres: EmbeddedPostgres | None = None
+        self._starting: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def begin(self) -> None:
+        """Start the folder's PostgreSQL, if it is needed, while the caller does something else."""
+        if self.is_embedded and self._starting is None:
+            self._starting = threading.Thread(target=self._start)
+            self._starting.start()
 
     @property
     def log(self) -> str:
@@ -131,13 +140,26 @@ class Place:
     def _address(self, named: str) -> str:
         if named != EMBEDDED:
             return named
-        if self._postgres is None:
-            postgres = EmbeddedPostgres(self.data)
-            postgres.start()
-            self._postgres = postgres
+        self.begin()
+        assert self._starting is not None
+        self._starting.join()
+        if self._failure is not None:
+            raise self._failure
+        assert self._postgres is not None
         return self._postgres.dsn
 
+    def _start(self) -> None:
+        postgres = EmbeddedPostgres(self.data)
+        try:
+            postgres.start()
+        except BaseException as error:
+            self._failure = error
+        else:
+            self._postgres = postgres
+
     def close(self) -> None:
+        if self._starting is not None:
+            self._starting.join()
         if self._postgres is not None:
             self._postgres.close()
             self._postgres = None

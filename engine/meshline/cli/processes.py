@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -30,10 +30,10 @@ __all__ = [
     "Service",
     "Viewing",
     "caught_up",
+    "import_parts",
     "open_or_create",
     "opened_or_created",
     "process_name",
-    "run_fast",
     "show_logs",
     "stop_signal",
     "viewing_on",
@@ -53,27 +53,17 @@ POLL_S = 0.02
 """How often to look where there is nothing to wait for."""
 
 
+def import_parts() -> None:
+    """Import what a worker and a projector consist of: a good half of a second."""
+    import meshline.engine.postgres_snapshots
+    import meshline.engine.worker
+    import meshline.projections.postgres_store
+    import meshline.projections.projector  # noqa: F401
+
+
 def process_name() -> str:
     """Return what this process is called where people see who holds a partition."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def run_fast(work: Awaitable[None]) -> None:
-    """Run the coroutine on uvloop where there is one: for what handles many events."""
-
-    async def main() -> None:
-        await work
-
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def opened_or_created(address: str, partitions: int = PARTITIONS) -> tuple[EventLog, bool]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from meshline.cli.call import Call, command, group
+from meshline.cli.loops import run_fast
 from meshline.cli.place import shown
-from meshline.cli.processes import Service, run_fast, show_logs, stop_signal, viewing_on
+from meshline.cli.processes import Service, show_logs, stop_signal, viewing_on
 
 __all__ = ["app"]
 

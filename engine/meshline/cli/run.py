@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from meshline.cli.as_of import looked_at, run_seen, seen
 from meshline.cli.asking import RunId, ask_about, typed_run
 from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.run_text import run_columns, run_page, show_text
@@ -35,7 +36,7 @@ WATCH_S = 0.25
 _OVER = ("succeeded", "failed", "cancelled")
 
 
-@command(app, "list")
+@command(app, "list", past=True)
 async def list_runs(
     call: Call,
     state: Annotated[
@@ -58,18 +59,19 @@ async def list_runs(
       meshline run list
       meshline run list --state held --state waiting --owner team:emea
       meshline run list --waiting-on approval --output jsonl | jq .run_id
+      meshline run list --owner team:emea --as-of "2026-11-17 14:05"
     """
-    async with call.views() as views:
+    async with seen(call) as views:
         page = await views.runs(
             states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
             limit=limit, after=after,
         )  # fmt: skip
-    call.out.rows(page.rows, run_columns(call.clock.now()), empty="There are no such runs.")
+    call.out.rows(page.rows, run_columns(looked_at(call)), empty="There are no such runs.")
     if page.next is not None:
         call.out.say(f"More: --after {page.next}")
 
 
-@command(app)
+@command(app, past=True)
 async def show(call: Call, run: RunId) -> None:
     """Show a run: its state, what it waits for and whose that is, and the five answers.
 
@@ -78,10 +80,12 @@ async def show(call: Call, run: RunId) -> None:
       meshline run show 1f0c2a9b
       meshline run show web.forms/F-1
       meshline run show 1f0c2a9b --output json | jq '.exceptions[].cause'
+      meshline run show 1f0c2a9b --as-of "2026-11-17 14:05" --by recorded
     """
-    async with call.views() as views:
-        page = await run_page(views, typed_run(run))
-    call.out.thing(page.as_data(), lambda: show_text(page, call.clock.now()))
+    begins = typed_run(run)
+    async with run_seen(call, begins) as views:
+        page = await run_page(views, begins)
+    call.out.thing(page.as_data(), lambda: show_text(page, looked_at(call)))
 
 
 @command(app)

@@ -14,6 +14,7 @@ from meshline.cli.words import age, ago, clock_time, due, prompt_name, short
 
 if TYPE_CHECKING:
     from meshline.projections.approvals_view import ApprovalRow
+    from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.exception_view import ExceptionRow
     from meshline.projections.ownership_view import PeriodRow
     from meshline.projections.queries import Views
@@ -48,7 +49,7 @@ class RunPage:
         }
 
 
-async def run_page(views: Views, begins: str) -> RunPage:
+async def run_page(views: Views | ViewsAsOf, begins: str) -> RunPage:
     """Read the page of the only run whose id begins so."""
     run = await views.run(begins)
     exceptions = await views.exceptions(states=None, run_id=run.run_id, limit=ROWS_MAX)

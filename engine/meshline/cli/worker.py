@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from meshline.cli.call import Call, command, group
-from meshline.cli.processes import Service, run_fast, show_logs, stop_signal, worker_on
+from meshline.cli.loops import run_fast
+from meshline.cli.processes import Service, show_logs, stop_signal, worker_on
 from meshline.workflow.loading import load_app
 
 __all__ = ["app"]

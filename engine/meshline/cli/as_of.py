@@ -1,0 +1,101 @@
+"""A past moment as it is typed, and the views as of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from meshline.cli.call import Call
+    from meshline.projections.as_of import Moment
+    from meshline.projections.as_of_queries import ViewsAsOf
+    from meshline.projections.queries import Views
+
+__all__ = ["By", "looked_at", "moment_typed", "run_seen", "seen"]
+
+_POSITION = re.compile(r"(\d{1,9}):(\d{1,18})")
+
+
+class By(StrEnum):
+    """Which of an event's two times ``--as-of`` means."""
+
+    event = "event"
+    recorded = "recorded"
+
+
+def moment_typed(as_of: str | None, position: str | None, by: By | None) -> Moment | None:
+    """Return the moment that the three options say together, None where they say nothing."""
+    if as_of is None and position is None:
+        if by is not None:
+            raise typer.BadParameter(
+                "expected --as-of too, which tells the time", param_hint="--by"
+            )
+        return None
+    from meshline.projections.as_of import Moment
+
+    return Moment(
+        None if as_of is None else _time(as_of),
+        (by or By.event).value,
+        {} if position is None else _offsets(position),
+    )
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f'{text!r} is no time: expected "2026-11-17 14:05" (UTC) or '
+            '"2026-11-17T14:05:00+01:00"',
+            param_hint="--as-of",
+        ) from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _offsets(text: str) -> dict[int, int]:
+    parts = [_POSITION.fullmatch(part.strip()) for part in text.split(",")]
+    if not all(parts):
+        raise typer.BadParameter(
+            f"{text!r} is no position: expected PARTITION:OFFSET, or several with commas, as "
+            "`run history --full` shows them",
+            param_hint="--as-of-position",
+        )
+    return {int(part[1]): int(part[2]) for part in parts if part}
+
+
+@asynccontextmanager
+async def seen(call: Call) -> AsyncIterator[Views | ViewsAsOf]:
+    """The views for lists: as they are, or folded again up to the moment that was typed."""
+    if call.moment is None:
+        async with call.views() as views:
+            yield views
+        return
+    from meshline.projections.as_of_queries import ViewsAsOf
+
+    async with call.log() as log:
+        folded = await ViewsAsOf.of_log(log, call.moment)
+    yield folded
+
+
+@asynccontextmanager
+async def run_seen(call: Call, begins: str) -> AsyncIterator[Views | ViewsAsOf]:
+    """The views for one run: as they are, or its own events folded up to the moment."""
+    async with call.views() as views:
+        if call.moment is None:
+            yield views
+            return
+        from meshline.projections.as_of_queries import ViewsAsOf
+
+        yield await ViewsAsOf.of_run(views, begins, call.moment)
+
+
+def looked_at(call: Call) -> datetime:
+    """Return the time from which ages are counted: the moment's own, or now."""
+    past = None if call.moment is None else call.moment.time
+    return past or call.clock.now()
