@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import orjson
 import pytest
 
 from meshline.events.envelope import Position
+from meshline.projections.as_of import Moment
+from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.errors import NotFound, StoreUnavailable
 from meshline.projections.exception_view import exceptions
@@ -142,3 +146,30 @@ async def test_a_server_that_is_not_there_is_named_without_its_password() -> Non
     assert "ada@127.0.0.1:1" in str(refused.value)
     assert "secret" not in str(refused.value)
     await views.aclose()
+
+
+async def test_as_of_now_the_past_answers_as_the_present_does(
+    filled: tuple[Views, MemoryStore],
+) -> None:
+    now, scratch = filled
+    past = ViewsAsOf(scratch)
+
+    assert await past.owners() == await now.owners()
+    filters: list[dict[str, Any]] = [
+        {}, {"owner": "user:ada"}, {"limit": 7}, {"states": ["held", "open", "denied"]},
+    ]  # fmt: skip
+    for given in filters:
+        for name in ("runs", "exceptions", "approvals"):
+            after = None
+            while True:
+                page = await getattr(past, name)(**given, after=after)
+                assert page == await getattr(now, name)(**given, after=after)
+                if (after := page.next) is None:
+                    break
+    run = (await now.runs(wait_kind="exception", source="web.forms")).rows[0]
+    assert (await past.runs(wait_kind="exception", id_prefix=run.run_id[:6])).rows == [run]
+    assert await past.run(run.run_id[:12]) == run
+    assert await past.periods(run.run_id) == await now.periods(run.run_id)
+    one = await ViewsAsOf.of_run(now, run.run_id, Moment(run.changed_at + timedelta(days=999)))
+    assert await one.run(run.run_id) == run
+    assert await one.history(run.run_id) == await now.history(run.run_id)
