@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import asyncpg
@@ -76,17 +77,24 @@ class PostgresSnapshots:
             return None
 
     async def save(self, state: PartitionState) -> None:
-        position = state.next_offset
-        chunks = dump_state(state)
-        # What can change is taken with the first chunk, before anything is awaited.
-        first = next(chunks)
-        rest = await asyncio.to_thread(lambda: list(chunks))
-        await self._write(state.partition, position, [first, *rest])
+        await self._begin(state)
 
     def save_later(self, state: PartitionState) -> None:
-        task = asyncio.get_running_loop().create_task(self.save(state))
+        task = asyncio.get_running_loop().create_task(self._begin(state))
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
+
+    def _begin(self, state: PartitionState) -> Coroutine[Any, Any, None]:
+        """Take at once, before anything is awaited, what can change; return what is left to do."""
+        chunks = dump_state(state)
+        first = next(chunks)
+        return self._finish(state.partition, state.next_offset, first, chunks)
+
+    async def _finish(
+        self, partition: int, position: int, first: bytes, chunks: Iterator[bytes]
+    ) -> None:
+        rest = await asyncio.to_thread(lambda: list(chunks))
+        await self._write(partition, position, [first, *rest])
 
     async def _write(self, partition: int, position: int, chunks: list[bytes]) -> None:
         assert self._pool is not None, "open() first"

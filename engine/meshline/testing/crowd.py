@@ -62,7 +62,9 @@ class Crowd:
         elif chance < 0.3:
             entry = self._old_trigger()
         elif chance < 0.32 or not runs:
-            entry = self._entry("no-such-run", requests.CancelRequested(reason="a guess"))
+            known = [*state.ended, "no-such-run"]
+            subject = self._random.choice(known)
+            entry = self._entry(subject, requests.CancelRequested(reason="a guess"))
         else:
             entry = self._about(self._random.choice(runs))
         return [entry] * self._random.choice([1, 1, 1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from meshline.engine.core.effects import Effect, PerformStep
 from meshline.engine.core.keeper import Keeper, KeeperLimits, UnderWay
 from meshline.engine.core.reducer import fold
 from meshline.engine.core.state import PartitionState
+from meshline.engine.snapshots import dump_state, load_state
 from meshline.events import facts
 from meshline.events.codec import decode, encode
 from meshline.events.envelope import Event
@@ -454,6 +456,26 @@ def test_a_draining_keeper_says_what_came_out_and_begins_nothing(partition: Part
 
     assert names(partition.say(keeper)) == ["StepSucceeded"]
     assert (keeper.has_work, keeper.propose(NOW)) == (False, [])
+
+
+# -- snapshots ---------------------------------------------------------------------------------
+
+
+def test_a_snapshot_in_the_making_is_not_changed_by_what_is_read_meanwhile(
+    partition: Partition,
+) -> None:
+    keeper, first = started(partition)
+    keeper.outcome(Outcome(*first, 5, None))
+    partition.put(*keeper.propose(NOW))
+    keeper.appended(UNKNOWN)
+    before = load_state(dump_state(keeper.state))
+
+    chunks = dump_state(keeper.state)
+    head = next(chunks)
+    partition.read(keeper)
+
+    assert keeper.state.runs[first.run_id].nodes["first"].status == "succeeded"
+    assert load_state(chain([head], chunks)) == before
 
 
 # -- limits ------------------------------------------------------------------------------------

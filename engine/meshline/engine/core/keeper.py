@@ -96,6 +96,7 @@ class Keeper:
         self._unregistered: deque[WorkflowSpec] = deque()
         self._draining = False
         self._is_unanswered = False
+        self._has_acted = False
 
     # -- claiming ------------------------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class Keeper:
         proposal, self._proposal = self._proposal, None
         if proposal is not None:
             for event in proposal.events[: proposal.confirmed]:
-                apply(self.state, event)
+                apply(self.state, event, runs_in_place=False)
             self._outcomes.extendleft(reversed(proposal.outcomes))
 
     def _take_over(self) -> None:
@@ -236,7 +237,8 @@ class Keeper:
         if isinstance(data, PartitionClaimed):
             self._read_claim(data, event, record.offset)
             return
-        counts = fold(self.state, event, record.offset)
+        # Of a keeper that has acted, a snapshot may be in the making.
+        counts = fold(self.state, event, record.offset, runs_in_place=not self._has_acted)
         if isinstance(data, Request):
             if self.is_active:
                 self._requests.append(causation_of(self.state.partition, record.offset))
@@ -257,6 +259,7 @@ class Keeper:
         fold(self.state, event, offset)
         if mine:
             self.epoch = offset
+            self._has_acted = True
             self._effects.clear()
             self._take_over()
 

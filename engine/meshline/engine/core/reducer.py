@@ -33,8 +33,15 @@ __all__ = ["apply", "ended_of", "evolve", "fold", "is_kept", "keep", "report_key
 Handler = Callable[[RunState, Event[Any], Any], None]
 
 
-def fold(state: PartitionState, event: Event[Any], offset: int) -> bool:
-    """Take the record at ``offset`` into the state, in place; return whether it counts."""
+def fold(
+    state: PartitionState, event: Event[Any], offset: int, *, runs_in_place: bool = True
+) -> bool:
+    """Take the record at ``offset`` into the state, in place; return whether it counts.
+
+    Args:
+        runs_in_place: change run states themselves, which is quicker; without it a changed run is
+            another object, so that a snapshot may be made of those that were there before.
+    """
     state.next_offset = offset + 1
     if not state.fence.admits(event, offset):
         state.void_facts += 1
@@ -43,11 +50,11 @@ def fold(state: PartitionState, event: Event[Any], offset: int) -> bool:
     if isinstance(data, Request):
         state.pending[causation_of(state.partition, offset)] = event
     elif event.epoch is not None:
-        apply(state, event)
+        apply(state, event, runs_in_place=runs_in_place)
     return True
 
 
-def apply(state: PartitionState, event: Event[Any]) -> None:
+def apply(state: PartitionState, event: Event[Any], *, runs_in_place: bool = True) -> None:
     """Take a fact that counts into the state, in place."""
     data = event.data
     if type(data) is facts.WorkflowRegistered:
@@ -55,8 +62,10 @@ def apply(state: PartitionState, event: Event[Any]) -> None:
         return
     request = None if event.causation_id is None else state.pending.pop(event.causation_id, None)
     run_id = event.subject
-    run = evolve(state.runs.get(run_id), event, request, state.ended.get(run_id))
-    keep(state, run)
+    run = state.runs.get(run_id)
+    if run is not None and not runs_in_place:
+        run = run.copy()
+    keep(state, evolve(run, event, request, state.ended.get(run_id)))
 
 
 def keep(state: PartitionState, run: RunState | None) -> None:
