@@ -40,10 +40,11 @@ class Auditor:
 
     Args:
         registry: all definitions that there are.
+        partition: that it reads.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        self.state = PartitionState(0)
+    def __init__(self, registry: Registry, partition: int = 0) -> None:
+        self.state = PartitionState(partition)
         self.accepted: set[str] = set()
         self._registry = registry
         self._outcomes: set[tuple[str, str, int]] = set()
@@ -64,12 +65,16 @@ class Auditor:
             self._check(event)
         fold(self.state, event, record.offset)
         if isinstance(event.data, Request):
-            assert causation_of(0, record.offset) in self.state.pending
+            assert causation_of(record.partition, record.offset) in self.state.pending
 
     def _check(self, event: Event[Any]) -> None:
         data, kind = event.data, type(event.data)
         if not event.is_fact or kind in (facts.PartitionClaimed, facts.WorkflowRegistered):
             return
+        # Whatever comes may be decided; where it could not be, the engine has a mistake.
+        words = (getattr(data, "code", ""), getattr(data, "kind", ""), getattr(data, "reason", ""))
+        self._expect(event, "undecidable" not in words, "a decision")
+        self._expect(event, "could not be decided" not in words[2], "a decision")
         run = self.state.runs.get(event.subject)
         if event.causation_id is not None:
             self._check_answer(event)
