@@ -179,6 +179,20 @@ def test_a_keeper_reads_on_to_its_claim_however_much_is_asked_before(partition: 
     assert not keeper.wants_records
 
 
+def test_a_keeper_that_stood_down_reads_on_whatever_it_had_not_looked_at(
+    partition: Partition,
+) -> None:
+    keeper = partition.acting(requests_waiting_max=3)
+    for number in range(10):
+        partition.trigger(f"t{number}")
+    partition.read(keeper)
+    assert not keeper.wants_records
+
+    keeper.give_way()
+
+    assert keeper.wants_records
+
+
 # -- proposing and reading back ----------------------------------------------------------------
 
 
@@ -402,16 +416,33 @@ def test_outcomes_in_a_proposal_are_handed_over_too(partition: Partition) -> Non
     assert keeper.untaken_outcomes() == [Outcome(*first, 5, None)]
 
 
-def test_a_try_of_which_the_outcome_is_known_is_not_begun_again(partition: Partition) -> None:
-    keeper, first = started(partition)
-    keeper.give_way()
-    keeper.outcome(Outcome(*first, 5, None))
+def test_tries_of_which_the_outcomes_are_known_are_not_begun_again(partition: Partition) -> None:
+    wf = new_workflow()
 
+    @wf.step
+    def left(trigger: Order) -> int:
+        return 1
+
+    @wf.step
+    def right(trigger: Order) -> Done:
+        return Done(number=1)
+
+    partition.registry = Registry(wf)
+    keeper = partition.acting()
+    partition.trigger()
+    partition.read(keeper)
+    partition.say(keeper)
+    tries = [effect for effect in keeper.take_effects() if isinstance(effect, PerformStep)]
+    assert [effect.step for effect in tries] == ["left", "right"]
+
+    keeper.give_way()
+    for effect in tries:
+        keeper.outcome(Outcome(*effect, {"number": 1}, None))
     partition.claim(keeper)
     partition.read(keeper)
-    said = partition.say(keeper)
 
-    assert names(said) == ["StepSucceeded", "StepStarted"]
+    # The outcome of one step must not begin the other again, whose outcome is behind it.
+    assert names(partition.say(keeper)) == ["StepSucceeded", "StepSucceeded", "RunSucceeded"]
 
 
 def test_a_new_epoch_begins_again_what_an_older_one_began(partition: Partition) -> None:
