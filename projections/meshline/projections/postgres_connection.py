@@ -118,10 +118,14 @@ class Connection:
 
     ``generation`` grows with each opening: what hangs on the session, such as its locks, belongs
     to one generation.
+
+    Args:
+        command_timeout_s: for one statement.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, command_timeout_s: float = _COMMAND_TIMEOUT_S) -> None:
         self.address = address
+        self._command_timeout_s = command_timeout_s
         self.generation = 0
         self._connection: asyncpg.Connection[Any] | None = None
         self._lock = asyncio.Lock()
@@ -135,7 +139,7 @@ class Connection:
                     self._connection = await asyncpg.connect(
                         self.address.dsn,
                         timeout=_CONNECT_TIMEOUT_S,
-                        command_timeout=_COMMAND_TIMEOUT_S,
+                        command_timeout=self._command_timeout_s,
                         server_settings={
                             "application_name": "meshline projector",
                             # A server's crash may take the last commits back, rows and
@@ -151,6 +155,15 @@ class Connection:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
         async with self.use() as session, session.connection.transaction():
+            yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Session]:
+        """A transaction all of whose statements see the same moment."""
+        async with (
+            self.use() as session,
+            session.connection.transaction(isolation="repeatable_read"),
+        ):
             yield session
 
     @property
