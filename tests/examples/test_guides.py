@@ -1,8 +1,8 @@
 """The guides do what they say: their files are written, their commands typed, in their order.
 
 In a guide's ``python`` block, a first line such as ``# orders.py`` names the file that it is (or
-goes on with); every ``sh`` line is typed in one shell. ``# exit 3`` says how a line ends. Lines that
-start a process are left running until the end. ``text`` blocks are for the eye only.
+goes on with); every ``sh`` line is typed in one shell. ``# exit 3`` says how a line ends. What starts
+a process is left running until the end. ``text`` blocks are for the eye only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ON_POSTGRES = "postgresql://localhost/meshline"
 
 NAMED = re.compile(r"# (\w+\.py)\n")
 EXITS = re.compile(r"(.*?)\s+# exit (\d)")
-STARTS = re.compile(r"meshline (dev|worker|projector)\b")
+STARTS = re.compile(r"meshline (dev|worker|projector|listen)\b")
 NOT_HERE = re.compile(r"(make|git) ")
 
 SHELL = """
@@ -44,7 +44,7 @@ start() {
   process=$!
   for _ in $(seq 300); do
     kill -0 $process || { cat running.log; exit 99; }
-    tail -n +$((seen + 1)) running.log | grep -qE '^(Ready|Projector)' && break
+    tail -n +$((seen + 1)) running.log | grep -qE '^(Ready|Projector|Listening)' && break
     sleep 0.2
   done
   seen=$(wc -l < running.log)
@@ -121,7 +121,8 @@ def test_a_guide_does_what_it_says(
         text = text.replace("```python\n", "```python\n# leads.py\n", 1)
     if ON_KAFKA in text:
         text = text.replace("localhost:9092", request.getfixturevalue("kafka_servers"))
-        text = text.replace("/production\n", f"/guide-{folder.name}\n")
+        text = text.replace("/production\n", f"/{folder.name}\n")
+        text = text.replace("bank.payments", f"{folder.name}.payments")
     commands, files = script(text.replace(ON_POSTGRES, f'"{namespace(postgres_dsn)}"'))
     for name, content in files.items():
         (folder / name).write_text(content, "utf-8")

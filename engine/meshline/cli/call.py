@@ -66,7 +66,7 @@ class Call:
         if "place" in self.__dict__:
             self.place.close()
 
-    @property
+    @functools.cached_property
     def actor(self) -> Actor:
         """Who asks: the operating system's user, or whom ``--as`` names."""
         from meshline.events.envelope import Actor

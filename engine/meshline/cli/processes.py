@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -30,6 +30,7 @@ __all__ = [
     "Service",
     "Viewing",
     "caught_up",
+    "either",
     "import_parts",
     "open_or_create",
     "opened_or_created",
@@ -121,6 +122,25 @@ async def _snapshots(views: str | None, log_id: str) -> AsyncGenerator[SnapshotS
         await snapshots.aclose()
 
 
+async def either(
+    *works: Coroutine[Any, Any, Any], beside: Iterable[asyncio.Task[Any]] = ()
+) -> None:
+    """Wait until one of the works or of the tasks ``beside`` is done; the works are ended then.
+
+    Raises:
+        Exception: what the one that was done raised.
+    """
+    doing = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait([*beside, *doing], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in doing:
+            task.cancel()
+        await asyncio.gather(*doing, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
 class Viewing(NamedTuple):
     """A projector, and the store that it writes."""
 
@@ -200,16 +220,7 @@ class Service:
         Raises:
             Exception: what that work raised, or a part of the service that ended meanwhile.
         """
-        doing = [asyncio.create_task(work) for work in works]
-        parts = list(self._tasks.values())
-        try:
-            done, _ = await asyncio.wait([*parts, *doing], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in doing:
-                task.cancel()
-            await asyncio.gather(*doing, return_exceptions=True)
-        for task in done:
-            task.result()
+        await either(*works, beside=self._tasks.values())
 
     async def _let_views_catch_up(self, viewing: Viewing) -> None:
         try:
