@@ -48,11 +48,11 @@ class Place(NamedTuple):
     async def opened_views(self) -> AsyncGenerator[Views]:
         store = PostgresStore(self.views)
         await store.open()
-        connection = await asyncpg.connect(self.snapshots)
+        pool = await asyncpg.create_pool(self.snapshots, min_size=0, max_size=3)
         try:
-            yield Views(store, connection, parse_address(self.views).namespace)
+            yield Views(store, pool, parse_address(self.views).namespace)
         finally:
-            await connection.close()
+            await pool.close()
             await store.aclose()
 
 
@@ -61,12 +61,12 @@ class Views:
     """The views as they are in the database."""
 
     store: PostgresStore
-    connection: asyncpg.Connection[Any]
+    pool: asyncpg.Pool[Any]
     namespace: str
 
     async def query(self, sql: str, *arguments: Any) -> list[Any]:
         """``{ns}`` in the statement stands for the schema of the stable names."""
-        return await self.connection.fetch(sql.format(ns=self.namespace), *arguments)
+        return await self.pool.fetch(sql.format(ns=self.namespace), *arguments)
 
     async def rows(self, table: Table[Any]) -> list[Any]:
         return await self.store.rows(table)
@@ -75,6 +75,10 @@ class Views:
         """How many events of each type the history has."""
         found = await self.query("select type, count(*) from {ns}.history group by type")
         return Counter({row[0]: row[1] for row in found})
+
+    async def are_there(self) -> bool:
+        names = {projection.name for projection in BUILT_IN}
+        return (await self.store.live_checkpoints(names)).keys() == names
 
     async def are_at(self, ends: dict[int, int]) -> bool:
         """Whether every built-in view has read the whole log."""
