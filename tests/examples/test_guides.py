@@ -1,8 +1,8 @@
 """The guides do what they say: their files are written, their commands typed, in their order.
 
 In a guide's ``python`` block, a first line such as ``# orders.py`` names the file that it is (or
-goes on with); every ``sh`` line is typed in one shell. ``# exit 3`` says how a line ends. What starts
-a process is left running until the end. ``text`` blocks are for the eye only.
+goes on with); each ``sh`` line is typed in one shell. ``# exit 3`` says how a line ends. What
+starts a process is left running until the end. ``text`` blocks are for the eye only.
 """
 
 from __future__ import annotations

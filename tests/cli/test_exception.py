@@ -1,0 +1,140 @@
+"""Exceptions: listed, grouped, shown, and acted on one by one or by cause."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import typer
+
+from meshline.cli.exception import assign, groups, list_exceptions, retry, show, skip
+from meshline.cli.exception_text import show_text
+from meshline.cli.exits import Exit
+from meshline.cli.output import Form
+from meshline.events.codec import decode
+from meshline.events.requests import ExceptionActionRequested
+from meshline.projections.queries import ExceptionGroup
+from tests.cli import rows
+from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
+from tests.cli.test_publish import ending
+from tests.events.publish.doubles import everything
+
+TWO = [rows.exception(), rows.exception(exception_id="ex-2", kind="overdue", blocking=False)]
+
+
+async def test_a_list_says_whose_it_is_and_where_it_went() -> None:
+    call = TestedCall(views=FakeViews({"exceptions": TWO}))
+
+    await list_exceptions(call)
+
+    titles, first, second = call.data.splitlines()
+    assert titles.split()[:4] == ["exception", "kind", "about", "state"]
+    assert "queue:sales" in first and "3fa94c01b2d7" in first
+    assert second.startswith("ex-2 ")
+
+
+async def test_a_list_asks_for_what_was_chosen() -> None:
+    views = FakeViews()
+
+    await list_exceptions(TestedCall(views=views), state=["resolved"], severity="high")
+
+    options = views.asked[0][1]
+    assert (options["states"], options["severity"]) == (["resolved"], "high")
+
+
+async def test_a_page_that_is_not_the_last_says_how_to_go_on() -> None:
+    call = TestedCall(views=FakeViews({"exceptions": TWO}, next_page="abc"))
+
+    await list_exceptions(call)
+
+    assert call.words == "More: --after abc\n"
+
+
+async def test_groups_put_together_what_has_one_cause() -> None:
+    group = ExceptionGroup(
+        "c1", "step_failed", 7, 5, 6, NOW, NOW, "no ledger", ["invoice"], ["queue:accounting"]
+    )
+    call = TestedCall(views=FakeViews({"exception_groups": [group]}))
+
+    await groups(call)
+
+    assert call.data.splitlines()[1].split()[:6] == [
+        "c1", "step_failed", "5", "7", "6", "queue:accounting",
+    ]  # fmt: skip
+
+
+async def test_showing_one_finds_it_by_its_beginning() -> None:
+    call = TestedCall(views=FakeViews({"exceptions": TWO}))
+
+    await show(call, "ex-1f0c")
+
+    assert call.data.startswith("Exception ex-1f0c2a9b-0000000001\n")
+
+
+def test_a_page_says_what_can_be_done() -> None:
+    text = show_text(rows.exception(), NOW)
+
+    assert "step_failed, medium, holds the run up" in text
+    assert "exception retry ex-1f0c2a9b-0000000001" in text
+    assert "exception resolve" not in text
+    assert "exception resolve ex-2" in show_text(TWO[1], NOW)
+
+
+def test_a_closed_one_says_how_and_by_whom() -> None:
+    closed = rows.exception(
+        state="resolved", how="skipped", resolved_by="user:ada", reason="by hand",
+        resolved_at=NOW - timedelta(minutes=1), due_at=NOW,
+    )  # fmt: skip
+
+    text = show_text(closed, NOW)
+
+    assert "closed     skipped by user:ada" in text
+    assert "exception retry" not in text
+
+
+def test_a_stack_is_shown_where_there_is_one() -> None:
+    text = show_text(rows.exception(error={"type": "E", "stack": "line 1\nline 2"}), NOW)
+
+    assert "    line 1\n    line 2" in text
+
+
+async def test_all_of_one_cause_are_retried_at_once() -> None:
+    log = await memory_log()
+    views = FakeViews({"exceptions": TWO})
+    call = TestedCall(Form.jsonl, log=log, views=views, wait_s=None)
+
+    assert await ending(retry(call, None, "3fa94c01b2d7", "the carrier is back")) is Exit.OK
+
+    requests = [decode(record.value).data for record in await everything(log)]
+    assert [(r.exception_id, r.action) for r in requests] == [
+        (row.exception_id, "retry") for row in TWO
+    ]
+    assert views.asked[0][1]["cause"] == "3fa94c01b2d7"
+
+
+async def test_a_skip_carries_the_value_and_an_assignment_the_owner() -> None:
+    log = await memory_log()
+    call = TestedCall(log=log, views=FakeViews({"exceptions": TWO}), wait_s=None)
+
+    await skip(call, ["ex-1f0c"], value='{"parcel": "1"}', reason="by hand")
+    await assign(call, "user:ada", ["ex-2"])
+
+    found = [decode(record.value).data for record in await everything(log)]
+    assert found[0] == ExceptionActionRequested(
+        exception_id=TWO[0].exception_id, action="skip", value={"parcel": "1"}, reason="by hand"
+    )
+    assert found[1].owner == "user:ada"
+
+
+async def test_ids_and_a_cause_do_not_go_together() -> None:
+    with pytest.raises(typer.BadParameter):
+        await retry(TestedCall(), ["ex-1"], "3fa94c01b2d7")
+    with pytest.raises(typer.BadParameter):
+        await retry(TestedCall(), None, None)
+
+
+async def test_a_cause_without_open_ones_is_told() -> None:
+    call = TestedCall(log=await memory_log(), views=FakeViews())
+
+    assert await ending(retry(call, None, "c9")) is Exit.OK
+    assert "No exception of cause c9 is open." in call.words
