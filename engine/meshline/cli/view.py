@@ -1,4 +1,4 @@
-"""``meshline view list``: the views, how far they are behind the log, and what stops them."""
+"""``meshline view``: the views, how far they are behind the log, and what stops them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from meshline.cli.call import Call, command, group
 from meshline.cli.tables import Column
+from meshline.cli.view_diff import diff
 
 __all__ = ["app"]
 
@@ -15,6 +16,9 @@ app = group("Views: the tables that are made from the log.")
 @app.callback()
 def _group() -> None:
     """Views: the tables that are made from the log."""
+
+
+command(app)(diff)
 
 
 class ViewLine(NamedTuple):
