@@ -110,10 +110,8 @@ def _table(table: TableDiff) -> Iterator[str]:
 
 
 def _columns(table: TableDiff) -> Iterator[str]:
-    yield (
-        '<table>\n<thead><tr><th class="name">column</th><th class="n">changed in</th><th></th></tr>'
-        "</thead>\n<tbody>"
-    )
+    yield '<table>\n<thead><tr><th class="name">column</th>'
+    yield '<th class="n">changed in</th><th></th></tr></thead>\n<tbody>'
     for name, rows in table.columns.items():
         width = 100 * rows / max(table.changed, 1)
         yield (
