@@ -8,6 +8,8 @@ import pytest
 
 from tests.acceptance.support.places import Place
 
+pytest.register_assert_rewrite("tests.acceptance.support.verdict")
+
 
 @pytest.fixture(
     params=[

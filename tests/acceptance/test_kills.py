@@ -11,29 +11,31 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from meshline.engine.core.invariants import problems_of
-from meshline.engine.postgres_snapshots import PostgresSnapshots
 from meshline.events import Publisher
 from meshline.events.log import EventLog
-from meshline.projections.from_scratch import compare_views, fold_views
-from meshline.workflow.registry import Registry
 from tests.acceptance.support.audit import (
     Audit,
     Execution,
     audit,
     executions_in,
-    states_of_other_readers,
 )
-from tests.acceptance.support.driven import EXECUTIONS, driven
+from tests.acceptance.support.driven import EXECUTIONS
 from tests.acceptance.support.driving import Orders, Reaper, consenting
 from tests.acceptance.support.fleet import Fleet, Member
 from tests.acceptance.support.places import Place, Views, until
+from tests.acceptance.support.verdict import (
+    REGISTRY,
+    check_ends,
+    check_outcomes,
+    check_readers,
+    check_tries,
+    check_views,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +49,6 @@ MEAN_S = 2.75
 
 PATIENCE_S = 120.0
 APP = "tests/acceptance/support/driven.py"
-REGISTRY = Registry(driven)
 
 
 async def test_every_run_comes_to_its_end_whoever_is_killed(
@@ -80,8 +81,9 @@ async def test_every_run_comes_to_its_end_whoever_is_killed(
         begun, ended = executions_in(tmp_path / EXECUTIONS)
         check_ends(found, orders)
         check_outcomes(found, begun, ended)
-        check_tries(found, reaper)
-        await check_readers(found, place, log)
+        check_tries(found)
+        assert sum(reaper.kills[member.name] for member in workers) == KILLS
+        await check_readers(found, place, log, SEED)
         await check_views(log, views)
         report(place, reaper, found, ended, killed_s, time.monotonic() - started)
 
@@ -112,61 +114,6 @@ def read_all(log: EventLog, views: Views) -> Callable[[], Awaitable[bool]]:
         return await views.are_at(await log.ends())
 
     return reached
-
-
-def check_ends(found: Audit, orders: Orders) -> None:
-    """Every run stands as its definition says, and what is open has a wake-up or an exception."""
-    assert found.statuses == orders.expected
-    assert orders.statuses == {"appended": RUNS + len(range(0, RUNS, 20))}
-    now = datetime.now(UTC)
-    nothing = lambda run_id, step, attempt: False  # noqa: E731 - all workers have ended
-    problems = [
-        problem
-        for state in found.states.values()
-        for problem in problems_of(state, REGISTRY, now, under_way=nothing)
-    ]
-    assert problems == []
-
-
-def check_outcomes(found: Audit, begun: Counter[Execution], ended: Counter[Execution]) -> None:
-    """One outcome counts for each try and each step; nothing ran that the log does not say."""
-    assert [each for each, count in found.outcomes.items() if count > 1] == []
-    assert [each for each, count in found.started.items() if count > 1] == []
-    assert [each for each, count in found.succeeded.items() if count > 1] == []
-    assert [each for each, count in begun.items() if count > 1] == []
-    assert begun.keys() - found.started.keys() == set()
-    succeeded = {e for e in found.outcomes if found.succeeded[e.run_id, e.step]}
-    assert {(e.run_id, e.step) for e in succeeded} <= {(e.run_id, e.step) for e in ended}
-
-
-def check_tries(found: Audit, reaper: Reaper) -> None:
-    """No step failed more often than its policy allows; what is beyond was taken over."""
-    tries = Counter((each.run_id, each.step) for each in found.started)
-    for (run_id, step), count in tries.items():
-        name = step.removeprefix("undo:")
-        policy = driven.spec.nodes[name].retry  # type: ignore[attr-defined]
-        failures, takeovers = found.failed[run_id, step], found.takeovers[run_id, step]
-        assert failures <= policy.maximum_attempts
-        assert count <= failures + takeovers + 1
-        assert takeovers < max(found.claims.values())
-    assert sum(count for name, count in reaper.kills.items() if "worker" in name) == KILLS
-
-
-async def check_readers(found: Audit, place: Place, log: EventLog) -> None:
-    """Whoever reads the log comes to the same state: in batches, or from a snapshot on."""
-    snapshots = PostgresSnapshots(place.snapshots, log.identity.log_id)
-    await snapshots.open()
-    try:
-        others = await states_of_other_readers(found, REGISTRY, snapshots, SEED)
-    finally:
-        await snapshots.aclose()
-    for name, state in others:
-        assert state == found.states[state.partition], name
-
-
-async def check_views(log: EventLog, views: Views) -> None:
-    assert await views.parked() == []
-    assert await compare_views(views.store, await fold_views(log)) == []
 
 
 def report(
