@@ -50,6 +50,15 @@ demo: .venv/.ready ## see it work, on this machine, with nothing else to install
 kafka: .venv/.ready ## run a Kafka broker on this machine until Ctrl-C (PORT=9092)
 	@exec $(BIN)/python deploy/kafka/broker.py $(or $(PORT),9092)
 
+# --- measure it ----------------------------------------------------------------------------------
+
+LOG ?= memory postgres kafka
+
+.PHONY: bench
+bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=kafka: only that one)
+	@for log in $(LOG); do \
+		$(BIN)/python benchmarks/three_step.py --log $$log --waiting 100000 || exit 1; done
+
 # --- check it ------------------------------------------------------------------------------------
 
 .PHONY: test test-fast check lint types contracts tidy format
