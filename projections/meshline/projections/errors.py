@@ -6,6 +6,8 @@ from meshline.events.errors import MeshlineError
 
 __all__ = [
     "CheckpointMoved",
+    "CodeChanged",
+    "NotSwappable",
     "NotFound",
     "NotReached",
     "ProjectionInvalid",
@@ -59,3 +61,15 @@ class NotFound(MeshlineError):
     """Nothing, or more than one thing, goes by the id."""
 
     code = "ML5007"
+
+
+class CodeChanged(MeshlineError):
+    """A projection's code differs from that which its version was built with."""
+
+    code = "ML5008"
+
+
+class NotSwappable(MeshlineError):
+    """A build can't take the place of another, as things are."""
+
+    code = "ML5009"

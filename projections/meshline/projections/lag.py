@@ -27,6 +27,7 @@ class ViewLag(NamedTuple):
     events: int
     seconds: float
     by_partition: dict[int, int]
+    build: int = 1
 
 
 class _Checkpoints(Protocol):
@@ -58,6 +59,7 @@ async def lag_of(log: EventLog, store: _Status, clock: Clock | None = None) -> l
                 events=sum(behind.values()),
                 seconds=0.0 if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000),
                 by_partition=behind,
+                build=status.build,
             )
         )
     return lags

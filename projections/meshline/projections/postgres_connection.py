@@ -158,6 +158,14 @@ class Connection:
             yield session
 
     @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[Session]:
+        """A transaction that sees all as it is at its first query, and writes nothing."""
+        async with self.use() as session:
+            transaction = session.connection.transaction(isolation="repeatable_read", readonly=True)
+            async with transaction:
+                yield session
+
+    @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Session]:
         """A transaction all of whose statements see the same moment."""
         async with (
@@ -196,6 +204,11 @@ class Session:
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         return await self.connection.fetch(sql, *arguments)
+
+    async def stream(self, sql: str) -> AsyncIterator[Any]:
+        """Give the rows one by one, without holding them all; within a transaction."""
+        async for record in self.connection.cursor(sql, prefetch=1_000):
+            yield record
 
     async def copy(
         self,

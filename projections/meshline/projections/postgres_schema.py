@@ -2,7 +2,7 @@
 
 In a namespace ``meshline`` there are: ``meshline`` with the stable names that people query,
 ``meshline_views`` with the books (which views there are, how far they have read, what is parked),
-and one schema for each version of each projection.
+and one schema for each build of each version of each projection.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from meshline.projections.errors import ProjectionInvalid
 from meshline.projections.projection import Projection, Table
 from meshline.projections.store import Checkpoint, ViewStatus
 
 __all__ = [
     "Books",
     "TableSql",
+    "create_indexes",
     "create_view",
     "create_view_schema",
     "offsets_from",
@@ -25,12 +27,27 @@ __all__ = [
 ]
 
 
+SCHEMA_LENGTH_MAX = 63
+
+
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def schema_of(namespace: str, name: str, version: int) -> str:
-    return f"{namespace}_view_{name}_v{version}"
+def schema_of(namespace: str, name: str, version: int, build: int = 1) -> str:
+    """Return the schema of one build; the first build of a version has the version's name."""
+    again = "" if build == 1 else f"_b{build}"
+    schema = f"{namespace}_view_{name}_v{version}{again}"
+    # PostgreSQL would cut it off, and two builds might share what is left.
+    if len(schema) > SCHEMA_LENGTH_MAX:
+        raise ProjectionInvalid(
+            f"The schema {schema!r} has {len(schema)} letters: expected {SCHEMA_LENGTH_MAX} at "
+            "most. Shorten the projection's name or the namespace."
+        )
+    return schema
+
+
+_THIS = "name = $1 and version = $2 and build = $3"
 
 
 class Books:
@@ -46,6 +63,7 @@ class Books:
             create table if not exists {views} (
                 name text not null,
                 version integer not null,
+                build integer not null default 1,
                 state text not null
                     check (state in ('live', 'building', 'warm', 'retired')),
                 code_hash text not null,
@@ -53,13 +71,18 @@ class Books:
                 layout jsonb not null,
                 created_at timestamptz not null default now(),
                 live_at timestamptz,
-                primary key (name, version)
+                bulk boolean not null default false,
+                scratch boolean not null default false,
+                wish text not null default 'run' check (wish in ('run', 'pause', 'cancel')),
+                error text not null default '',
+                primary key (name, version, build)
             );
             create unique index if not exists one_live_version on {views} (name)
                 where state = 'live';
             create table if not exists {checkpoints} (
                 name text not null,
                 version integer not null,
+                build integer not null,
                 partition integer not null,
                 next_offset bigint not null default 0,
                 epoch bigint not null default -1,
@@ -67,12 +90,13 @@ class Books:
                 event_id text not null default '',
                 recorded_ms bigint not null default 0,
                 updated_at timestamptz not null default now(),
-                primary key (name, version, partition),
-                foreign key (name, version) references {views} on delete cascade
+                primary key (name, version, build, partition),
+                foreign key (name, version, build) references {views} on delete cascade
             ) with (fillfactor = 20);
             create table if not exists {parked} (
                 name text not null,
                 version integer not null,
+                build integer not null,
                 partition integer not null,
                 log_offset bigint not null,
                 entity text not null,
@@ -82,80 +106,102 @@ class Books:
                 error text not null,
                 stack text not null,
                 parked_at timestamptz not null default now(),
-                primary key (name, version, partition, log_offset),
-                foreign key (name, version) references {views} on delete cascade
+                primary key (name, version, build, partition, log_offset),
+                foreign key (name, version, build) references {views} on delete cascade
             );
-            create index if not exists parked_entity on {parked} (name, version, entity);
+            create index if not exists parked_entity on {parked} (name, version, build, entity);
+            create table if not exists {self.schema}.changes (
+                number bigint generated always as identity primary key,
+                at timestamptz not null default now(),
+                name text not null,
+                what text not null check (what in ('swap', 'rollback', 'retire', 'accept')),
+                actor text not null,
+                from_version integer,
+                from_build integer,
+                to_version integer,
+                to_build integer
+            );
         """
-        self.view = f"select state, log_id, layout from {views} where name = $1 and version = $2"
+        self.view = f"select state, log_id, layout, code_hash from {views} where {_THIS}"
         self.add_view = (
-            f"insert into {views} (name, version, state, code_hash, log_id, layout) "
-            "values ($1, $2, 'building', $3, $4, $5)"
+            f"insert into {views} (name, version, build, state, code_hash, log_id, layout, "
+            "bulk, scratch) values ($1, $2, $3, 'building', $4, $5, $6, $7, $8)"
         )
         self.add_checkpoints = (
-            f"insert into {checkpoints} (name, version, partition) "
-            "select $1, $2, unnest($3::integer[])"
+            f"insert into {checkpoints} (name, version, build, partition) "
+            "select $1, $2, $3, unnest($4::integer[])"
         )
-        self.has_live = f"select 1 from {views} where name = $1 and state = 'live'"
-        self.live = f"select version, layout from {views} where name = $1 and state = 'live'"
+        # What a projector goes on with: the live build, or else the one that is there longest.
+        self.present = (
+            f"select build, bulk from {views} where name = $1 and version = $2 "
+            "and state <> 'retired' and not scratch order by state = 'live' desc, build limit 1"
+        )
+        self.last_build = f"select max(build) from {views} where name = $1 and version = $2"
+        self.accept = f"update {views} set code_hash = $4 where {_THIS}"
+        self.change = (
+            f"insert into {self.schema}.changes (name, what, actor, from_version, from_build, "
+            "to_version, to_build) values ($1, $2, $3, $4, $5, $6, $7)"
+        )
+        self.live = f"select version, build, layout from {views} where name = $1 and state = 'live'"
         self.retire_live = f"update {views} set state = 'warm' where name = $1 and state = 'live'"
-        self.make_live = (
-            f"update {views} set state = 'live', live_at = now() where name = $1 and version = $2"
-        )
+        self.make_live = f"update {views} set state = 'live', live_at = now() where {_THIS}"
         self.checkpoints = (
             "select partition, next_offset, epoch, sequence, event_id, recorded_ms "
-            f"from {checkpoints} where name = $1 and version = $2"
+            f"from {checkpoints} where {_THIS}"
         )
         self.move = f"""
             update {checkpoints} as c
             set next_offset = a.next_offset, epoch = a.epoch, sequence = a.sequence,
                 event_id = a.event_id, recorded_ms = a.recorded_ms, updated_at = now()
             from unnest(
-                $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                $8::bigint[], $9::bigint[], $10::text[], $11::bigint[]
+                $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                $9::bigint[], $10::bigint[], $11::text[], $12::bigint[]
             ) as a (
                 partition, before_offset, before_epoch, before_sequence, next_offset, epoch,
                 sequence, event_id, recorded_ms
             )
-            where c.name = $1 and c.version = $2 and c.partition = a.partition
+            where c.name = $1 and c.version = $2 and c.build = $3
+              and c.partition = a.partition
               and c.next_offset = a.before_offset and c.epoch = a.before_epoch
               and c.sequence = a.before_sequence
         """
         self.park = (
-            f"insert into {parked} (name, version, partition, log_offset, entity, event_type, "
-            "why, stops, error, stack) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+            f"insert into {parked} (name, version, build, partition, log_offset, entity, "
+            "event_type, why, stops, error, stack) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
         )
-        self.stopped = (
-            f"select distinct entity from {parked} where name = $1 and version = $2 and stops"
-        )
+        self.stopped = f"select distinct entity from {parked} where {_THIS} and stops"
         self.parked = (
             "select partition, log_offset, entity, event_type, why, stops, error, stack "
-            f"from {parked} where name = $1 and version = $2 order by partition, log_offset"
+            f"from {parked} where {_THIS} order by partition, log_offset"
         )
         self.status = f"""
             select v.name, v.version, v.state, v.code_hash, v.log_id, c.partition, c.next_offset,
-                   c.epoch, c.sequence, c.event_id, c.recorded_ms, c.updated_at, p.parked, p.stopped
+                   c.epoch, c.sequence, c.event_id, c.recorded_ms, c.updated_at, p.parked,
+                   p.stopped, v.build, v.bulk, v.wish, v.scratch, v.error
             from {views} v
-            join {checkpoints} c on c.name = v.name and c.version = v.version
+            join {checkpoints} c
+                on c.name = v.name and c.version = v.version and c.build = v.build
             cross join lateral (
                 select count(*) as parked, count(distinct entity) filter (where stops) as stopped
-                from {parked} where name = v.name and version = v.version
+                from {parked}
+                where name = v.name and version = v.version and build = v.build
             ) p
-            order by v.name, v.version, c.partition
+            order by v.name, v.version, v.build, c.partition
         """
         self.live_offsets = (
             f"select c.name, c.partition, c.next_offset from {checkpoints} c "
-            f"join {views} v on v.name = c.name and v.version = c.version "
+            f"join {views} v on v.name = c.name and v.version = c.version and v.build = c.build "
             "where v.state = 'live' and v.name = any($1::text[])"
         )
 
 
 class TableSql:
-    """Statements about one table of one version."""
+    """Statements about one table of one build."""
 
-    def __init__(self, namespace: str, table: Table[Any]) -> None:
+    def __init__(self, namespace: str, table: Table[Any], build: int = 1) -> None:
         projection = table.projection
-        self.schema = schema_of(namespace, projection.name, projection.version)
+        self.schema = schema_of(namespace, projection.name, projection.version, build)
         self.name = table.name
         self.columns = [column.name for column in table.columns]
         self.path = f"{quoted(self.schema)}.{quoted(table.name)}"
@@ -193,9 +239,15 @@ class TableSql:
 _DDL_TYPES = {"text": 'text collate "C"'}
 
 
-def create_view_schema(namespace: str, projection: Projection) -> str:
-    """Return the statements that make a version's schema and tables."""
-    schema = quoted(schema_of(namespace, projection.name, projection.version))
+def create_view_schema(
+    namespace: str, projection: Projection, build: int = 1, *, indexes: bool = True
+) -> str:
+    """Return the statements that make a build's schema and tables.
+
+    Args:
+        indexes: all of them; without, only the keys', and ``create_indexes`` follows.
+    """
+    schema = quoted(schema_of(namespace, projection.name, projection.version, build))
     # What is there is left from an attempt that never came into the books.
     statements = [f"drop schema if exists {schema} cascade", f"create schema {schema}"]
     for table in projection.tables:
@@ -209,24 +261,31 @@ def create_view_schema(namespace: str, projection: Projection) -> str:
         # Room on each page, so that a row that changes stays where its index entries point.
         room = "" if table.append_only else " with (fillfactor = 85)"
         statements.append(f"create table {path} ({', '.join(columns)}, primary key ({key})){room}")
-        statements += [
-            f"create index on {path} ({', '.join(quoted(name) for name in index)})"
-            for index in table.indexes
-        ]
+    if indexes:
+        statements += create_indexes(namespace, projection, build)
     paths = {table.name: f"{schema}.{quoted(table.name)}" for table in projection.tables}
     for name, sql in projection.queries.items():
         statements.append(f"create view {schema}.{quoted(name)} as {sql.format(**paths)}")
     return ";\n".join(statements)
 
 
-def create_view(namespace: str, layout: Any, name: str, version: int, *, anew: Any = None) -> str:
-    """Return the statements that point the stable names to a version.
+def create_indexes(namespace: str, projection: Projection, build: int) -> list[str]:
+    schema = quoted(schema_of(namespace, projection.name, projection.version, build))
+    return [
+        f"create index on {schema}.{quoted(table.name)} "
+        f"({', '.join(quoted(name) for name in index)})"
+        for table in projection.tables
+        for index in table.indexes
+    ]
+
+
+def create_view(namespace: str, layout: Any, schema: str, *, anew: Any = None) -> str:
+    """Return the statements that point the stable names to a build's schema.
 
     Args:
-        layout: of the version (see ``store.layout_of``).
+        layout: of the build (see ``store.layout_of``).
         anew: the layout that the names stand for now; names of another shape are made anew.
     """
-    schema = schema_of(namespace, name, version)
     now = {**layout["tables"], **layout["queries"]}
     then = {} if anew is None else {**anew["tables"], **anew["queries"]}
     statements = [
@@ -244,10 +303,10 @@ def create_view(namespace: str, layout: Any, name: str, version: int, *, anew: A
 
 def statuses_from(records: Iterable[Any]) -> list[ViewStatus]:
     """Return what the statement ``Books.status`` found."""
-    found: dict[tuple[str, int], ViewStatus] = {}
+    found: dict[tuple[str, int, int], ViewStatus] = {}
     for r in records:
         status = found.setdefault(
-            (r["name"], r["version"]),
+            (r["name"], r["version"], r["build"]),
             ViewStatus(
                 name=r["name"],
                 version=r["version"],
@@ -258,6 +317,11 @@ def statuses_from(records: Iterable[Any]) -> list[ViewStatus]:
                 updated_at=r["updated_at"],
                 parked=r["parked"],
                 stopped=r["stopped"],
+                build=r["build"],
+                bulk=r["bulk"],
+                wish=r["wish"],
+                scratch=r["scratch"],
+                error=r["error"],
             ),
         )
         status.checkpoints[r["partition"]] = Checkpoint(

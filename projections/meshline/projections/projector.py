@@ -15,7 +15,12 @@ from typing import Literal
 from meshline.events.errors import LogIdentityChanged, PositionLost
 from meshline.events.log import EventLog
 from meshline.projections.built_in import BUILT_IN
-from meshline.projections.errors import CheckpointMoved, StoreUnavailable, ViewLayoutChanged
+from meshline.projections.errors import (
+    CheckpointMoved,
+    CodeChanged,
+    StoreUnavailable,
+    ViewLayoutChanged,
+)
 from meshline.projections.lane import Lane
 from meshline.projections.projection import Projection
 from meshline.projections.settings import ProjectorSettings
@@ -91,13 +96,21 @@ class Projector:
             for charge in self._charges
         ]
 
+    def reached(self) -> list[dict[int, int]]:
+        """Return the next offset of each partition, for every view that is read here."""
+        return [
+            {p: checkpoint.offset for p, checkpoint in charge.view.checkpoints.items()}
+            for charge in self._charges
+            if charge.view is not None
+        ]
+
     async def run(self) -> None:
         """Feed the views until ``stop``.
 
         Raises:
             LogIdentityChanged, PositionLost: the log is not the one that the views were built
                 from; nothing is written any more.
-            ViewLayoutChanged: none of the views can go on.
+            ViewLayoutChanged, CodeChanged: none of the views can go on.
         """
         try:
             while not self._stopping.is_set():
@@ -128,7 +141,7 @@ class Projector:
                 else:
                     charge.standing = "standing_by"
                     charge.try_at = now + self._settings.standby_poll_s
-            except ViewLayoutChanged as error:
+            except (ViewLayoutChanged, CodeChanged) as error:
                 charge.standing, charge.error = "halted", str(error)
                 _logger.error("The view %s stops: %s", charge.projection.name, error)
                 if all(other.standing == "halted" for other in self._charges):

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from meshline.events.envelope import Position
 from meshline.events.errors import LogIdentityChanged
 from meshline.events.log import LogIdentity
-from meshline.projections.errors import CheckpointMoved, ViewLayoutChanged
+from meshline.projections.errors import CheckpointMoved, CodeChanged, ViewLayoutChanged
 from meshline.projections.projection import Key, Projection, Row, Table
 from meshline.projections.rows import TableChange
 
@@ -25,6 +25,7 @@ __all__ = [
     "check_layout",
     "check_log",
     "checkpoint_moved",
+    "code_changed",
     "layout_of",
 ]
 
@@ -89,7 +90,15 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class ViewStatus:
-    """A view as operators see it. ``code_changed`` is None where the code is not at hand."""
+    """A view as operators see it.
+
+    Args:
+        build: 1 for the first of a version; each rebuild of the same version counts one up.
+        bulk: a rebuild loads it; it has no indexes yet.
+        wish: what was asked of the rebuild: run, pause or cancel.
+        scratch: made to be compared, then dropped.
+        error: what stopped its writer last; empty where all is well.
+    """
 
     name: str
     version: int
@@ -100,6 +109,11 @@ class ViewStatus:
     updated_at: datetime | None
     parked: int
     stopped: int
+    build: int = 1
+    bulk: bool = False
+    wish: str = "run"
+    scratch: bool = False
+    error: str = ""
 
 
 class ViewStore(Protocol):
@@ -213,4 +227,13 @@ def checkpoint_moved(projection: Projection) -> CheckpointMoved:
         f"{projection.name} v{projection.version}",
         f"Another projector has written {projection.name} version {projection.version}: expected "
         "to be the only one. Nothing was written here; this one stands by.",
+    )
+
+
+def code_changed(projection: Projection) -> CodeChanged:
+    return CodeChanged(
+        f"The code of the view {projection.name} has changed since version {projection.version} "
+        "was built: expected the code that made its rows. Build it anew with "
+        f"`meshline view rebuild {projection.name}`, then `meshline view swap {projection.name}`; "
+        "if the change makes no difference, start with --accept-changed-code."
     )

@@ -1,0 +1,105 @@
+"""Keeps the builds up to date that a projector does not already have: warm ones, for going back.
+
+A projector has one build of each view. Of the other loaded builds of the same versions, each gets
+a projector of its own here, so that no build waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+
+from meshline.events.errors import MeshlineError
+from meshline.events.log import EventLog
+from meshline.projections.built_in import BUILT_IN
+from meshline.projections.postgres_builds import Build, Builds
+from meshline.projections.postgres_store import ChangedCode, PostgresStore
+from meshline.projections.projection import Projection
+from meshline.projections.projector import Projector
+from meshline.projections.settings import ProjectorSettings
+
+__all__ = ["WarmBuilds"]
+
+_logger = logging.getLogger("meshline.projections")
+
+LOOK_S = 1.0
+"""How often the books are asked for builds that are new or gone."""
+
+
+class WarmBuilds:
+    """Run it as a task beside a projector; cancelling ends it.
+
+    Args:
+        beside: the projector's store: what that one holds is left to it.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        address: str,
+        beside: PostgresStore,
+        projections: Iterable[Projection] = BUILT_IN,
+        settings: ProjectorSettings | None = None,
+        *,
+        changed_code: ChangedCode = "refuse",
+    ) -> None:
+        self._log = log
+        self._address = address
+        self._beside = beside
+        self._projections = {(p.name, p.version): p for p in projections}
+        self._settings = settings
+        self._changed_code = changed_code
+        self._running: dict[Build, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        books = Builds(self._address)
+        try:
+            while True:
+                try:
+                    await self._look(books)
+                except MeshlineError as error:
+                    _logger.info("The books of the views did not answer: %s", error)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            for task in self._running.values():
+                task.cancel()
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+            await books.aclose()
+
+    async def _look(self, books: Builds) -> None:
+        loaded = {
+            Build(s.name, s.version, s.build)
+            for s in await books.statuses()
+            if not s.bulk and not s.scratch and (s.name, s.version) in self._projections
+        }
+        wanted = {build for build in loaded if build not in self._beside.held}
+        for build in [*self._running]:
+            if build not in wanted or self._running[build].done():
+                task = self._running.pop(build)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        # Only what another build stands beside: the projector takes a single one itself.
+        for build in wanted - {*self._running}:
+            if any(other[:2] == build[:2] and other in self._beside.held for other in loaded):
+                self._running[build] = asyncio.create_task(self._keep(build))
+
+    async def _keep(self, build: Build) -> None:
+        store = PostgresStore(
+            self._address, builds={build.name: build.build}, changed_code=self._changed_code
+        )
+        projection = self._projections[build.name, build.version]
+        projector = Projector(self._log, store, [projection], self._settings)
+        running = asyncio.create_task(projector.run())
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            projector.stop()
+            with contextlib.suppress(MeshlineError):
+                await running
+            raise
+        except MeshlineError as error:
+            _logger.warning("%s is not kept up to date: %s", build, error)
+        finally:
+            await store.aclose()
