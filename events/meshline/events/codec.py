@@ -6,7 +6,7 @@ The same bytes serve every log, so that history can be copied from one to anothe
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,6 +16,7 @@ from meshline.events.catalogue import CATALOGUE, type_name
 from meshline.events.envelope import Actor, Event, Position
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PayloadRefused
 from meshline.events.facts import PartitionClaimed
+from meshline.events.moments import TIME_MAX, TIME_MIN, in_utc
 from meshline.events.text import holds_nul
 from meshline.events.upcast import upcast
 
@@ -40,9 +41,15 @@ def encode(event: Event[Any]) -> bytes:
 
     Raises:
         TypeError: the data holds something that JSON has no word for.
-        PayloadRefused: ``nul_character``.
+        PayloadRefused: ``nul_character`` or ``bad_time``.
     """
     assert event.time.tzinfo is not None and event.recorded_at.tzinfo is not None, event
+    if not TIME_MIN <= event.time < TIME_MAX:
+        raise PayloadRefused(
+            "bad_time",
+            f"Cannot write {type_name(type(event.data))} {event.id!r}: its time is {event.time}, "
+            "which no reader takes. Let what comes from outside pass `moments.in_utc` first.",
+        )
     data_type = type(event.data)
     envelope: dict[str, Any] = {
         "specversion": "1.0",
@@ -156,10 +163,7 @@ def glance(value: bytes) -> Glance:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no offset from UTC")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc(datetime.fromisoformat(text))
 
 
 _TEXT = frozenset({str})

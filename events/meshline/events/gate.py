@@ -16,6 +16,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -27,6 +28,7 @@ from uuid import UUID
 import orjson
 
 from meshline.events.errors import PayloadRefused
+from meshline.events.moments import in_utc
 from meshline.events.requests import Unreadable
 from meshline.events.text import holds_nul
 
@@ -37,6 +39,7 @@ __all__ = [
     "SKETCH_BYTES_MAX",
     "Gate",
     "check_identifier",
+    "check_time",
     "kept",
     "sketched",
 ]
@@ -323,6 +326,22 @@ def check_identifier(name: str, value: object) -> str:
         f"The {name} is {_shown(value)}: expected 1 to {IDENTIFIER_LENGTH_MAX} printable "
         f"characters without space at the ends, of at most {IDENTIFIER_BYTES_MAX} bytes in UTF-8. "
         "Choose another.",
+    )
+
+
+def check_time(value: object) -> datetime:
+    """Return the time in UTC, if it is one that every reader can keep.
+
+    Raises:
+        PayloadRefused: ``bad_time``.
+    """
+    with suppress(Exception):  # a time zone is the caller's code, and may raise whatever it likes
+        if isinstance(value, datetime):
+            return in_utc(value)
+    raise PayloadRefused(
+        "bad_time",
+        f"The time is {_shown(value)}: expected a datetime with an offset from UTC, of the "
+        "years 1000 to 8999. Send another, or none.",
     )
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from meshline.events.moments import Moment
 from meshline.events.text import cleaned
 
 __all__ = [
@@ -174,7 +175,7 @@ class PauseRequested(Request):
     TYPE = "meshline.pause.requested"
 
     reason: str = ""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
 
 class ResumeRequested(Request):

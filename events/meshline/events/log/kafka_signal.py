@@ -17,6 +17,7 @@ import orjson
 
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate, check_identifier
+from meshline.events.moments import in_utc
 
 __all__ = ["JsonMapping", "Message", "SourceSignal", "signal_of"]
 
@@ -231,9 +232,11 @@ def _text(value: object) -> str | None:
 
 
 def _time(value: object) -> datetime | None:
-    """Return the event's time; None if there is none, or none that says which moment it is."""
+    """Return the event's time; None if there is none, or none that says which moment it is.
+
+    Many a program writes the year 1 where it knows of no time.
+    """
     try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return in_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
     except ValueError:
         return None
-    return time if time is not None and time.tzinfo is not None else None

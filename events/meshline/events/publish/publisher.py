@@ -15,7 +15,7 @@ from meshline.events.clock import Clock, SystemClock
 from meshline.events.codec import encode, plain
 from meshline.events.envelope import Actor, Event, Position
 from meshline.events.errors import PayloadRefused
-from meshline.events.gate import Gate, check_identifier, kept
+from meshline.events.gate import Gate, check_identifier, check_time, kept
 from meshline.events.ids import new_event_id, partition_of, run_id_of
 from meshline.events.log import Entry, EventLog, open_log
 from meshline.events.publish.answer import (
@@ -233,6 +233,8 @@ class Publisher:
         check_identifier("run id", run_id)
         if event_id is not None:
             check_identifier("event id", event_id)
+        if time is not None:
+            time = check_time(time)
         checked = type(data).model_validate(self._gate.check(plain(data)))
         outgoing = self._outgoing(
             Received(checked, run_id, "meshline", time, correlation_id, traceparent, actor),

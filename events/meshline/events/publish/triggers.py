@@ -9,7 +9,7 @@ from datetime import datetime
 
 from meshline.events.envelope import Actor
 from meshline.events.errors import PayloadRefused
-from meshline.events.gate import Gate, check_identifier, kept, sketched
+from meshline.events.gate import Gate, check_identifier, check_time, kept, sketched
 from meshline.events.ids import run_id_of
 from meshline.events.publish.answer import Trigger
 from meshline.events.requests import Request, TriggerReceived
@@ -52,16 +52,7 @@ def receive(trigger: Trigger, gate: Gate, *, raw: bytes | None = None) -> Receiv
     correlation_id = trigger.correlation_id
     if correlation_id is not None:
         correlation_id = _identifier("correlation id", correlation_id, problems)
-    time = trigger.time
-    if time is not None and getattr(time, "tzinfo", None) is None:
-        problems.append(
-            PayloadRefused(
-                "bad_time",
-                f"The time is {str(time)[:80]!r}: expected a datetime with an offset from UTC. "
-                "Add one.",
-            )
-        )
-        time = None
+    time = _moment(trigger.time, problems)
     if problems or source is None or trigger_id is None:
         return _unreadable(trigger, raw, problems, source, trigger_id, trigger_type, time)
     return Received(
@@ -80,6 +71,14 @@ def receive(trigger: Trigger, gate: Gate, *, raw: bytes | None = None) -> Receiv
 def _identifier(name: str, value: object, problems: list[PayloadRefused]) -> str | None:
     try:
         return check_identifier(name, value)
+    except PayloadRefused as refusal:
+        problems.append(refusal)
+        return None
+
+
+def _moment(value: object, problems: list[PayloadRefused]) -> datetime | None:
+    try:
+        return None if value is None else check_time(value)
     except PayloadRefused as refusal:
         problems.append(refusal)
         return None
