@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import orjson
 import pytest
 
 from meshline.cli.embedded import EmbeddedPostgres
-from tests.acceptance.support.commands import Folder, eventually
+from tests.acceptance.support.commands import MESHLINE, Folder, eventually
 from tests.tidy.source import REPOSITORY
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -210,6 +211,17 @@ def test_sigterm_lets_a_step_finish_and_takes_less_than_ten_seconds(folder: Fold
     assert "ship succeeded" in story
 
 
+def test_a_reader_that_has_had_enough_is_no_failure(folder: Folder) -> None:
+    text = f"set -o pipefail; {MESHLINE} check orders.py | head -0; echo $?"
+
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=folder.path, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "0\n"
+    assert "Broken" not in done.stderr
+
+
 def test_one_folder_is_for_one_dev(folder: Folder) -> None:
     with folder.dev("orders.py"):
         done = folder.run("dev", "orders.py", code=1)
@@ -218,10 +230,6 @@ def test_one_folder_is_for_one_dev(folder: Folder) -> None:
 
 
 def test_worker_and_projector_run_as_processes_of_their_own(folder: Folder) -> None:
-    import subprocess
-
-    from tests.acceptance.support.commands import MESHLINE
-
     with EmbeddedPostgres(folder.path / "server") as server:
         folder.variables["MESHLINE_LOG"] = server.dsn
         folder.run("log", "create", "--partitions", "4")

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import typer
 
-from meshline.cli.asking import Asked, ask, json_value, run_id_of
+from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form
-from meshline.events.ids import run_id_of as run_of_trigger
+from meshline.events.ids import run_id_of
 from meshline.events.requests import CancelRequested
-from tests.cli.doubles import FakeViews, TestedCall, memory_log
+from tests.cli.doubles import TestedCall, memory_log
 from tests.cli.test_publish import ending
 from tests.events.publish.doubles import Keeper
 
-RUN = run_of_trigger("web", "1")
+RUN = run_id_of("web", "1")
 
 
 def cancel(reason: str = "") -> Asked:
@@ -69,19 +69,6 @@ async def test_who_asks_stands_in_the_log() -> None:
 
     event = decode((await everything(log))[0].value)
     assert event.actor == ("user", "user:ada")
-
-
-async def test_a_whole_id_needs_no_views() -> None:
-    assert await run_id_of(TestedCall(), RUN) == RUN
-
-
-async def test_a_beginning_is_looked_up() -> None:
-    class Row:
-        run_id = RUN
-
-    views = FakeViews({"runs": [Row]})
-
-    assert await run_id_of(TestedCall(views=views), RUN[:6]) == RUN
 
 
 @pytest.mark.parametrize(("text", "value"), [(None, None), ("7", 7), ('{"a": []}', {"a": []})])

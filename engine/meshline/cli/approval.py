@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from meshline.cli.as_of import looked_at, seen
-from meshline.cli.asking import Asked, RunId, ask, json_value, typed_run
+from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.call import Call, command, group
 from meshline.cli.errors import CommandRefused
+from meshline.cli.run_ids import RunId, existing
 from meshline.cli.tables import Column
 from meshline.cli.words import ago, due, short
 from meshline.events.requests import ApprovalSubmitted
@@ -121,9 +122,9 @@ async def _submit(
     await ask(call, [Asked(run_id, request, f"{name} of run {short(run_id)}")])
 
 
-async def _asked_for(call: Call, begins: str, approval: str | None) -> tuple[str, str]:
+async def _asked_for(call: Call, run: str, approval: str | None) -> tuple[str, str]:
     async with call.views() as views:
-        run_id = (await views.run(typed_run(begins))).run_id
+        run_id = await existing(views, run)
         if approval is not None:
             return run_id, approval
         rows: list[ApprovalRow] = (await views.approvals(run_id=run_id)).rows

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import typer
 
 from meshline.cli.call import Call, end
 from meshline.cli.exits import Exit
+from meshline.cli.run_ids import whole_id
 from meshline.cli.words import short
-from meshline.events.ids import run_id_of as run_id_of_trigger
 
 if TYPE_CHECKING:
     from meshline.events.publish import RequestAnswer
     from meshline.events.requests import Request
 
-__all__ = ["RunId", "Asked", "ask", "ask_about", "json_value", "run_id_of", "typed_run"]
-
-RunId = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="Its id or the beginning of it, or SOURCE/ID of its trigger."
-    ),
-]
-
-_WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+__all__ = ["Asked", "ask", "ask_about", "json_value"]
 
 
 class Asked(NamedTuple):
@@ -38,28 +28,9 @@ class Asked(NamedTuple):
     about: str
 
 
-def typed_run(text: str) -> str:
-    """Return a run as the views know it: an id or its beginning; ``SOURCE/ID`` is its trigger."""
-    source, slash, trigger_id = text.partition("/")
-    return run_id_of_trigger(source, trigger_id) if slash else text
-
-
-async def run_id_of(call: Call, text: str) -> str:
-    """Return the id of the run that was typed; a whole id is not looked up.
-
-    Raises:
-        NotFound: there is none, or more than one.
-    """
-    begins = typed_run(text)
-    if _WHOLE.fullmatch(begins):
-        return begins
-    async with call.views() as views:
-        return (await views.run(begins)).run_id
-
-
 async def ask_about(call: Call, run: str, request: Request) -> None:
     """Append the request about the run that was typed, and tell the answer."""
-    run_id = await run_id_of(call, run)
+    run_id = await whole_id(call, run)
     await ask(call, [Asked(run_id, request, f"run {short(run_id)}")])
 
 

@@ -12,6 +12,7 @@ import getpass
 import inspect
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -172,6 +173,10 @@ def command(
             call = _call(options)
             try:
                 (runner or _run)(function(call, **values))  # type: ignore[call-arg]
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # Who reads our output has had enough (`| head`): that is no failure.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             finally:
                 call.close()
 

@@ -93,10 +93,6 @@ def _hand_over(word: str, rest: list[str]) -> int:
         return end.code if isinstance(end.code, int) else Exit.OK
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # Who reads our output has gone (`| head`). Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     except Exception as error:
         return _explain(error, debug)
     return Exit.OK

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from meshline.cli.asking import RunId, ask_about, json_value
+from meshline.cli.asking import ask_about, json_value
 from meshline.cli.call import Call, command, group
+from meshline.cli.run_ids import RunId
 from meshline.events.requests import MessageReceived
 
 __all__ = ["app"]

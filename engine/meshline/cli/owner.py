@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from meshline.cli.as_of import seen
-from meshline.cli.asking import RunId, ask_about
+from meshline.cli.asking import ask_about
 from meshline.cli.call import Call, command, group
+from meshline.cli.run_ids import RunId
 from meshline.cli.tables import Column
 from meshline.events.requests import OwnerChangeRequested
 

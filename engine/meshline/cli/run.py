@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meshline.cli.as_of import looked_at, run_seen, seen
-from meshline.cli.asking import RunId, ask_about, typed_run
-from meshline.cli.call import Call, command, group, seconds
+from meshline.cli.asking import ask_about
+from meshline.cli.call import Call, command, end, group, seconds
+from meshline.cli.exits import Exit
+from meshline.cli.run_ids import RunId, existing, typed_run
 from meshline.cli.run_text import run_columns, run_page, show_text
 from meshline.cli.storytelling import story_lines, told
 from meshline.events.requests import (
@@ -32,6 +35,9 @@ Reason = Annotated[str, typer.Option(help="Why; it stands in the history.")]
 HISTORY_PAGE = 1_000
 WATCH_S = 0.25
 """How often a watched run is looked at."""
+
+APPEAR_WATCHED_S = 10.0
+"""How long a run that is to be watched may take to come."""
 
 _OVER = ("succeeded", "failed", "cancelled")
 
@@ -83,6 +89,9 @@ async def show(call: Call, run: RunId) -> None:
       meshline run show 1f0c2a9b --as-of "2026-11-17 14:05" --by recorded
     """
     begins = typed_run(run)
+    if call.moment is None:
+        async with call.views() as now:
+            begins = await existing(now, run)
     async with run_seen(call, begins) as views:
         page = await run_page(views, begins)
     call.out.thing(page.as_data(), lambda: show_text(page, looked_at(call)))
@@ -103,8 +112,8 @@ async def history(
       meshline run history 1f0c2a9b --output jsonl | jq 'select(.actor != null)'
     """
     async with call.views() as views:
-        found = await views.run(typed_run(run))
-        rows = [row async for row in _history(views, found.run_id)]
+        run_id = await existing(views, run)
+        rows = [row async for row in _history(views, run_id)]
     with call.out.stream() as emit:
         if call.out.is_text:
             for line in story_lines(rows, full=full):
@@ -118,27 +127,37 @@ async def history(
 async def watch(
     call: Call,
     run: RunId,
+    until: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATE", help="Stop as soon as it is in this state; else at its end."),
+    ] = None,
     timeout: Annotated[str | None, typer.Option(metavar="5m", help="Stop then at last.")] = None,
 ) -> None:
     """Tell what happens in a run as it happens, until the run has ended.
 
+    Ends with 1 if the time is over, or if the run ended in another state than --until says.
+
     \b
     Examples:
       meshline run watch 1f0c2a9b
-      meshline run watch 1f0c2a9b --timeout 5m && echo ended
+      meshline run watch web.forms/F-1 --until waiting --until held --timeout 1m
+      meshline run watch web.forms/F-1 --until succeeded && echo done
     """
     timeout_s = None if timeout is None else seconds(timeout, "--timeout")
     async with call.views() as views:
-        run_id = (await views.run(typed_run(run))).run_id
+        run_id = await existing(views, run, wait_s=min(timeout_s or APPEAR_WATCHED_S, 60.0))
         try:
             async with asyncio.timeout(timeout_s):
-                await _watch(call, views, run_id)
+                state = await _watch(call, views, run_id, until or _OVER)
         except TimeoutError:
-            call.out.say(f"The run has not ended within {timeout}.")
-            raise typer.Exit(1) from None
+            call.out.say(f"The time is over after {timeout}.")
+            raise typer.Exit(int(Exit.FAILED)) from None
+    if until and state not in until:
+        call.out.say(f"The run ended: it is {state}.")
+        end(Exit.FAILED)
 
 
-async def _watch(call: Call, views: Views, run_id: str) -> None:
+async def _watch(call: Call, views: Views, run_id: str, until: Sequence[str]) -> str:
     offset = -1
     with call.out.stream(live=True) as emit:
         while True:
@@ -146,8 +165,8 @@ async def _watch(call: Call, views: Views, run_id: str) -> None:
             async for row in _history(views, run_id, offset):
                 offset = row.log_offset
                 emit(row, told(row))
-            if state in _OVER:
-                return
+            if state in until or state in _OVER:
+                return state
             await asyncio.sleep(WATCH_S)
 
 
