@@ -9,6 +9,7 @@ import typer
 from meshline.cli.call import Call, command, group
 from meshline.cli.loops import run_fast
 from meshline.cli.processes import Service, show_logs, stop_signal, worker_on
+from meshline.cli.sources import brokers_of, intakes_on, source_topic
 from meshline.workflow.loading import load_app
 
 __all__ = ["app"]
@@ -25,6 +26,18 @@ async def worker(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="How others see it; by default host:process.")
     ] = None,
+    source_topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source-topic",
+            metavar="TOPIC[=SOURCE[,id=FIELD]]",
+            help="Take in what others write to this topic of Kafka; may be given several times.",
+        ),
+    ] = None,
+    source_brokers: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Kafka of the source topics; by default the log's."),
+    ] = None,
 ) -> None:
     """Carry out the workflows of an app.
 
@@ -32,13 +45,20 @@ async def worker(
     lets steps under way finish, for 10 seconds at most. The log must be there (`meshline log
     create`). Snapshots of its states are kept where the views are, if that is known.
 
+    Messages of a source topic are CloudEvents in binary or structured mode. With a SOURCE they all
+    count as from there, and plain JSON is taken too: FIELD (order.number) or else the message's key
+    is the trigger's id.
+
     \b
     Examples:
       meshline worker company.leads --log kafka://broker:9092/production
       MESHLINE_LOG=postgresql://db/meshline meshline worker leads.py
+      meshline worker leads.py --source-topic crm.forms=web.forms,id=form_id
     """
     show_logs()
     registry = load_app(target)
+    topics = [source_topic(text) for text in source_topics or ()]
+    brokers = brokers_of(call.place.log, source_brokers) if topics else ""
     with stop_signal() as stop:
         async with (
             call.log() as log,
@@ -51,5 +71,6 @@ async def worker(
             if not stop.is_set():
                 held = ", ".join(map(str, at_work.status().partitions))
                 call.out.say(f"Ready: holds partitions {held}. Ctrl-C stops.")
-                await service.during(stop.wait())
+                intakes = intakes_on(log, topics, brokers) if topics else []
+                await service.during(stop.wait(), *(intake.run() for intake in intakes))
             call.out.say("Stopping: steps under way may finish.")
