@@ -50,10 +50,9 @@ async def listen(
       meshline listen kafka://broker:9092/crm.events
       meshline listen kafka://broker:9092/orders --source shop --id-field order.number
     """
-    from meshline.events.envelope import Actor
+    from meshline.engine.intake import Intake
     from meshline.events.log.kafka_signal import JsonMapping
     from meshline.events.log.kafka_source import KafkaSource
-    from meshline.events.publish.listener import Listener
 
     show_logs()
     parts = urlsplit(address)
@@ -66,15 +65,12 @@ async def listen(
     if source or source_field:
         mapping = JsonMapping(id_field, source, source_field, trigger_type, type_field)
     with stop_signal() as stop:
-        async with call.publisher() as publisher, call.log() as log:
-            name = member_group or f"meshline-{log.identity.log_id}"
-            signals = KafkaSource(parts.netloc, topic, name, mapping=mapping)
-            await signals.start()
-            try:
-                actor = Actor("service", f"service:kafka/{topic}")
-                listener = Listener(signals, publisher, actor=actor)
-                call.out.say(f"Listening to {topic} for {log.address}. Ctrl-C stops.")
-                await either(stop.wait(), listener.run())
-            finally:
-                await signals.aclose()
-            call.out.say(f"{listener.taken:,} taken in, {listener.refused:,} of them refused.")
+        async with call.log() as log:
+            members = member_group or f"meshline-{log.identity.log_id}"
+            intake = Intake(
+                log, lambda: KafkaSource(parts.netloc, topic, members, mapping=mapping), name=topic
+            )
+            call.out.say(f"Listening to {topic} for {log.address}. Ctrl-C stops.")
+            await either(stop.wait(), intake.run())
+            status = intake.status()
+            call.out.say(f"{status.taken:,} taken in, {status.unreadable:,} of them unreadable.")

@@ -14,9 +14,8 @@ from urllib.parse import quote
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.codec import encode, plain
 from meshline.events.envelope import Actor, Event, Position
-from meshline.events.errors import PayloadRefused
-from meshline.events.gate import Gate, check_identifier, check_time, kept
-from meshline.events.ids import new_event_id, partition_of, run_id_of
+from meshline.events.gate import Gate, check_identifier, check_time
+from meshline.events.ids import new_event_id, partition_of
 from meshline.events.log import Entry, EventLog, open_log
 from meshline.events.publish.answer import (
     Answer,
@@ -148,29 +147,6 @@ class Publisher:
             source, raw, trigger_id, trigger_type, time, correlation_id, traceparent, actor
         )
         return await self._trigger(receive(trigger, self._gate, raw=raw), wait_s)
-
-    async def publish_refused(
-        self,
-        source: str,
-        raw: bytes,
-        refusal: PayloadRefused,
-        *,
-        trigger_id: str,
-        trigger_type: str = "",
-        time: datetime | None = None,
-        actor: Actor | None = None,
-    ) -> Answer:
-        """Append what came from outside and could not be read, with the reason, for a person."""
-        check_identifier("source", source)
-        check_identifier("trigger id", trigger_id)
-        data = TriggerReceived(
-            source=source,
-            trigger_id=trigger_id,
-            trigger_type=trigger_type,
-            unreadable=kept(raw, refusal),
-        )
-        run_id = run_id_of(source, trigger_id)
-        return await self._trigger(Received(data, run_id, source, time, None, None, actor), None)
 
     async def publish_many(
         self,
