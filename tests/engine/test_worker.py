@@ -344,6 +344,90 @@ async def test_another_worker_does_again_what_a_killed_one_was_at() -> None:
     assert [(start.attempt, start.why) for start in starts] == [(1, "ready"), (2, "taken_over")]
 
 
+def boxes_flow(pack: Callable[..., Any], **limits: Any) -> Workflow:
+    """As many boxes as the order's number, each packed by itself."""
+    flow = Workflow(
+        "orders", trigger=Order, source="shop", owner="team:shop", exceptions="queue:shop",
+        outcome=Shipped,
+    )  # fmt: skip
+
+    @flow.step
+    async def boxes(trigger: Order) -> list[int]:
+        return list(range(trigger.number))
+
+    flow.step(each="boxes", retry=AT_ONCE, **limits)(pack)
+
+    @flow.step
+    async def ship(pack: list[str]) -> Shipped:
+        return Shipped(number=len(pack))
+
+    return flow
+
+
+async def test_a_step_is_done_for_all_items_at_the_same_time() -> None:
+    met = asyncio.Barrier(5)
+
+    async def pack(item: int, index: int, ctx: StepContext) -> str:
+        if item == 3 and ctx.attempt == 1:
+            raise RuntimeError("the box broke")
+        if ctx.attempt == 1 or item == 3:
+            await met.wait()
+        return f"{item}/{index}/{ctx.step}"
+
+    log = await new_log()
+    async with working(log, boxes_flow(pack)):
+        (run_id,) = await publish(log, 5)
+        said = await until_said(log, run_id, facts.RunSucceeded)
+
+    results = {d.step: d.result for d in said if isinstance(d, facts.StepSucceeded)}
+    assert results["pack[4]"] == "4/4/pack[4]"
+    assert said[-1] == facts.RunSucceeded(outcome={"number": 5})
+    assert names(said).count("StepRetryScheduled") == 1
+
+
+async def test_concurrency_is_of_all_items_together() -> None:
+    at_once, most = 0, 0
+
+    async def pack(item: int) -> str:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return "packed"
+
+    log = await new_log()
+    async with working(log, boxes_flow(pack, concurrency=2)):
+        (run_id,) = await publish(log, 150)
+        said = await until_said(log, run_id, facts.RunSucceeded)
+
+    assert said[-1] == facts.RunSucceeded(outcome={"number": 150})
+    assert most == 2
+
+
+async def test_another_worker_does_again_only_the_items_that_had_not_ended() -> None:
+    async def pack(item: int, ctx: StepContext) -> str:
+        if item == 1 and ctx.attempt == 1:
+            await asyncio.Event().wait()
+        return "packed"
+
+    log = await new_log(1)
+    flow = boxes_flow(pack)
+    killed = asyncio.create_task(Worker(log, Registry(flow), name="killed", settings=QUICK).run())
+    (run_id,) = await publish(log, 3)
+    ended = 0
+    while ended < 3:
+        said = await until_said(log, run_id, facts.StepSucceeded)
+        ended = names(said).count("StepSucceeded")
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    async with working(log, flow, name="next"):
+        said = await until_said(log, run_id, facts.RunSucceeded)
+
+    again = [d.step for d in said if isinstance(d, facts.StepStarted) and d.why == "taken_over"]
+    assert again == ["pack[1]"]
+
+
 class Faulty(MemoryLog):
     """A log whose answers get lost; ``arrives`` tells whether the entries do."""
 

@@ -76,7 +76,7 @@ def test_a_type_says_subject_and_what_happened(name: str) -> None:
     assert [word.lower() for word in in_class] in (words, words[1:])
 
 
-PARTICIPLES = re.compile(r"(ed|Set|Begun|Held|Sent)$")
+PARTICIPLES = re.compile(r"(ed|edOut|Set|Begun|Held|Sent)$")
 # What a run is, not what it became: it lasts.
 STATES = {"RunWaiting"}
 

@@ -154,7 +154,12 @@ def _after(node: Node) -> str:
 def _limits(node: Node) -> str:
     if isinstance(node, StepNode):
         tries = node.retry.maximum_attempts
-        limits = [f"{tries} tries" if tries > 1 else "1 try", duration_text(node.start_to_close_s)]
+        items = [] if node.each is None else [f"for each of {node.each.text}"]
+        limits = [
+            *items,
+            f"{tries} tries" if tries > 1 else "1 try",
+            duration_text(node.start_to_close_s),
+        ]
         limits += ["outside"] if node.outside else []
         limits += ["undone if the run ends badly"] if node.compensation else []
         return ", ".join(limits)

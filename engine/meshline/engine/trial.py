@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from meshline.engine.core.items import items_in, step_of
+from meshline.engine.core.plan import ItemStep
 from meshline.engine.core.rules import value_of
 from meshline.engine.core.state import UNDO, RunState
 from meshline.workflow.context import StepContext
@@ -49,6 +51,10 @@ class Try:
         if node.name.startswith(UNDO):
             # A compensation may ask for the result of the step that it undoes.
             self.values["result"] = value_of(run, node.name.removeprefix(UNDO))
+        elif isinstance(node, ItemStep):
+            assert node.each is not None
+            self.values["index"] = b"%d" % node.index
+            self.values["item"] = value_of(run, node.each.node)
         self.task: asyncio.Task[None] | None = None
         self.expiry: asyncio.TimerHandle | None = None
         self.watch: asyncio.TimerHandle | None = None
@@ -57,7 +63,7 @@ class Try:
 
     @property
     def step_key(self) -> tuple[str, int, str]:
-        return (self.workflow, self.version, self.node.name)
+        return (self.workflow, self.version, step_of(self.node.name))
 
     @property
     def idempotency_key(self) -> str:
@@ -77,9 +83,15 @@ class Try:
                     context if parameter.name == "ctx" else self.idempotency_key
                 )
                 continue
-            raw = self.values[parameter.name]
+            raw = self._item() if parameter.name == "item" else self.values[parameter.name]
             arguments[parameter.name] = (
                 None if raw is None else parameter.adapter.validate_json(raw)
             )
         self.called = True
         return arguments
+
+    def _item(self) -> bytes:
+        """Take it out of the list only now: if that fails, the try has failed."""
+        assert isinstance(self.node, ItemStep)
+        assert self.node.each is not None
+        return items_in(self.values["item"] or b"null", self.node.each)[self.node.index]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from meshline.engine.core.draft import Outcome
 from meshline.engine.core.effects import PerformStep
+from meshline.engine.core.items import step_of
 from meshline.engine.core.keeper import Keeper
 from meshline.engine.core.plan import plan_of
 from meshline.engine.core.reducer import fold
@@ -80,11 +81,12 @@ class WorkflowTest:
         function of the step's arguments by name, or ``crash``.
 
         Args:
-            step: its function or name; ``"undo:NAME"`` is the compensation of step NAME.
+            step: its function or name; ``"undo:NAME"`` is the compensation of step NAME. Of a step
+                that is done for each item, ``"NAME[0]"`` is the try for the first item alone.
         """
         name = step if isinstance(step, str) else step.__name__
         known = {n for spec in self.registry for n in (*spec.nodes, *plan_of(spec).undo)}
-        if name not in known:
+        if step_of(name) not in known:
             raise ValueError(
                 f"There is no step {name!r}: expected one of {', '.join(sorted(known))}. Correct "
                 "the name."
@@ -297,7 +299,7 @@ class WorkflowTest:
         # Heartbeats are all at 0.0: nothing is slow in a test.
         context = TryContext(trial, float)
         arguments = trial.arguments(context)
-        stand_in = self._stand_ins.get(node.name)
+        stand_in = self._stand_ins.get(node.name) or self._stand_ins.get(step_of(node.name))
         if stand_in is not None:
             return stand_in(arguments)
         assert node.call is not None

@@ -20,6 +20,7 @@ from meshline.workflow.spec import (
     SleepNode,
     StepNode,
     WorkflowSpec,
+    parameters_of,
 )
 
 __all__ = ["Finding", "answers", "check", "longest_s"]
@@ -127,7 +128,8 @@ def _before(spec: WorkflowSpec, name: str, *, needs_only: bool = False) -> set[s
 def longest_s(node: Node) -> float | None:
     """Return how long the node may take before a person is asked; None: for ever, or a rule says.
 
-    For a step: all tries, each up to its limit, and the longest waits between them.
+    For a step: all tries, each up to its limit, and the longest waits between them; where it is
+    done for each item of a list, for one of them.
     """
     match node:
         case StepNode():
@@ -200,11 +202,9 @@ def _of_value(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
 def _is_used(spec: WorkflowSpec, name: str) -> bool:
     """Whether a function takes the value; ``after=`` alone does not."""
     for node in spec.nodes.values():
-        parameters = [*(node.condition.parameters if node.condition else ())]
-        parameters += getattr(node, "parameters", ())
-        parameters += getattr(getattr(node, "rule", None), "parameters", ())
-        parameters += getattr(getattr(node, "until", None), "parameters", ())
-        if any(each.name == name and not each.special for each in parameters):
+        if isinstance(node, StepNode) and node.each is not None and node.each.node == name:
+            return True
+        if any(each.name == name and not each.special for each in parameters_of(node)):
             return True
     return False
 
@@ -218,6 +218,12 @@ def _of_step(node: StepNode) -> Iterator[Finding]:
             "info", "not_annotated", node.name,
             f"The step {node.name!r} does not say what it returns, so nothing checks who takes it. "
             "Annotate it, with `-> None` if it returns nothing.",
+        )  # fmt: skip
+    if node.each is not None and asks.isdisjoint(("item", "index")) and not node.outside:
+        yield Finding(
+            "warning", "item_unused", node.name,
+            f"The step {node.name!r} is done for each of {node.each.text!r}, and takes neither "
+            "`item` nor `index`: it does the same every time. Take `item`, or remove each=.",
         )  # fmt: skip
     if not node.is_async and not node.outside and node.start_to_close_s == _DEFAULT_TIMEOUT_S:
         yield Finding(

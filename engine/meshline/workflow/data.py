@@ -126,7 +126,15 @@ def _step(node: StepNode) -> dict[str, Any]:
         "concurrency_max": node.concurrency_max,
         "outside": node.outside,
         "compensation": undo and {"name": undo.name, "parameters": _parameters(undo.parameters)},
+        **_each(node),
     }
+
+
+def _each(node: StepNode) -> dict[str, Any]:
+    # Left out where it says nothing, so that definitions without it keep their hashes.
+    if node.each is None:
+        return {}
+    return {"each": {"of": node.each.text, "items_max": node.each.items_max}}
 
 
 def _retry(retry: RetryPolicy) -> dict[str, Any]:

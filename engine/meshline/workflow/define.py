@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from meshline.workflow.drafts import Answers, Draft, check_node_name, check_principal
 from meshline.workflow.durations import Duration, seconds_of
+from meshline.workflow.each import ITEMS_MAX, check_each
 from meshline.workflow.errors import refuse
 from meshline.workflow.freeze import freeze
 from meshline.workflow.limits import Retry, step_limits
@@ -77,7 +78,8 @@ class Workflow(Definition):
 
     Functions stay what they are: a step can be called in a test like any other function. Their
     parameters name what they take: another node's value, or ``trigger``. A step may also ask for
-    ``idempotency_key: str`` and ``ctx: StepContext``. A parameter ``X | None`` is None where its
+    ``idempotency_key: str`` and ``ctx: StepContext``, and one with ``each=`` for ``item`` and
+    ``index: int``. A parameter ``X | None`` is None where its
     node was skipped; any other makes the step be skipped too.
 
     Args:
@@ -141,6 +143,8 @@ class Workflow(Definition):
         after: After = (),
         compensate: Callable[..., Any] | None = None,
         outside: bool = False,
+        each: str | Callable[..., Any] | None = None,
+        each_max: int = ITEMS_MAX,
     ) -> Callable[[F], F]: ...
 
     def step(
@@ -157,6 +161,8 @@ class Workflow(Definition):
         after: After = (),
         compensate: Callable[..., Any] | None = None,
         outside: bool = False,
+        each: str | Callable[..., Any] | None = None,
+        each_max: int = ITEMS_MAX,
     ) -> Any:
         """Add a step: work for a machine. Async functions run as tasks, plain ones in threads.
 
@@ -169,6 +175,9 @@ class Workflow(Definition):
             after: nodes that must have ended before, though their values are not needed.
             compensate: undoes the step; may also take ``result``, what the step returned.
             outside: done by outside workers; the function's body is never called.
+            each: done for each item of this list, in parallel: a step that returns one, or a field,
+                as in ``"trigger.items"``. The step's value is the list of the results.
+            each_max: a list with more items opens an exception.
         """
         scope = locals_of_caller(1)
 
@@ -179,6 +188,7 @@ class Workflow(Definition):
                 signature.label, timeout=timeout, total_timeout=total_timeout,
                 heartbeat=heartbeat, concurrency=concurrency,
             )  # fmt: skip
+            check_each(each, each_max, signature.label)
             undo = f"compensation of step {name!r}"
             self._add(
                 Draft(
@@ -187,7 +197,7 @@ class Workflow(Definition):
                     compensation=compensate and read_signature(compensate, undo, None, scope),
                     options=limits
                     | {"retry": (retry or Retry()).policy(signature.label), "outside": outside},
-                    description=inspect.getdoc(function) or "",
+                    each=each, items_max=each_max, description=inspect.getdoc(function) or "",
                 )
             )  # fmt: skip
             return function

@@ -22,6 +22,8 @@ RESERVED = {
     "idempotency_key": "the step's idempotency key",
     "ctx": "the step's context",
     "result": "a compensated step's result",
+    "item": "the item that a step with each= is done for",
+    "index": "the number of that item, from 0",
 }
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-._][a-z0-9]+)*")
@@ -43,6 +45,7 @@ class Draft:
 
     Args:
         handle: what ``after=`` may name it by besides its name: the function, or the form.
+        each: of a step that is done for each item: the list, by a path or by a function.
     """
 
     kind: Literal["step", "assign", "approval", "sleep", "message"]
@@ -54,6 +57,8 @@ class Draft:
     compensation: Signature | None = None
     after: tuple[object, ...] = ()
     model: type[BaseModel] | None = None
+    each: object = None
+    items_max: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     description: str = ""
 

@@ -32,6 +32,7 @@ CODES = {
     "limit": "ML4017",
     "frozen": "ML4018",
     "observe": "ML4019",
+    "each": "ML4020",
 }
 """What is wrong with a definition, and the code that stands for it in messages and docs."""
 

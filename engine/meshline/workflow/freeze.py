@@ -10,6 +10,7 @@ from typing import Any
 from meshline.workflow.accepts import accepts, type_text, without_none
 from meshline.workflow.data import data_of, hash_of
 from meshline.workflow.drafts import Answers, Draft
+from meshline.workflow.each import each_of
 from meshline.workflow.errors import refuse
 from meshline.workflow.resolve import (
     SPECIAL,
@@ -22,6 +23,7 @@ from meshline.workflow.resolve import (
     values_of,
 )
 from meshline.workflow.spec import (
+    TRIGGER,
     ApprovalNode,
     AssignNode,
     Compensation,
@@ -70,14 +72,18 @@ def _adapter(value: Value) -> Any:
 
 
 def _node(draft: Draft, values: Mapping[str, Value], drafts: Mapping[str, Draft]) -> Node:
-    own, options = Inputs(), dict(draft.options)
+    own, options, listed = Inputs(), dict(draft.options), Inputs()
     if draft.kind == "step":
         assert draft.signature is not None
-        own = inputs_of(draft.signature, values, SPECIAL)
+        each, special = each_of(draft, values, drafts)
+        own = inputs_of(draft.signature, values, {**SPECIAL, **special})
         call = None if options.get("outside") else draft.signature.function
         options |= {
             "parameters": own.parameters, "call": call, "is_async": draft.signature.is_async,
+            "each": each,
         }  # fmt: skip
+        if each is not None and each.node != TRIGGER:
+            listed = Inputs(needs=(each.node,))
     elif draft.signature is not None:
         returns = datetime if draft.kind == "sleep" else str
         rule, own = rule_of(draft.signature, values, returns)
@@ -85,7 +91,7 @@ def _node(draft: Draft, values: Mapping[str, Value], drafts: Mapping[str, Draft]
     if draft.model is not None:
         options["form" if draft.kind == "approval" else "payload"] = draft.model
     condition, asked = _condition(draft, values)
-    needs, wants = merged(own, asked, after=after_of(draft, drafts))
+    needs, wants = merged(own, listed, asked, after=after_of(draft, drafts))
     kind = _CLASSES[draft.kind]
     return kind(
         name=draft.name, needs=needs, wants=wants, condition=condition,

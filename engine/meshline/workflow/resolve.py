@@ -16,10 +16,22 @@ from meshline.workflow.signatures import Asked, Signature, adapter_of
 from meshline.workflow.source_text import source_of
 from meshline.workflow.spec import TRIGGER, Approval, Parameter, Rule
 
-__all__ = ["Inputs", "Value", "inputs_of", "merged", "rule_of", "values_of"]
+__all__ = [
+    "SPECIAL",
+    "Inputs",
+    "Value",
+    "after_of",
+    "inputs_of",
+    "merged",
+    "name_of",
+    "rule_of",
+    "unknown",
+    "values_of",
+]
 
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 SPECIAL: dict[str, Any] = {"idempotency_key": str, "ctx": StepContext}
+OF_ITEMS = frozenset({"item", "index"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,8 @@ def _value_of(draft: Draft) -> Value:
     else:
         assert draft.signature is not None
         annotation = draft.signature.returns
+        if draft.each is not None:
+            annotation = list[Any if annotation is MISSING else annotation]  # type: ignore[misc]
     return Value(draft.label, annotation, adapter_of(annotation, f"value of {draft.label}"))
 
 
@@ -94,8 +108,17 @@ def _parameter(
     if asked.name in special:
         expected = special[asked.name]
         _check_type(asked, what, expected, f"{asked.name!r}")
-        adapter = _ANYTHING if expected is StepContext else adapter_of(expected, what)
+        given = Value(f"{asked.name!r}", expected, None)
+        adapter = _ANYTHING if expected is StepContext else _adapter(asked, what, given)
         return Parameter(asked.name, adapter, special=True)
+    if asked.name in OF_ITEMS:
+        raise refuse(
+            "each",
+            f"The {signature.label} takes {asked.name!r}",
+            expected="it in a step with each= alone: conditions, compensations and other functions "
+            "are called once for all items",
+            do='Name the list, as in @wf.step(each="lines"), or take the list itself.',
+        )
     if asked.name in SPECIAL:
         raise refuse(
             "rule",
@@ -105,7 +128,7 @@ def _parameter(
         )
     value = values.get(asked.name)
     if value is None:
-        raise _unknown(asked.name, f"The {signature.label} takes", (*values, *special))
+        raise unknown(asked.name, f"The {signature.label} takes", (*values, *special))
     if value.adapter is None:
         raise refuse(
             "mismatch",
@@ -152,7 +175,7 @@ def _check_type(asked: Asked, what: str, returned: Any, giver: str) -> None:
     )
 
 
-def _unknown(name: str, who: str, known: Iterable[str]) -> Exception:
+def unknown(name: str, who: str, known: Iterable[str]) -> Exception:
     known = sorted(known)
     guess = closest(name, known)
     return refuse(
@@ -195,14 +218,14 @@ def after_of(draft: Draft, drafts: Mapping[str, Draft]) -> tuple[str, ...]:
     """Return the names of the nodes that ``after=`` gives by name, by function or by form."""
     names = []
     for item in draft.after:
-        name = item if isinstance(item, str) else _name_of(item, drafts.values())
+        name = item if isinstance(item, str) else name_of(item, drafts.values())
         if name not in drafts:
-            raise _unknown(name, f"The {draft.label} comes after", drafts)
+            raise unknown(name, f"The {draft.label} comes after", drafts)
         names.append(name)
     return tuple(names)
 
 
-def _name_of(handle: object, drafts: Iterable[Draft]) -> str:
+def name_of(handle: object, drafts: Iterable[Draft]) -> str:
     found = (draft.name for draft in drafts if draft.handle is handle)
     return next(found, getattr(handle, "__name__", repr(handle)))
 

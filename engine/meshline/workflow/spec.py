@@ -20,6 +20,7 @@ __all__ = [
     "ApprovalNode",
     "AssignNode",
     "Compensation",
+    "Each",
     "MessageNode",
     "Node",
     "Observation",
@@ -30,6 +31,7 @@ __all__ = [
     "SleepNode",
     "StepNode",
     "WorkflowSpec",
+    "parameters_of",
 ]
 
 TRIGGER = "trigger"
@@ -61,7 +63,7 @@ class Parameter:
 
     Args:
         name: the node (or ``trigger``) whose value it takes, or one of the special names
-            ``idempotency_key`` and ``ctx`` (steps only).
+            ``idempotency_key`` and ``ctx`` (steps only), ``item`` and ``index`` (with ``each``).
         adapter: reads the JSON value into the declared type.
         optional: annotated ``X | None``: None is handed in where the node was skipped.
         special: the name is a special one and not a node.
@@ -96,6 +98,32 @@ class Compensation:
     is_async: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The list for whose items a step is done, one by one and at the same time.
+
+    Args:
+        node: the node (or ``trigger``) whose value holds the list.
+        path: fields that lead from the value to the list; empty: the value is the list.
+        value: reads the value, where there is a path.
+        items: writes the list at the end of the path.
+        result: adapter of what the step gives for one item; the node's value is a list of them.
+        items_max: a longer list opens an exception.
+    """
+
+    node: str
+    path: tuple[str, ...]
+    value: TypeAdapter[Any]
+    items: TypeAdapter[Any]
+    result: TypeAdapter[Any]
+    items_max: int = 1_000
+
+    @property
+    def text(self) -> str:
+        """The list as authors name it, such as ``trigger.items``."""
+        return ".".join((self.node, *self.path))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """What all nodes of the graph have.
@@ -125,6 +153,7 @@ class StepNode(Node):
         heartbeat_s: a try that is silent for so long has failed; None: not watched.
         concurrency_max: tries of this step at the same time in one worker; None: the worker's own.
         outside: done by outside workers, who take the work from the log and report the outcome.
+        each: done for each item of this list, instead of once.
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -137,6 +166,7 @@ class StepNode(Node):
     concurrency_max: int | None = None
     outside: bool = False
     compensation: Compensation | None = None
+    each: Each | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +213,13 @@ class MessageNode(Node):
 
     payload: type[BaseModel] | None = None
     due_s: float | None = None
+
+
+def parameters_of(node: Node) -> tuple[Parameter, ...]:
+    """Return what all functions of the node take, but for its compensation."""
+    rules = (node.condition, getattr(node, "rule", None), getattr(node, "until", None))
+    own = node.parameters if isinstance(node, StepNode) else ()
+    return (*own, *(each for rule in rules if rule is not None for each in rule.parameters))
 
 
 class Approval(BaseModel):

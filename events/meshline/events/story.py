@@ -148,6 +148,11 @@ def _step_skipped(data: facts.StepSkipped, values: bool) -> str:
     return f"{why}{_value(data.value, values)}{_because(data.reason)}"
 
 
+def _fanned_out(data: facts.StepFannedOut, values: bool) -> str:
+    items = {0: "no item", 1: "one item"}.get(data.count, f"each of {data.count} items")
+    return f"{data.step} is to be done for {items}"
+
+
 def _retry_scheduled(data: facts.StepRetryScheduled, values: bool) -> str:
     return f"{data.step} will be tried again in {_span(data.delay_s)}, as try {data.attempt}"
 
@@ -243,6 +248,8 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.StepStarted: _step_started,
     facts.StepSucceeded: lambda d, v: f"{d.step} succeeded{_value(d.result, v)}",
     facts.StepFailed: lambda d, v: f"{d.step} failed{_error(d.error)}",
+    facts.StepFannedOut: _fanned_out,
+    facts.StepJoined: _says("{step} is done for all items"),
     facts.StepRetryScheduled: _retry_scheduled,
     facts.StepSkipped: _step_skipped,
     facts.TimerSet: lambda d, v: f"{d.timer} sleeps{_until(d.at)}",

@@ -9,16 +9,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
+from meshline.engine.core.items import step_of
 from meshline.engine.core.nodes import start
 from meshline.engine.core.observing import observe
-from meshline.engine.core.plan import plan_of
+from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.rules import words_of
-from meshline.engine.core.state import OpenException, RunState
+from meshline.engine.core.state import UNDO, OpenException, RunState
 from meshline.events import facts, requests
 from meshline.events.envelope import Event
 from meshline.events.text import cleaned
 from meshline.workflow.principals import is_principal
-from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
+from meshline.workflow.spec import ApprovalNode, MessageNode, WorkflowSpec, parameters_of
 
 __all__ = ["answer_request", "refuse"]
 
@@ -189,9 +190,9 @@ def _report(
     spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
 ) -> Decisions:
     data: requests.StepReported = request.data
-    node = spec.nodes.get(data.step)
+    node = plan_of(spec).step(data.step, spec)
     state = run.nodes.get(data.step)
-    if not isinstance(node, StepNode) or not node.outside:
+    if node is None or not node.outside:
         reason = f"{data.step!r} is no step of {spec.name} for outside workers"
         yield refuse(request, cause, "unknown_step", reason)
     elif state is None or state.status != "started" or state.attempt != data.attempt:
@@ -335,18 +336,40 @@ def _skip(
         reason = f"a {opened.kind} exception holds no step that could be skipped"
         yield refuse(request, cause, "nothing_to_skip", reason)
         return
+    problem = None
     if data.value is not None and step.result is not None:
         problem = _problem(step.result, data.value)
-        if problem:
-            reason = f"the value is no result of {step.name}: {problem}"
-            yield refuse(request, cause, "invalid", reason)
-            return
+    elif data.value is None and isinstance(step, ItemStep):
+        problem = _cannot_be_null(spec, step)
+    if problem:
+        reason = f"the value is no result of {step.name}: {problem}"
+        yield refuse(request, cause, "invalid", reason)
+        return
     yield _say(
         request,
         cause,
         facts.StepSkipped(step=step.name, why="operator", reason=data.reason, value=data.value),
     )
     yield _resolved(request, cause, data.exception_id, "skipped", data.reason)
+
+
+def _cannot_be_null(spec: WorkflowSpec | None, item: ItemStep) -> str | None:
+    """Return who reads the list and takes no null in it; None: an item may be left out."""
+    assert spec is not None
+    name = step_of(item.name)
+    taken = [
+        (node.name, parameter)
+        for node in spec.nodes.values()
+        for parameter in parameters_of(node)
+        if parameter.name == name
+    ]
+    undo = plan_of(spec).undo.get(UNDO + name)
+    if undo is not None:
+        taken += [(undo.name, each) for each in undo.parameters if each.name in (name, "result")]
+    for who, parameter in taken:
+        if _problem(parameter.adapter, [None]):
+            return f"expected a value, because {who!r} takes no null in {name!r}"
+    return None
 
 
 def _resolved(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from meshline.engine.core.items import item_names
 from meshline.engine.core.plan import plan_of
 from meshline.engine.core.state import UNDO, RunState
 from meshline.events import facts
@@ -25,9 +26,19 @@ def end_run(
         for name, node in run.nodes.items()
         if node.status == "succeeded" and UNDO + name in plan_of(spec).undo
     ]
+    # What is done for some of its items so far is undone first: it is the latest.
+    done += [name for name in run.nodes if UNDO + name in plan_of(spec).undo and _partly(run, name)]
     if done:
         return facts.CompensationStarted(then=then, reason=reason, steps=tuple(reversed(done)))
     return ending(then, reason)
+
+
+def _partly(run: RunState, name: str) -> bool:
+    node = run.nodes[name]
+    if not node.count or node.has_ended:
+        return False
+    items = (run.nodes.get(item) for item in item_names(name, node.count))
+    return any(item is not None and item.status == "succeeded" for item in items)
 
 
 def ending(

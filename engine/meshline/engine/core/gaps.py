@@ -101,8 +101,11 @@ def _settle_exceptions(run: RunState, spec: WorkflowSpec | None = None) -> Decis
             how = "resolved" if spec is not None else None
         elif opened.blocking:
             node = run.nodes.get(opened.about)
-            if node is None or node.status != "held":
-                how = "retried" if node is None else _HOW.get(node.status, "retried")
+            if node is None:
+                # Of an item, whose state went when the run began to be undone.
+                how = "retried" if run.undo is None else "run_ended"
+            elif node.status != "held":
+                how = _HOW.get(node.status, "retried")
         elif opened.kind in _ABOUT_NODES:
             node = run.nodes.get(opened.about)
             if node is not None and node.has_ended:

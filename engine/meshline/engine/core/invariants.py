@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.gaps import close_gaps
-from meshline.engine.core.plan import plan_of
+from meshline.engine.core.items import step_of
+from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.state import PartitionState, RunState
 from meshline.engine.core.waits import current_waits, is_active, next_wakeup
 from meshline.workflow.principals import is_principal
@@ -131,8 +132,15 @@ def _of_waits(spec: WorkflowSpec, run: RunState) -> Iterator[str]:
 def _of_policy(spec: WorkflowSpec, run: RunState) -> Iterator[str]:
     plan = plan_of(spec)
     for name, state in run.nodes.items():
-        node = plan.undo.get(name) or spec.nodes.get(name)
+        node = plan.step(name, spec) or spec.nodes.get(name)
         if node is None:
             yield f"has {name!r}, which its definition does not know"
+        elif isinstance(node, ItemStep) and not _is_fanned_out(run, name):
+            yield f"has {name!r} still, and {step_of(name)!r} has ended"
         elif isinstance(node, StepNode) and state.failures > node.retry.maximum_attempts:
             yield f"has tried {name!r} {state.failures} times"
+
+
+def _is_fanned_out(run: RunState, name: str) -> bool:
+    whole = run.nodes.get(step_of(name))
+    return whole is not None and not whole.has_ended

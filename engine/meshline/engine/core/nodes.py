@@ -8,10 +8,12 @@ from typing import Any
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
+from meshline.engine.core.items import item_names, items_of
 from meshline.engine.core.openings import open_exception
+from meshline.engine.core.plan import plan_of
 from meshline.engine.core.retry import delay_s, jitter_of, may_retry
 from meshline.engine.core.rules import ask, seen_by, words_of
-from meshline.engine.core.state import NodeState, RunState
+from meshline.engine.core.state import NODE_ENDED, NodeState, RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor
 from meshline.events.requests import StepError
@@ -31,6 +33,15 @@ __all__ = ["FAIL_RUN", "begin", "close_node", "start"]
 FAIL_RUN = "FailRun"
 """The type of error by which a step says that the run as a whole has failed."""
 
+
+ITEMS_UNDER_WAY_MAX = 100
+"""Items of one fan-out of one run that have begun and not ended; the others wait for room."""
+
+JOINED_BYTES_MAX = 1024 * 1024
+"""The results of all items of a step, as the run keeps them."""
+
+OUTCOME_BYTES_MAX = 256 * 1024
+"""The same where they are the run's outcome, which must fit into one record of the log."""
 
 RETRY_AFTER_MAX_S = 366 * 86_400.0
 """The longest wait that a failed step may ask for; a longer one counts as this."""
@@ -75,7 +86,67 @@ def _rule_failed(run: RunState, about: str, rule: str, error: Exception) -> Deci
 
 
 def _begin_step(spec: WorkflowSpec, run: RunState, node: StepNode, moment: Moment) -> Decisions:
-    yield Decision(start(node, 1, "ready", moment))
+    if node.each is None:
+        yield Decision(start(node, 1, "ready", moment))
+        return
+    try:
+        count = len(items_of(run, node.each))
+    except Exception as error:
+        yield _rule_failed(run, node.name, f"each={node.each.text!r}", error)
+        return
+    if count > node.each.items_max:
+        yield open_exception(
+            run, "fan_out_too_wide", node.name,
+            f"Expected at most {node.each.items_max} items in {node.each.text} for {node.name!r}, "
+            f"but it has {count}. Skip the step with a list of results, or cancel the run and send "
+            "smaller ones.",
+            blocking=True,
+        )  # fmt: skip
+        return
+    yield Decision(facts.StepFannedOut(step=node.name, count=count))
+    yield from _fanned_out(spec, run, node, run.nodes[node.name], moment)
+
+
+def _fanned_out(
+    spec: WorkflowSpec, run: RunState, node: StepNode, whole: NodeState, moment: Moment
+) -> Decisions:
+    """Move each item on; begin further ones while there is room; join them when all have ended."""
+    plan = plan_of(spec)
+    room = ITEMS_UNDER_WAY_MAX
+    for index, name in enumerate(item_names(node.name, whole.count)):
+        state = run.nodes.get(name)
+        if state is not None and state.status in NODE_ENDED:
+            continue
+        # Those that wait for a retry or for a person take room too: what fails for the first
+        # hundred is not tried for the rest, and does not become a thousand exceptions.
+        room -= 1
+        if room < 0:
+            return
+        item = plan.item(node, index)
+        if state is None or (state.status == "ready" and state.attempt == 0):
+            yield Decision(start(item, 1, "ready", moment))
+        else:
+            yield from close_node(spec, run, item, state, moment)
+            if run.undo is not None or run.has_ended:
+                return
+    if room == ITEMS_UNDER_WAY_MAX:
+        yield _join(spec, run, node, whole)
+
+
+def _join(spec: WorkflowSpec, run: RunState, node: StepNode, whole: NodeState) -> Decision:
+    names = item_names(node.name, whole.count)
+    size_bytes = sum(len(run.nodes[name].value or b"null") + 1 for name in names) + 1
+    is_outcome = node.name == spec.outcome_node
+    bytes_max = OUTCOME_BYTES_MAX if is_outcome else JOINED_BYTES_MAX
+    if size_bytes <= bytes_max:
+        return Decision(facts.StepJoined(step=node.name))
+    return open_exception(
+        run, "fan_out_too_large", node.name,
+        f"Expected at most {bytes_max // 1024} KiB of results from all items of {node.name!r}, but "
+        f"they have {size_bytes // 1024} KiB. Skip the step with a shorter list, or cancel the "
+        "run; let the step keep large results elsewhere and return where they are.",
+        blocking=True,
+    )  # fmt: skip
 
 
 def _begin_assign(spec: WorkflowSpec, run: RunState, node: AssignNode, moment: Moment) -> Decisions:
@@ -159,6 +230,8 @@ def close_node(
     match state.status:
         case "started" if isinstance(node, StepNode):
             yield from _started(spec, run, node, state, moment)
+        case "fanned_out" if isinstance(node, StepNode):
+            yield from _fanned_out(spec, run, node, state, moment)
         case "failed" if isinstance(node, StepNode):
             yield from _failed(spec, run, node, state, moment)
         case "ready" if isinstance(node, StepNode):

@@ -7,6 +7,7 @@ import re
 from typing import Literal
 
 from meshline.engine.core.decision import Decision
+from meshline.engine.core.items import step_of
 from meshline.engine.core.state import RunState
 from meshline.events.facts import ExceptionOpened
 from meshline.events.ids import exception_id_of
@@ -52,7 +53,8 @@ def open_exception(
             route=route,
             owner=route,
             severity=severity,
-            cause=cause_of(run.workflow, about, kind, error, message),
+            # All items of a step are one group: they fail of the same causes.
+            cause=cause_of(run.workflow, step_of(about), kind, error, message),
             message=cleaned(message, MESSAGE_LENGTH_MAX),
             blocking=blocking,
             error=error,

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from graphlib import TopologicalSorter
 
+from meshline.engine.core.items import item_name, parts_of
 from meshline.engine.core.state import UNDO
 from meshline.workflow.spec import Node, StepNode, WorkflowSpec
 
-__all__ = ["Plan", "plan_of"]
+__all__ = ["ItemStep", "Plan", "plan_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemStep(StepNode):
+    """A step that is done for each item of a list, as it is done for one of them."""
+
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +29,31 @@ class Plan:
 
     order: tuple[Node, ...]
     undo: Mapping[str, StepNode]
+    _items: dict[str, ItemStep] = field(default_factory=dict)
 
     def step(self, name: str, spec: WorkflowSpec) -> StepNode | None:
-        """Return the step or the compensation that runs under this name."""
+        """Return the step, the compensation or the step for one item that runs under this name."""
         node = self.undo.get(name) or spec.nodes.get(name)
-        return node if isinstance(node, StepNode) else None
+        if isinstance(node, StepNode):
+            return node
+        parts = None if node is not None else parts_of(name)
+        if parts is None:
+            return None
+        whole, index = spec.nodes.get(parts[0]), parts[1]
+        if not isinstance(whole, StepNode) or whole.each is None or index >= whole.each.items_max:
+            return None
+        return self.item(whole, index)
+
+    def item(self, node: StepNode, index: int) -> ItemStep:
+        """Return the step as it is done for this item; made once."""
+        name = item_name(node.name, index)
+        found = self._items.get(name)
+        if found is None:
+            assert node.each is not None
+            same = {each.name: getattr(node, each.name) for each in fields(StepNode)}
+            own = {"name": name, "index": index, "result": node.each.result, "compensation": None}
+            found = self._items[name] = ItemStep(**same | own)
+        return found
 
 
 _PLANS: dict[int, tuple[WorkflowSpec, Plan]] = {}

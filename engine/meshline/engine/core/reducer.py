@@ -7,11 +7,12 @@ reader of the log needs to know what is so. One small function for each fact tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 
+from meshline.engine.core.items import item_names
 from meshline.engine.core.state import (
     UNDO,
     EndedRun,
@@ -198,6 +199,11 @@ def _compensation_started(
     run: RunState, event: Event[Any], data: facts.CompensationStarted
 ) -> None:
     run.undo = Undo(data.then, data.reason, data.steps)
+    for name, node in list(run.nodes.items()):
+        if node.count and not node.has_ended:
+            # What there is of it is undone with the results that there are.
+            value = _list_of(found for found in _taken_items(run, name, node) if found is not None)
+            run.nodes[name] = node.to("abandoned", event.time, value=value)
     for name, node in run.nodes.items():
         if not node.has_ended:
             run.nodes[name] = node.to("abandoned", event.time)
@@ -255,10 +261,33 @@ def _step_retry_scheduled(run: RunState, event: Event[Any], data: facts.StepRetr
 
 def _step_skipped(run: RunState, event: Event[Any], data: facts.StepSkipped) -> None:
     before = run.nodes.get(data.step) or NodeState("ready", event.time)
+    _taken_items(run, data.step, before)
     # A value that a person gave stands in for the result; without one the node has none.
     value = None if data.value is None else stored(data.value)
     run.nodes[data.step] = before.to("skipped", event.time, value=value)
     _undone(run, data.step)
+
+
+def _step_fanned_out(run: RunState, event: Event[Any], data: facts.StepFannedOut) -> None:
+    before = run.nodes.get(data.step) or NodeState("ready", event.time)
+    run.nodes[data.step] = before.to("fanned_out", event.time, count=data.count)
+
+
+def _step_joined(run: RunState, event: Event[Any], data: facts.StepJoined) -> None:
+    # Taken out and put in again, for the order of undoing, as with other steps.
+    before = run.nodes.pop(data.step, None) or NodeState("ready", event.time)
+    value = _list_of(found or b"null" for found in _taken_items(run, data.step, before))
+    run.nodes[data.step] = before.to("succeeded", event.time, value=value)
+
+
+def _taken_items(run: RunState, step: str, node: NodeState) -> list[bytes | None]:
+    """Take out the states of the step's items, and return their values."""
+    taken = (run.nodes.pop(name, None) for name in item_names(step, node.count))
+    return [None if state is None else state.value for state in taken]
+
+
+def _list_of(values: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(values) + b"]"
 
 
 def _undone(run: RunState, step: str) -> None:
@@ -381,6 +410,8 @@ _HANDLERS: dict[type, Handler] = {
     facts.StepFailed: _step_failed,
     facts.StepRetryScheduled: _step_retry_scheduled,
     facts.StepSkipped: _step_skipped,
+    facts.StepFannedOut: _step_fanned_out,
+    facts.StepJoined: _step_joined,
     facts.TimerSet: _timer_set,
     facts.TimerFired: _timer_fired,
     facts.MessageAwaited: _message_awaited,

@@ -17,6 +17,7 @@ from meshline.events.requests import StepError
 
 __all__ = [
     "ENDED",
+    "NODE_ENDED",
     "OPEN",
     "REDUCER_VERSION",
     "UNDO",
@@ -31,7 +32,7 @@ __all__ = [
     "WaitTuple",
 ]
 
-REDUCER_VERSION = 1
+REDUCER_VERSION = 2
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[
@@ -45,6 +46,7 @@ OPEN: frozenset[str] = frozenset({"accepted", "running", "waiting", "held", "pau
 NodeStatus = Literal[
     "ready",  # a person asked for another try; it starts as soon as the run may go on
     "started",  # a try is under way
+    "fanned_out",  # its items are under way, as steps of their own
     "failed",  # the last try failed, and nothing is decided about it yet
     "retrying",  # waits for ``at`` to be tried again
     "held",  # an open exception holds it
@@ -75,6 +77,7 @@ class NodeState:
         first_at: when the first try was started.
         owner: of an approval.
         escalations: how often an approval was handed on.
+        count: of the items of a step that is done for each of a list.
     """
 
     status: NodeStatus
@@ -88,6 +91,7 @@ class NodeState:
     error: StepError | None = None
     owner: str | None = None
     escalations: int = 0
+    count: int = 0
 
     def to(self, status: NodeStatus, since: datetime, **changes: Any) -> NodeState:
         """Return this in another status; what is not named stays, but ``at`` and ``error``."""
@@ -95,10 +99,10 @@ class NodeState:
 
     @property
     def has_ended(self) -> bool:
-        return self.status in _NODE_ENDED
+        return self.status in NODE_ENDED
 
 
-_NODE_ENDED = frozenset({"succeeded", "skipped", "denied", "abandoned"})
+NODE_ENDED = frozenset({"succeeded", "skipped", "denied", "abandoned"})
 
 
 @dataclass(frozen=True, slots=True)

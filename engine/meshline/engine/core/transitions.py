@@ -38,6 +38,8 @@ from meshline.events.facts import (
     RunSucceeded,
     RunWaiting,
     StepFailed,
+    StepFannedOut,
+    StepJoined,
     StepRetryScheduled,
     StepSkipped,
     StepStarted,
@@ -82,9 +84,9 @@ TRANSITIONS: Final[Pairs] = {
     **_pairs(
         _GOING,
         (
-            StepStarted, StepSucceeded, StepFailed, StepSkipped, TimerFired, MessageMatched,
-            ApprovalApproved, ApprovalDenied, ExceptionResolved, CompensationStarted,
-            ActivityRecorded,
+            StepStarted, StepSucceeded, StepFailed, StepSkipped, StepFannedOut, StepJoined,
+            TimerFired, MessageMatched, ApprovalApproved, ApprovalDenied, ExceptionResolved,
+            CompensationStarted, ActivityRecorded,
         ),
         "running",
     ),

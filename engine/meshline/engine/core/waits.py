@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from meshline.engine.core.items import step_of
 from meshline.engine.core.state import NodeState, RunState, WaitTuple
 from meshline.events.facts import Wait
 from meshline.workflow.spec import StepNode, WorkflowSpec
@@ -28,17 +29,24 @@ def is_active(spec: WorkflowSpec, run: RunState) -> bool:
 
 
 def _is_outside(spec: WorkflowSpec, name: str) -> bool:
-    node = spec.nodes.get(name)
+    node = spec.nodes.get(step_of(name))
     return isinstance(node, StepNode) and node.outside
 
 
 def current_waits(spec: WorkflowSpec | None, run: RunState) -> tuple[WaitTuple, ...]:
-    """Return all that the run waits for; in the order in which it came to wait."""
-    waits: list[WaitTuple] = []
+    """Return all that the run waits for; in the order in which it came to wait.
+
+    Items of one step that wait for the same kind of thing are one wait, for the first of them: a
+    thousand would fill a record, and nobody reads them.
+    """
+    found: dict[tuple[str, str], WaitTuple] = {}
     for name, node in run.nodes.items():
         kind = _KINDS.get(node.status)
         if kind is not None:
-            waits.append(_wait(run, name, kind, node))
+            wait = _wait(run, step_of(name), kind, node)
+            other = found.get((wait.about, kind))
+            found[wait.about, kind] = wait if other is None else _first(other, wait)
+    waits = list(found.values())
     for exception_id, opened in (run.exceptions or {}).items():
         if opened.blocking:
             waits.append(WaitTuple("exception", exception_id, opened.since, None, opened.owner))
@@ -47,6 +55,11 @@ def current_waits(spec: WorkflowSpec | None, run: RunState) -> tuple[WaitTuple, 
 
 def _wait(run: RunState, name: str, kind: str, node: NodeState) -> WaitTuple:
     return WaitTuple(kind, name, node.since, node.at, node.owner or run.owner)
+
+
+def _first(one: WaitTuple, other: WaitTuple) -> WaitTuple:
+    until = [moment for moment in (one.until, other.until) if moment is not None]
+    return one._replace(since=min(one.since, other.since), until=min(until, default=None))
 
 
 def as_waits(waits: tuple[WaitTuple, ...]) -> tuple[Wait, ...]:

@@ -14,6 +14,8 @@ __all__ = [
     "MessageAwaited",
     "MessageMatched",
     "StepFailed",
+    "StepFannedOut",
+    "StepJoined",
     "StepRetryScheduled",
     "StepSkipped",
     "StepStarted",
@@ -73,6 +75,26 @@ class StepSkipped(Fact):
     why: Literal["condition", "upstream", "operator", "denied"]
     reason: str = ""
     value: Any = None
+
+
+class StepFannedOut(Fact):
+    """The step is done for each of ``count`` items, as steps of their own: ``price[0]`` and on."""
+
+    TYPE = "meshline.step.fanned.out"
+
+    step: str
+    count: int
+
+
+class StepJoined(Fact):
+    """All items have ended: the step's value is the list of theirs, in the order of the items.
+
+    The list is not repeated here; an item that was skipped without a value is null in it.
+    """
+
+    TYPE = "meshline.step.joined"
+
+    step: str
 
 
 class TimerSet(Fact):
