@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from meshline.engine.core.plan import plan_of
+from meshline.engine.core.items import step_of
+from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.reducer import fold
 from meshline.engine.core.state import UNDO, PartitionState, RunState
 from meshline.engine.core.transitions import never
@@ -114,6 +115,12 @@ class Auditor:
         before = run.nodes.get(data.step)
         self._expect(event, node is not None, "a step of the workflow")
         assert node is not None
+        if isinstance(node, ItemStep):
+            whole = run.nodes.get(step_of(data.step))
+            count = 0 if whole is None or whole.status != "fanned_out" else whole.count
+            self._expect(event, node.index < count, f"one of {count} items")
+        elif node.each is not None:
+            self._expect(event, False, "the items to be begun, not the whole")
         self._expect(event, run.status != "paused", "nothing begun in a paused run")
         self._expect(event, (data.until is not None) == node.outside, "a limit for outside work")
         self._expect(
@@ -159,6 +166,28 @@ class Auditor:
         self._expect(
             event, node.failures < step.retry.maximum_attempts, "no more tries than allowed"
         )
+
+    def _step_fanned_out(
+        self, event: Event[Any], data: facts.StepFannedOut, run: RunState, spec: WorkflowSpec
+    ) -> None:
+        node, before = spec.nodes.get(data.step), run.nodes.get(data.step)
+        each = node.each if isinstance(node, StepNode) else None
+        self._expect(event, each is not None, "a step that is done for each of a list")
+        assert each is not None
+        self._expect(event, 0 <= data.count <= each.items_max, f"at most {each.items_max} items")
+        self._expect(event, before is None or before.status == "ready", "a step that is to begin")
+        self._expect(event, run.undo is None, "nothing but undoing")
+
+    def _step_joined(
+        self, event: Event[Any], data: facts.StepJoined, run: RunState, spec: WorkflowSpec
+    ) -> None:
+        node = run.nodes.get(data.step)
+        self._expect(event, node is not None and node.status == "fanned_out", "items to be joined")
+        assert node is not None
+        items = [run.nodes.get(f"{data.step}[{index}]") for index in range(node.count)]
+        ended = all(item is not None and item.has_ended for item in items)
+        self._expect(event, ended, "all items to have ended")
+        self._completed.setdefault(event.subject, []).append(data.step)
 
     def _timer_fired(
         self, event: Event[Any], data: facts.TimerFired, run: RunState, spec: WorkflowSpec
@@ -217,6 +246,16 @@ class Auditor:
             for name in self._completed.get(event.subject, [])
             if UNDO + name in plan_of(spec).undo and run.nodes[name].status == "succeeded"
         ]
+        done += [
+            name
+            for name, node in run.nodes.items()
+            if UNDO + name in plan_of(spec).undo
+            and not node.has_ended
+            and any(
+                other.startswith(f"{name}[") and item.status == "succeeded"
+                for other, item in run.nodes.items()
+            )
+        ]
         self._expect(event, list(data.steps) == done[::-1], f"{done[::-1]} to be undone")
 
     def _run_succeeded(
@@ -250,6 +289,8 @@ _CHECKS: dict[type[facts.Fact], Callable[..., None]] = {
     facts.StepStarted: Auditor._step_started,
     facts.StepSucceeded: Auditor._step_ended,
     facts.StepFailed: Auditor._step_ended,
+    facts.StepFannedOut: Auditor._step_fanned_out,
+    facts.StepJoined: Auditor._step_joined,
     facts.TimerFired: Auditor._timer_fired,
     facts.ApprovalEscalated: Auditor._approval_passed,
     facts.ApprovalExpired: Auditor._approval_passed,

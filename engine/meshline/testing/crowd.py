@@ -14,6 +14,7 @@ from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
 from meshline.events.requests import Request, StepError
+from meshline.testing.random_workflows import result_of
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
 
@@ -121,13 +122,13 @@ class Crowd:
         )
 
     def _of_exceptions(self, run: RunState) -> Iterator[Request]:
-        for exception_id in run.exceptions or ():
+        for exception_id, opened in (run.exceptions or {}).items():
             for action in ("acknowledge", "assign", "resolve", "retry", "skip"):
                 yield requests.ExceptionActionRequested(
                     exception_id=exception_id,
                     action=action,
                     owner=self._random.choice([None, "team:green"]),
-                    value=self._random.choice([None, 7, "seven"]),
+                    value=self._random.choice([None, result_of(opened.about, 7), "seven"]),
                 )
 
     def _of_nodes(self, spec: WorkflowSpec, run: RunState) -> Iterator[Request]:
@@ -139,7 +140,9 @@ class Crowd:
             elif isinstance(node, ApprovalNode):
                 yield self._approval(node.name, self._random.choice(["approved", "denied"]))
             elif isinstance(node, StepNode) and node.outside and state is not None:
-                yield self._report(node.name, state.attempt - self._random.choice([0, 0, 1]))
+                for name in (node.name, *(f"{node.name}[{n}]" for n in range(state.count))):
+                    tried = run.nodes.get(name, state).attempt
+                    yield self._report(name, tried - self._random.choice([0, 0, 1]))
 
     def _approval(self, name: str, decision: Any) -> Request:
         return requests.ApprovalSubmitted(
@@ -151,7 +154,7 @@ class Crowd:
 
     def _report(self, step: str, attempt: int) -> Request:
         if self._random.random() < 0.6:
-            result = self._random.choice([1, 2, "three"])
+            result = self._random.choice([result_of(step, 1), result_of(step, 2), "three"])
             return requests.StepReported(
                 step=step, attempt=attempt, outcome="succeeded", result=result
             )
@@ -170,7 +173,9 @@ class Crowd:
             else:
                 action = "retry" if patience else "skip"
             yield requests.ExceptionActionRequested(
-                exception_id=exception_id, action=action, value=7 if action == "skip" else None
+                exception_id=exception_id,
+                action=action,
+                value=result_of(opened.about, 7) if action == "skip" else None,
             )
             if opened.blocking and opened.kind == "rule_failed" and not patience:
                 yield requests.CancelRequested(reason="the rule will not be mended")
@@ -189,7 +194,10 @@ class Crowd:
                 yield requests.MessageReceived(name=name, payload={"n": 3})
             elif state.status == "started":
                 yield requests.StepReported(
-                    step=name, attempt=state.attempt, outcome="succeeded", result=1
+                    step=name,
+                    attempt=state.attempt,
+                    outcome="succeeded",
+                    result=result_of(name, 1),
                 )
 
     def _entry(self, subject: str, data: Request, actor: str | None = None) -> Entry:

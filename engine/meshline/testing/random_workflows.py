@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -17,6 +18,7 @@ from meshline.workflow.spec import (
     ApprovalNode,
     AssignNode,
     Compensation,
+    Each,
     MessageNode,
     Node,
     Observation,
@@ -29,7 +31,7 @@ from meshline.workflow.spec import (
     WorkflowSpec,
 )
 
-__all__ = ["EPOCH", "Form", "Payload", "random_observed", "random_workflow"]
+__all__ = ["EPOCH", "Form", "Payload", "random_observed", "random_workflow", "result_of"]
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """When simulations begin."""
@@ -50,21 +52,30 @@ class Form(BaseModel):
 _PAYLOAD: TypeAdapter[Any] = TypeAdapter(Payload)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _NUMBER: TypeAdapter[Any] = TypeAdapter(int)
+_NUMBERS: TypeAdapter[Any] = TypeAdapter(list[int])
 _OWNERS = ("team:red", "team:blue", "user:ada", "queue:night")
 
 
 class Authoring:
-    """Writes one definition; every choice comes from ``random``."""
+    """Writes one definition; every choice comes from ``random``.
 
-    def __init__(self, random: Random) -> None:
+    Args:
+        fan_outs: some steps give lists, and others are done for each of their items.
+    """
+
+    def __init__(self, random: Random, fan_outs: bool = False) -> None:
         self._random = random
+        self._fan_outs = fan_outs
         self._nodes: dict[str, Node] = {}
 
     def nodes(self) -> dict[str, Node]:
         """Return one to six nodes; the first is a step."""
-        kinds = ("step", "step", "step", "assign", "approval", "sleep", "message")
+        kinds: tuple[str, ...] = ("step", "step", "step", "assign", "approval", "sleep", "message")
+        first = "step"
+        if self._fan_outs:
+            kinds, first = (*kinds, "list", "fan", "fan", "fan"), "list"
         count = self._random.randint(0, 5)
-        for number, kind in enumerate(["step", *self._random.choices(kinds, k=count)]):
+        for number, kind in enumerate([first, *self._random.choices(kinds, k=count)]):
             name = f"{kind}{number}"
             self._nodes[name] = getattr(self, f"_{kind}")(name, self._common(number))
         return self._nodes
@@ -91,7 +102,7 @@ class Authoring:
 
         return Rule(name, tuple(parameters), call)
 
-    def _step(self, name: str, common: dict[str, Any]) -> Node:
+    def _step(self, name: str, common: dict[str, Any]) -> StepNode:
         undo = Compensation(f"undo_{name}", (), _nothing, True)
         return StepNode(
             name=name,
@@ -105,6 +116,17 @@ class Authoring:
             compensation=undo if self._random.random() < 0.5 else None,
             **common,
         )
+
+    def _list(self, name: str, common: dict[str, Any]) -> Node:
+        return replace(self._step(name, common), result=_NUMBERS)
+
+    def _fan(self, name: str, common: dict[str, Any]) -> Node:
+        lists = [node for node in self._nodes.values() if node.result is _NUMBERS]
+        of = self._random.choice(lists).name
+        common["needs"] = tuple(dict.fromkeys((of, *common["needs"])))
+        common["wants"] = tuple(each for each in common["wants"] if each != of)
+        each = Each(of, (), _ANY, _NUMBERS, _NUMBER, items_max=3)
+        return replace(self._step(name, common), each=each, result=_NUMBERS)
 
     def _assign(self, name: str, common: dict[str, Any]) -> Node:
         rule = self._rule(name, common["needs"], common["wants"], _owner_of)
@@ -136,15 +158,24 @@ class Authoring:
         return MessageNode(name=name, payload=Payload, result=_PAYLOAD, due_s=due_s, **common)
 
 
-def random_workflow(random: Random, name: str, version: int) -> WorkflowSpec:
+def random_workflow(
+    random: Random, name: str, version: int, *, fan_outs: bool = False
+) -> WorkflowSpec:
     """Return a workflow that triggers of source ``name`` start."""
-    nodes = Authoring(random).nodes()
+    nodes = Authoring(random, fan_outs).nodes()
     return WorkflowSpec(
         **_answers(name, version),
         outcome_node=random.choice([n for n, node in nodes.items() if isinstance(node, StepNode)]),
         due_s=random.choice([None, 600.0, 86400.0]),
         nodes=nodes,
     )
+
+
+def result_of(step: str, number: int) -> Any:
+    """Return what a step of such a workflow may give: the number, or as many as it takes."""
+    gives_list = step.startswith(("list", "fan")) and not step.endswith("]")
+    # One more at most than a step is done for.
+    return list(range(number % 5)) if gives_list else number
 
 
 def random_observed(name: str) -> WorkflowSpec:

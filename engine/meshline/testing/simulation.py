@@ -25,7 +25,12 @@ from meshline.events.log.protocol import Accepted, AppendResult
 from meshline.testing.auditor import Auditor
 from meshline.testing.crowd import Crowd, random_error
 from meshline.testing.faulty_log import FaultyLog
-from meshline.testing.random_workflows import EPOCH, random_observed, random_workflow
+from meshline.testing.random_workflows import (
+    EPOCH,
+    random_observed,
+    random_workflow,
+    result_of,
+)
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import WorkflowSpec
 
@@ -155,7 +160,7 @@ class SimulatedWorker:
             self._forget(trial)
             fails = self._random.random() < self._world.failure_rate
             error = random_error(self._random) if fails else None
-            result = None if fails else self._random.randint(0, 9)
+            result = None if fails else result_of(trial.step, self._random.randint(0, 9))
             for _ in range(self._random.choice([1, 1, 1, 2])):
                 self.keeper.outcome(Outcome(*trial, result, error))
 
@@ -166,9 +171,10 @@ class Simulation:
     Args:
         random: where every choice comes from.
         steps: how many things happen before everything is healed.
+        fan_outs: workflows have steps that are done for each item of a list.
     """
 
-    def __init__(self, random: Random, steps: int | None = None) -> None:
+    def __init__(self, random: Random, steps: int | None = None, *, fan_outs: bool = False) -> None:
         self.random = random
         self.now = EPOCH
         self.failure_rate = 0.5
@@ -176,8 +182,8 @@ class Simulation:
         self._network_speed = random.choice([0.05, 0.15, 0.3])
         self.log = FaultyLog(random, lambda: self.now, faults=random.randint(0, 5))
         specs: list[WorkflowSpec] = [random_observed("observed")]
-        specs += [random_workflow(random, "red", version) for version in (1, 2)]
-        specs.append(random_workflow(random, "blue", 1))
+        for name, version in (("red", 1), ("red", 2), ("blue", 1)):
+            specs.append(random_workflow(random, name, version, fan_outs=fan_outs))
         self.registry = Registry(*specs)
         self.auditor = Auditor(self.registry)
         self.crowd = Crowd(random, self.registry, lambda: self.now)
@@ -377,6 +383,6 @@ def difference(found: PartitionState, expected: PartitionState) -> str:
     return "\n".join(lines)
 
 
-def simulate(seed: int) -> SimulationReport:
+def simulate(seed: int, *, fan_outs: bool = False) -> SimulationReport:
     """Run one simulation; whatever it raises is a bug that this seed shows."""
-    return Simulation(Random(seed)).run()
+    return Simulation(Random(seed), fan_outs=fan_outs).run()
