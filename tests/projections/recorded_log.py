@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,6 +21,8 @@ class _Reader:
         (start,) = self._next.values()
         found = [*self._records[start : start + max_records]]
         self._next[0] = start + len(found)
+        if not found:
+            await asyncio.sleep(wait_s)
         return {0: found} if found else {}
 
     async def aclose(self) -> None:

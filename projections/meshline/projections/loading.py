@@ -1,0 +1,79 @@
+"""Projections of one's own: found in modules, and put beside the built-in ones."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+
+from meshline.projections.built_in import BUILT_IN
+from meshline.projections.errors import ProjectionInvalid
+from meshline.projections.projection import Projection
+
+__all__ = ["beside_built_in", "load_projections", "projections_in"]
+
+
+def load_projections(modules: Sequence[str]) -> tuple[Projection, ...]:
+    """Return the built-in projections, and those of the modules ``package.module``.
+
+    Raises:
+        ProjectionInvalid: a module can't be imported or declares none, or names clash.
+    """
+    own: list[Projection] = []
+    for name in modules:
+        found = projections_in(_imported(name))
+        if not found:
+            raise ProjectionInvalid(
+                f"The module {name!r} declares no projection: expected Projection(…) under a name "
+                "of the module. Declare one there, or name another module."
+            )
+        own += found
+    return beside_built_in(own)
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ProjectionInvalid:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise ProjectionInvalid(
+            f"Cannot import {name!r}: {type(error).__name__}: {error} (line {where.lineno} of "
+            f"{where.name}). Expected a module with projections, such as company.views, that "
+            "Python finds. Correct it or its name, or install its package."
+        ) from error
+
+
+def projections_in(module: ModuleType) -> list[Projection]:
+    """Return the projections that a module holds under names of its own, each once."""
+    found = [value for value in vars(module).values() if isinstance(value, Projection)]
+    own = [projection for projection in found if projection not in BUILT_IN]
+    return list(dict.fromkeys(own))
+
+
+def beside_built_in(own: Iterable[Projection]) -> tuple[Projection, ...]:
+    """Return the built-in projections and these.
+
+    Raises:
+        ProjectionInvalid: two have the same name, or tables or queries of the same name: all of
+            them share the names that people query.
+    """
+    everything = [*BUILT_IN, *dict.fromkeys(own)]
+    views: dict[str, Projection] = {}
+    relations: dict[str, Projection] = {}
+    for projection in everything:
+        _take(views, projection.name, projection, "view")
+        for name in (*(table.name for table in projection.tables), *projection.queries):
+            _take(relations, name, projection, "table or query")
+    return tuple(everything)
+
+
+def _take(taken: dict[str, Projection], name: str, projection: Projection, what: str) -> None:
+    other = taken.setdefault(name, projection)
+    if other is not projection:
+        raise ProjectionInvalid(
+            f"The {what} {name!r} is declared by {other!r} and by {projection!r}: expected each "
+            "name once, also among the built-in ones. Rename yours."
+        )

@@ -1,0 +1,57 @@
+"""Projections of one's own: found, put beside the built-in ones, and refused where names clash."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+
+from meshline.projections.built_in import BUILT_IN
+from meshline.projections.errors import ProjectionInvalid
+from meshline.projections.loading import beside_built_in, load_projections, projections_in
+from meshline.projections.projection import Projection
+
+
+class CountRow(NamedTuple):
+    owner: str
+    runs: int
+
+
+def declared(name: str, table: str) -> Projection:
+    projection = Projection(name, version=1)
+    projection.table(table, CountRow, key=["owner"])
+    return projection
+
+
+def test_a_modules_own_projections_are_found_once_and_the_built_in_ones_are_not() -> None:
+    module = ModuleType("company_views")
+    module.__dict__.update(mine=declared("mine", "mine"), runs=BUILT_IN[0], number=7)
+    module.__dict__["again"] = module.__dict__["mine"]
+
+    assert projections_in(module) == [module.__dict__["mine"]]
+    assert beside_built_in(projections_in(module)) == (*BUILT_IN, module.__dict__["mine"])
+
+
+@pytest.mark.parametrize(("name", "table"), [("runs", "mine"), ("mine", "exception_groups")])
+def test_a_name_that_is_taken_is_refused_and_both_are_named(name: str, table: str) -> None:
+    with pytest.raises(ProjectionInvalid, match=r"is declared by <projection .* and by"):
+        beside_built_in([declared(name, table)])
+
+
+def test_a_module_is_imported_and_what_is_wrong_with_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong_views.py").write_text("import math\n\nmath.nothing\n")
+    (tmp_path / "empty_views.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    with pytest.raises(ProjectionInvalid, match=r"Cannot import 'wrong_views'.*line 3"):
+        load_projections(["wrong_views"])
+    with pytest.raises(ProjectionInvalid, match="declares no projection"):
+        load_projections(["empty_views"])
+    with pytest.raises(ProjectionInvalid, match="No module named 'not_there'"):
+        load_projections(["not_there"])
+    sys.modules.pop("empty_views", None)
