@@ -46,7 +46,7 @@ def test_every_command_has_help_with_examples(noun: str, capsys: Captured) -> No
         *(["trigger", name] for name in ("list", "show", "resubmit")),
         *(["log", name] for name in ("create", "info", "tail", "copy")),
         *(["message", "send"], ["view", "list"], ["workflow", "list"]),
-        *([name] for name in ("demo", "dev", "worker", "projector", "publish", "feed", "listen")),
+        *([name] for name in ("demo", "dev", "worker", "projector", "publish", "feed")),
         *([name] for name in ("check", "doctor")),
     ],
     ids=" ".join,

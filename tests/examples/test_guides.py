@@ -33,7 +33,7 @@ ON_POSTGRES = "postgresql://localhost/meshline"
 
 NAMED = re.compile(r"# (\w+\.py)\n")
 EXITS = re.compile(r"(.*?)\s+# exit (\d)")
-STARTS = re.compile(r"meshline (dev|worker|projector|listen)\b")
+STARTS = re.compile(r"meshline (dev|worker|projector)\b")
 NOT_HERE = re.compile(r"(make|git) ")
 
 SHELL = """
@@ -44,7 +44,7 @@ start() {
   process=$!
   for _ in $(seq 300); do
     kill -0 $process || { cat running.log; exit 99; }
-    tail -n +$((seen + 1)) running.log | grep -qE '^(Ready|Projector|Listening)' && break
+    tail -n +$((seen + 1)) running.log | grep -qE '^(Ready|Projector)' && break
     sleep 0.2
   done
   seen=$(wc -l < running.log)

@@ -25,6 +25,13 @@ from meshline.cli.processes import (
     worker_on,
 )
 from meshline.cli.reloading import reload_on_change
+from meshline.cli.sources import (
+    SourceBrokers,
+    SourceTopics,
+    brokers_of,
+    intakes_on,
+    source_topic,
+)
 from meshline.cli.words import prompt_name
 from meshline.workflow.loading import App
 
@@ -47,6 +54,8 @@ async def dev(
     partitions: Annotated[
         int, typer.Option(min=1, max=1024, help="Of a log that is made now; fixed from then on.")
     ] = PARTITIONS,
+    source_topics: SourceTopics = None,
+    source_brokers: SourceBrokers = None,
     reload: Annotated[
         bool, typer.Option("--reload/--no-reload", help="Load the code again when it changes.")
     ] = True,
@@ -60,6 +69,7 @@ async def dev(
     Examples:
       meshline dev examples/lead_intake.py
       meshline dev leads.py --log kafka://localhost:9092/dev
+      meshline dev leads.py --source-topic crm.forms --source-brokers localhost:9092
       meshline dev leads.py --log postgresql://localhost/meshline --home /tmp/leads
     """
     started_s = time.monotonic()
@@ -71,6 +81,8 @@ async def dev(
         registry = source.load()
         import_parts()
         views = place.views
+        topics = [source_topic(text) for text in source_topics or ()]
+        brokers = brokers_of(place.log, source_brokers) if topics else ""
         Runtime.of(place, target).write(place.home)
         async with (
             open_or_create(place.log, partitions) as log,
@@ -83,6 +95,7 @@ async def dev(
                 ready_s = time.monotonic() - started_s
                 call.out.say(*await _welcome(place, log, registry, ready_s, reload))
             works: list[Coroutine[Any, Any, Any]] = [stop.wait()]
+            works += [intake.run() for intake in intakes_on(log, topics, brokers)]
             if reload:
                 works.append(reload_on_change(source, stop, worker.replace_registry, call.out.say))
             await service.during(*works)

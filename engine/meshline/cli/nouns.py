@@ -24,7 +24,6 @@ NOUNS = {
         Noun("worker", "worker", "Run it", "carry out the workflows of an app; any number of them"),
         Noun("projector", "projector", "Run it", "keep the views up to date; any number of them"),
         Noun("publish", "publish", "Bring in", "triggers, from an argument, a file or a pipe"),
-        Noun("listen", "listen", "Bring in", "what others write to a Kafka topic of theirs"),
         Noun("feed", "feed", "Bring in", "the history of an observed workflow, case by case"),
         Noun("message", "message", "Bring in", "send what a run waits for"),
         Noun("run", "run", "See and act", "list, show, history, watch, cancel, pause, resume …"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
+
+import typer
 
 from meshline.cli.errors import CommandRefused
 from meshline.events.errors import PayloadRefused
@@ -15,7 +17,27 @@ if TYPE_CHECKING:
     from meshline.engine.intake import Intake
     from meshline.events.log import EventLog
 
-__all__ = ["SourceTopic", "brokers_of", "intakes_on", "source_topic"]
+__all__ = [
+    "SourceBrokers",
+    "SourceTopic",
+    "SourceTopics",
+    "brokers_of",
+    "intakes_on",
+    "source_topic",
+]
+
+SourceTopics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source-topic",
+        metavar="TOPIC[=SOURCE[,id=FIELD]]",
+        help="Take in what others write to this topic of Kafka; may be given several times.",
+    ),
+]
+SourceBrokers = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Kafka of the source topics; by default the log's."),
+]
 
 _FIELDS = {"id": "id_field", "type": "type", "type_field": "type_field"}
 _FORM = "TOPIC, TOPIC=SOURCE or TOPIC=SOURCE,id=FIELD (also type=NAME, type_field=FIELD)"

@@ -9,7 +9,7 @@ import typer
 from meshline.cli.call import Call, command, group
 from meshline.cli.loops import run_fast
 from meshline.cli.processes import Service, show_logs, stop_signal, worker_on
-from meshline.cli.sources import brokers_of, intakes_on, source_topic
+from meshline.cli.sources import SourceBrokers, SourceTopics, brokers_of, intakes_on, source_topic
 from meshline.workflow.loading import load_app
 
 __all__ = ["app"]
@@ -26,18 +26,8 @@ async def worker(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="How others see it; by default host:process.")
     ] = None,
-    source_topics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source-topic",
-            metavar="TOPIC[=SOURCE[,id=FIELD]]",
-            help="Take in what others write to this topic of Kafka; may be given several times.",
-        ),
-    ] = None,
-    source_brokers: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Kafka of the source topics; by default the log's."),
-    ] = None,
+    source_topics: SourceTopics = None,
+    source_brokers: SourceBrokers = None,
 ) -> None:
     """Carry out the workflows of an app.
 
