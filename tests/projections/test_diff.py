@@ -178,7 +178,7 @@ async def test_two_versions_of_the_same_rule_are_equal(postgres_address: str) ->
         table.on(RunSucceeded)(lambda row, event: CountRow(event.event.subject, 1))
 
     async with fed(postgres_address, same):
-        diff = await diff_view(postgres_address, "same", old=2, new=1)
+        diff = await diff_view(postgres_address, "same", old="2.1", new="1")
 
     assert diff.is_equal and diff.tables[0].share == 0.0
     assert diff.tables[0].rows_old > 0

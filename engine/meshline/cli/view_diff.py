@@ -28,10 +28,11 @@ async def diff(
     call: Call,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The view.")],
     old: Annotated[
-        int | None, typer.Option("--from", metavar="VERSION", help="Instead of the live version.")
+        str | None,
+        typer.Option("--from", metavar="VERSION", help="Not the live one: 2, or 2.1 for a build."),
     ] = None,
     new: Annotated[
-        int | None, typer.Option("--to", metavar="VERSION", help="Instead of the one being built.")
+        str | None, typer.Option("--to", metavar="VERSION", help="Not the one that is being built.")
     ] = None,
     max_changed: Annotated[
         str | None,
@@ -109,6 +110,7 @@ def as_data(found: ViewDiff) -> dict[str, Any]:
     sides = {
         place: {
             "version": side.version,
+            "build": side.build,
             "state": side.state,
             "positions": side.offsets,
             "parked": side.parked,

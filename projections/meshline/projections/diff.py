@@ -37,10 +37,16 @@ class Side:
     layout: Mapping[str, Any]
     offsets: Mapping[int, int]
     parked: int
+    build: int = 1
 
     @property
     def label(self) -> str:
-        return f"v{self.version} ({self.state})"
+        again = "" if self.build == 1 else f" build {self.build}"
+        return f"v{self.version}{again} ({self.state})"
+
+    def goes_by(self, text: str) -> bool:
+        """Whether it was meant: ``2`` is the version's newest build, ``2.1`` its first."""
+        return text in (str(self.version), f"{self.version}.{self.build}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +114,8 @@ async def diff_view(
     address: str,
     name: str,
     *,
-    old: int | None = None,
-    new: int | None = None,
+    old: str | None = None,
+    new: str | None = None,
     samples_max: int = 20,
     types: Collection[str] | None = None,
     wait_s: float = 30.0,
@@ -118,7 +124,8 @@ async def diff_view(
 
     Args:
         address: of the views.
-        old, new: versions; the live one, and the newest of those that are built or kept beside it.
+        old, new: versions as ``2``, or builds of them as ``2.1``; by default the live one, and the
+            newest of those that are built or kept beside it.
         samples_max: rows of each table that are shown, of every way to differ some.
         types: the events that the view applies, to explain the samples; all of them by default.
         wait_s: how long the one behind may take to catch up.
@@ -156,10 +163,12 @@ async def _sides(session: Session, namespace: str, name: str) -> list[Side]:
         select v.version, v.state, v.layout,
                (select array_agg(array[c.partition, c.next_offset] order by c.partition)
                 from {books}.checkpoints c
-                where c.name = v.name and c.version = v.version) as offsets,
+                where (c.name, c.version, c.build) = (v.name, v.version, v.build)) as offsets,
                (select count(*) from {books}.parked p
-                where p.name = v.name and p.version = v.version) as parked
-        from {books}.views v where v.name = $1 and v.state <> 'retired' order by v.version
+                where (p.name, p.version, p.build) = (v.name, v.version, v.build)) as parked,
+               v.build
+        from {books}.views v where v.name = $1 and v.state <> 'retired' and not v.scratch
+        order by v.version, v.build
         """,
         name,
     )
@@ -167,22 +176,25 @@ async def _sides(session: Session, namespace: str, name: str) -> list[Side]:
         Side(
             version=r["version"],
             state=r["state"],
-            schema=schema_of(namespace, name, r["version"]),
+            schema=schema_of(namespace, name, r["version"], r["build"]),
             layout=r["layout"],
             offsets=dict(r["offsets"] or ()),
             parked=r["parked"],
+            build=r["build"],
         )
         for r in found
     ]
 
 
-def _chosen(name: str, sides: list[Side], old: int | None, new: int | None) -> tuple[Side, Side]:
-    by_version = {side.version: side for side in sides}
+def _chosen(name: str, sides: list[Side], old: str | None, new: str | None) -> tuple[Side, Side]:
+    def named(text: str) -> Side | None:
+        return next((side for side in reversed(sides) if side.goes_by(text)), None)
+
     live = next((side for side in sides if side.state == "live"), None)
     others = [side for side in sides if side.state in ("building", "warm")]
     building = [side for side in others if side.state == "building"]
-    first = live if old is None else by_version.get(old)
-    second = next(reversed(building or others), None) if new is None else by_version.get(new)
+    first = live if old is None else named(old)
+    second = next(reversed(building or others), None) if new is None else named(new)
     if first is None or second is None or first is second:
         there = ", ".join(side.label for side in sides) or "none"
         raise NotFound(
