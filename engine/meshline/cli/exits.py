@@ -47,6 +47,7 @@ _BY_CODE = {
     "ML5005": Exit.UNREACHABLE,
     "ML5006": Exit.UNANSWERED,
     "ML5007": Exit.NOT_FOUND,
+    "ML5009": Exit.REFUSED,
     # Apps.
     "ML4101": Exit.USAGE,
 }

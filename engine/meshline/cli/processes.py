@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from meshline.engine.snapshots import SnapshotStore
     from meshline.engine.worker import Worker
-    from meshline.projections.postgres_store import PostgresStore
+    from meshline.projections.postgres_store import ChangedCode, PostgresStore
     from meshline.projections.projector import Projector
     from meshline.workflow.registry import Registry
 
@@ -154,16 +154,24 @@ class Viewing(NamedTuple):
 
 
 @asynccontextmanager
-async def viewing_on(log: EventLog, views: str) -> AsyncGenerator[Viewing]:
-    """A projector of the built-in views, not yet running."""
+async def viewing_on(
+    log: EventLog, views: str, *, changed_code: ChangedCode = "say", actor: str = ""
+) -> AsyncGenerator[Viewing]:
+    """A projector of the built-in views, not yet running, and what keeps warm builds warm."""
     from meshline.projections.postgres_store import PostgresStore
     from meshline.projections.projector import Projector
+    from meshline.projections.warm import WarmBuilds
 
-    store = PostgresStore(views)
+    store = PostgresStore(views, changed_code=changed_code, actor=actor)
     await store.open()
+    projector = Projector(log, store)
+    warm = WarmBuilds(log, views, store, projector.health, changed_code=changed_code)
+    keeping = asyncio.create_task(warm.run())
     try:
-        yield Viewing(Projector(log, store), store)
+        yield Viewing(projector, store)
     finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await store.aclose()
 
 

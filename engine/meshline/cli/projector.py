@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from meshline.cli.call import Call, command, group
 from meshline.cli.loops import run_fast
 from meshline.cli.place import shown
@@ -13,10 +17,21 @@ app = group("Keep the views up to date; any number of them.")
 
 
 @command(app, data=False, runner=run_fast)
-async def projector(call: Call) -> None:
+async def projector(
+    call: Call,
+    accept_changed_code: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-code",
+            help="Go on with views whose code has changed since they were built; it is recorded.",
+        ),
+    ] = False,
+) -> None:
     """Keep the views up to date.
 
-    Each view has one writer; further projectors stand by for it, in case that one dies.
+    Each view has one writer; further projectors stand by for it, in case that one dies. A view
+    whose code has changed since it was built is not gone on with, until it is built anew with
+    `meshline view rebuild`; the others are.
 
     \b
     Examples:
@@ -27,7 +42,12 @@ async def projector(call: Call) -> None:
     with stop_signal() as stop:
         async with (
             call.log() as log,
-            viewing_on(log, views) as viewing,
+            viewing_on(
+                log,
+                views,
+                changed_code="accept" if accept_changed_code else "refuse",
+                actor=call.actor.id,
+            ) as viewing,
             Service(log, viewing=viewing) as service,
         ):
             call.out.say(f"Projector from {log.address} to {shown(views)}. Ctrl-C stops.")

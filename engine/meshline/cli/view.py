@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+import typer
 
 from meshline.cli.call import Call, command, group
 from meshline.cli.tables import Column
+from meshline.cli.view_builds import builds_at, retire, rollback, swap
 from meshline.cli.view_diff import diff
+from meshline.cli.view_rebuild import cancel, pause, rebuild, resume, verify
 
 __all__ = ["app"]
 
@@ -21,51 +25,115 @@ def _group() -> None:
 command(app)(diff)
 
 
+for _function in (rebuild, swap, rollback, retire, verify, pause, resume, cancel):
+    command(app, data=_function in (rebuild, verify))(_function)
+
+
 class ViewLine(NamedTuple):
-    """A view, how far it is behind, and what it could not take in."""
+    """A build of a view, how far it is behind, and what it could not take in.
+
+    ``rows`` is PostgreSQL's estimate. ``code_changed`` is None where its code is not at hand.
+    """
 
     name: str
     version: int
+    build: int
     state: str
+    positions: dict[int, int]
     behind_events: int
     behind_s: float
+    rows: int
+    bytes: int
     parked: int
     stopped: int
+    code_changed: bool | None
+    error: str
 
 
 COLUMNS = (
     Column("view", lambda v: v.name),
     Column("version", lambda v: str(v.version), right=True),
+    Column("build", lambda v: str(v.build), right=True),
     Column("state", lambda v: v.state),
+    Column("position", lambda v: f"{sum(v.positions.values()):,}", right=True),
     Column("behind", lambda v: f"{v.behind_events:,}", right=True),
     Column("by", lambda v: f"{v.behind_s:.1f}s" if v.behind_events else "", right=True),
+    Column("rows", lambda v: f"{v.rows:,}", right=True),
+    Column("size", lambda v: f"{v.bytes / 1e6:,.1f} MB", right=True),
     Column("parked", lambda v: str(v.parked), right=True),
     Column("stopped", lambda v: str(v.stopped), right=True),
+    Column("code", lambda v: {True: "changed", False: "", None: "not here"}[v.code_changed]),
+    Column("error", lambda v: v.error.partition(":")[0][:60]),
+)
+CHANGES = (
+    Column("at", lambda c: f"{c.at:%Y-%m-%d %H:%M:%S}"),
+    Column("view", lambda c: c.name),
+    Column("what", lambda c: c.what),
+    Column("from", lambda c: _build_text(c.from_version, c.from_build)),
+    Column("to", lambda c: _build_text(c.to_version, c.to_build)),
+    Column("by", lambda c: c.actor),
 )
 
 
 @command(app, "list")
-async def list_views(call: Call) -> None:
+async def list_views(
+    call: Call,
+    history: Annotated[
+        bool, typer.Option("--history", help="What was swapped, rolled back and retired, by whom.")
+    ] = False,
+) -> None:
     """List the views: how many events they are behind, and what they could not take in.
 
-    A parked event stops its own run in that view, and no other.
+    A parked event stops its own run in that view, and no other. "changed" says that the code at
+    hand is not what the build was made with.
 
     \b
     Examples:
       meshline view list
+      meshline view list --history
     """
-    async with call.log() as log, call.views() as views:
-        lines = view_lines(await views.lag(log), await views.status())
+    async with builds_at(call, only_look=True) as books:
+        if history:
+            async with call.views() as views:
+                await views.status()
+            call.out.rows(await books.history(), CHANGES, empty="Nothing was swapped yet.")
+            return
+        async with call.log() as log, call.views() as views:
+            lines = view_lines(await views.lag(log), await views.status(), await books.sizes())
     call.out.rows(lines, COLUMNS, empty="There are no views yet: start `meshline projector`.")
 
 
-def view_lines(lags: Any, statuses: Any) -> list[ViewLine]:
-    """Return what the two say about each view, together."""
-    known = {(status.name, status.version): status for status in statuses}
-    return [
-        ViewLine(
-            lag.name, lag.version, lag.state, lag.events, lag.seconds,
-            known[lag.name, lag.version].parked, known[lag.name, lag.version].stopped,
+def _build_text(version: int | None, build: int | None) -> str:
+    return "" if version is None else f"v{version} b{build}"
+
+
+def view_lines(lags: Any, statuses: Any, sizes: Any) -> list[ViewLine]:
+    """Return what these say about each build, together."""
+    from meshline.projections.built_in import BUILT_IN
+    from meshline.projections.code_hash import code_hash_of
+
+    now = {(p.name, p.version): code_hash_of(p) for p in BUILT_IN}
+    known = {(status.name, status.version, status.build): status for status in statuses}
+    lines = []
+    for lag in lags:
+        build = (lag.name, lag.version, lag.build)
+        status, (rows, size) = known[build], sizes.get(build, (0, 0))
+        code = now.get((lag.name, lag.version))
+        lines.append(
+            ViewLine(
+                lag.name,
+                lag.version,
+                lag.build,
+                "loading" if status.bulk else lag.state,
+                {p: checkpoint.offset for p, checkpoint in status.checkpoints.items()},
+                lag.events,
+                lag.seconds,
+                rows,
+                size,
+                status.parked,
+                status.stopped,
+                None if code is None else code != status.code_hash,
+                status.error,
+            )
         )
-        for lag in lags
-    ]  # fmt: skip
+    return lines

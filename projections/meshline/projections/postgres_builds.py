@@ -335,7 +335,8 @@ class Builds:
     async def sizes(self) -> dict[Build, Size]:
         async with self._connection.use() as session:
             records: list[Any] = await session.fetch(
-                "select n.nspname, sum(greatest(s.n_live_tup, c.reltuples::bigint, 0))::bigint, "
+                "select n.nspname, "
+                "sum(coalesce(nullif(c.reltuples::bigint, -1), s.n_live_tup, 0))::bigint, "
                 "sum(pg_total_relation_size(c.oid))::bigint from pg_class c "
                 "join pg_namespace n on n.oid = c.relnamespace "
                 "left join pg_stat_user_tables s on s.relid = c.oid "

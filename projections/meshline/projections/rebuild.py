@@ -24,7 +24,7 @@ from meshline.projections.projector import Projector
 from meshline.projections.rebuild_pace import PacedLog
 from meshline.projections.settings import ProjectorSettings
 
-__all__ = ["REBUILDING", "Progress", "Rebuild", "swap_when_ready"]
+__all__ = ["REBUILDING", "Progress", "Rebuild", "drop_unattended", "swap_when_ready"]
 
 REBUILDING = ProjectorSettings(
     batch_records_max=12_000,
@@ -233,3 +233,17 @@ async def swap_when_ready(
             if clock() >= deadline:
                 raise
         await asyncio.sleep(_SWAP_RETRY_S)
+
+
+async def drop_unattended(
+    books: Builds, address: str, projection: Projection, build: Build
+) -> bool:
+    """Drop the build unless a process is at work on it; return whether it is gone."""
+    store = PostgresStore(address, builds={projection.name: build.build})
+    try:
+        if not await store.acquire(projection):
+            return False
+        await books.discard(build)
+        return True
+    finally:
+        await store.aclose()

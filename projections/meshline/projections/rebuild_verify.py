@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, NamedTuple
 
 from meshline.events.log import EventLog
@@ -56,7 +56,7 @@ class Verification:
             log, address, [projection], events_per_s_max=events_per_s_max, scratch=True
         )
 
-    async def run(self) -> AsyncIterator[Progress]:
+    async def run(self) -> AsyncGenerator[Progress]:
         """Give the progress of the build that is compared.
 
         Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from meshline.events.errors import MeshlineError
 from meshline.events.log import EventLog
@@ -17,8 +17,9 @@ from meshline.projections.built_in import BUILT_IN
 from meshline.projections.postgres_builds import Build, Builds
 from meshline.projections.postgres_store import ChangedCode, PostgresStore
 from meshline.projections.projection import Projection
-from meshline.projections.projector import Projector
+from meshline.projections.projector import Projector, ViewHealth
 from meshline.projections.settings import ProjectorSettings
+from meshline.projections.store import ViewStatus
 
 __all__ = ["WarmBuilds"]
 
@@ -33,6 +34,7 @@ class WarmBuilds:
 
     Args:
         beside: the projector's store: what that one holds is left to it.
+        health: of the projector; its errors are noted in the books, for `meshline view list`.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class WarmBuilds:
         log: EventLog,
         address: str,
         beside: PostgresStore,
+        health: Callable[[], Sequence[ViewHealth]],
         projections: Iterable[Projection] = BUILT_IN,
         settings: ProjectorSettings | None = None,
         *,
@@ -48,6 +51,7 @@ class WarmBuilds:
         self._log = log
         self._address = address
         self._beside = beside
+        self._health = health
         self._projections = {(p.name, p.version): p for p in projections}
         self._settings = settings
         self._changed_code = changed_code
@@ -69,9 +73,11 @@ class WarmBuilds:
             await books.aclose()
 
     async def _look(self, books: Builds) -> None:
+        statuses = await books.statuses()
+        await self._note_errors(books, statuses)
         loaded = {
             Build(s.name, s.version, s.build)
-            for s in await books.statuses()
+            for s in statuses
             if not s.bulk and not s.scratch and (s.name, s.version) in self._projections
         }
         wanted = {build for build in loaded if build not in self._beside.held}
@@ -84,6 +90,19 @@ class WarmBuilds:
         for build in wanted - {*self._running}:
             if any(other[:2] == build[:2] and other in self._beside.held for other in loaded):
                 self._running[build] = asyncio.create_task(self._keep(build))
+
+    async def _note_errors(self, books: Builds, statuses: Sequence[ViewStatus]) -> None:
+        said = {
+            (h.name, h.version): h.error or ""
+            for h in self._health()
+            if h.standing != "standing_by"
+        }
+        for status in statuses:
+            build = Build(status.name, status.version, status.build)
+            error = said.get(build[:2], status.error)
+            is_ours = build in self._beside.held or (error and status.state == "live")
+            if is_ours and error != status.error:
+                await books.note_error(build, error)
 
     async def _keep(self, build: Build) -> None:
         store = PostgresStore(

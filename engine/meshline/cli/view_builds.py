@@ -1,0 +1,174 @@
+"""``meshline view swap``, ``rollback`` and ``retire``: which build of a view people see."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshline.cli.call import Call, seconds
+
+if TYPE_CHECKING:
+    from meshline.projections.postgres_builds import Build, Builds
+    from meshline.projections.store import ViewStatus
+
+__all__ = ["build_named", "builds_at", "retire", "rollback", "swap"]
+
+BEHIND_MAX = 1_000
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The view.")]
+Version = Annotated[
+    int | None, typer.Option("--version", metavar="N", help="Instead of the newest.")
+]
+Number = Annotated[
+    int | None, typer.Option("--build", metavar="N", help="Of the version, not the newest.")
+]
+BehindMax = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Events that it may be behind the log.")
+]
+WaitFor = Annotated[
+    str, typer.Option("--wait", metavar="10s", help="For it to catch up, and for readers.")
+]
+
+
+@asynccontextmanager
+async def builds_at(call: Call, *, only_look: bool = False) -> AsyncIterator[Builds]:
+    """The builds of the views; their books are made if there are none, except to look."""
+    from meshline.projections.postgres_builds import Builds
+
+    books = Builds(call.place.views)
+    try:
+        if not only_look:
+            await books.open()
+        yield books
+    finally:
+        await books.aclose()
+
+
+async def build_named(
+    books: Builds, name: str, which: Callable[[ViewStatus], bool], words: str
+) -> Build:
+    """Return the newest build of the view that this is true of.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from meshline.projections.errors import NotFound
+    from meshline.projections.postgres_builds import Build
+
+    found = [s for s in await books.statuses() if s.name == name and not s.scratch and which(s)]
+    if not found:
+        raise NotFound(
+            f"There is no build of {name!r} {words}: see `meshline view list`, or make one with "
+            f"`meshline view rebuild {name}`."
+        )
+    newest = max(found, key=lambda s: (s.version, s.build))
+    return Build(newest.name, newest.version, newest.build)
+
+
+def _matches(version: int | None, build: int | None) -> Callable[[ViewStatus], bool]:
+    def matches(status: ViewStatus) -> bool:
+        return (
+            status.state != "live"
+            and not status.bulk
+            and version in (None, status.version)
+            and build in (None, status.build)
+        )
+
+    return matches
+
+
+async def swap(
+    call: Call,
+    name: Name,
+    version: Version = None,
+    build: Number = None,
+    behind_max: BehindMax = BEHIND_MAX,
+    wait_for: WaitFor = "10s",
+    allow_parked: Annotated[
+        bool, typer.Option("--allow-parked", help="Though it could not take in every event.")
+    ] = False,
+) -> None:
+    """Let the stable names of a view show another build: the newest that is loaded.
+
+    One transaction; no query fails or sees half of it. The build that was live stays warm for
+    `meshline view rollback`, until `meshline view retire`.
+
+    \b
+    Examples:
+      meshline view swap ownership
+      meshline view swap ownership --version 2 --wait 1m
+    """
+    from meshline.projections.rebuild import swap_when_ready
+
+    async with call.log() as log, builds_at(call) as books:
+        target = await build_named(books, name, _matches(version, build), "to swap to")
+        before = await swap_when_ready(
+            books,
+            log,
+            target,
+            actor=call.actor.id,
+            behind_max=behind_max,
+            wait_s=seconds(wait_for, "--wait"),
+            allow_parked=allow_parked,
+        )
+    was = f" It was {before}." if before else ""
+    call.out.say(f"Live: {target}.{was} Back: meshline view rollback {name}")
+
+
+async def rollback(
+    call: Call, name: Name, behind_max: BehindMax = BEHIND_MAX, wait_for: WaitFor = "10s"
+) -> None:
+    """Let the stable names show the build that was live before the present one.
+
+    \b
+    Examples:
+      meshline view rollback ownership
+    """
+    from meshline.projections.errors import NotFound
+    from meshline.projections.postgres_builds import Build
+    from meshline.projections.rebuild import swap_when_ready
+
+    async with call.log() as log, builds_at(call) as books:
+        changes = [c for c in await books.history(name) if c.what in ("swap", "rollback")]
+        if not changes or changes[-1].from_version is None or changes[-1].from_build is None:
+            raise NotFound(
+                f"The view {name!r} was never swapped: expected a build to go back to. See "
+                "`meshline view list --history`."
+            )
+        target = Build(name, changes[-1].from_version, changes[-1].from_build)
+        before = await swap_when_ready(
+            books,
+            log,
+            target,
+            actor=call.actor.id,
+            behind_max=behind_max,
+            wait_s=seconds(wait_for, "--wait"),
+            # It was live with what it has: going back must not be harder than that.
+            allow_parked=True,
+            is_rollback=True,
+        )
+    call.out.say(f"Live: {target}. It was {before}.")
+
+
+async def retire(
+    call: Call,
+    name: Name,
+    version: Annotated[int, typer.Option("--version", metavar="N", help="Which version.")],
+    build: Annotated[int, typer.Option("--build", metavar="N", help="Of the version.")] = 1,
+) -> None:
+    """Drop a build that is not live. Nobody can roll back to it then.
+
+    \b
+    Examples:
+      meshline view retire ownership --version 1
+      meshline view retire ownership --version 1 --build 2
+    """
+    from meshline.projections.postgres_builds import Build
+
+    target = Build(name, version, build)
+    async with builds_at(call) as books:
+        await books.retire(target, actor=call.actor.id)
+    call.out.say(f"Dropped {target}.")

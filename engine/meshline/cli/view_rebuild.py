@@ -1,0 +1,218 @@
+"""``meshline view rebuild`` and ``verify``, and what tells a rebuild to pause, go on or stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meshline.cli.call import Call, end
+from meshline.cli.exits import Exit
+from meshline.cli.output import Form
+from meshline.cli.progress import Progress as Bar
+from meshline.cli.view_builds import build_named, builds_at
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from meshline.projections.postgres_builds import Wish
+    from meshline.projections.projection import Projection
+    from meshline.projections.rebuild import Progress
+    from meshline.projections.rebuild_verify import Verdict
+
+__all__ = ["cancel", "pause", "rebuild", "resume", "verify"]
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The view.")]
+Throttle = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Events per second, at most.")
+]
+
+
+def declared(name: str) -> Projection:
+    """Return the projection that goes by the name; another name is a mistake of usage."""
+    from meshline.projections.built_in import BUILT_IN
+
+    for projection in BUILT_IN:
+        if projection.name == name:
+            return projection
+    names = ", ".join(projection.name for projection in BUILT_IN)
+    raise typer.BadParameter(f"there is no view {name!r}: expected one of {names}")
+
+
+async def rebuild(
+    call: Call,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="The views.")],
+    throttle: Throttle = None,
+) -> None:
+    """Build views anew beside the live ones, in one pass over the log.
+
+    The live ones go on as before. A rebuild that was stopped, or killed, goes on where it was when
+    it is started again. Afterwards `meshline projector` keeps the new build up to date, until
+    `meshline view swap` makes it live or `meshline view retire` drops it.
+
+    \b
+    Examples:
+      meshline view rebuild ownership
+      meshline view rebuild runs ownership exceptions --throttle 5000
+      meshline view rebuild ownership --output jsonl
+    """
+    projections = [declared(name) for name in dict.fromkeys(names)]
+    from meshline.projections.rebuild import Rebuild
+
+    async with call.log() as log:
+        work = Rebuild(log, call.place.views, projections, events_per_s_max=throttle)
+        async with aclosing(work.run()) as running:
+            await _show(call, running, "Rebuilding")
+    if work.cancelled:
+        call.out.say("Cancelled: the new build is gone, what is live is as it was.")
+        end(Exit.FAILED)
+    for build in work.builds.values():
+        call.out.say(f"Built {build}. Next: meshline view swap {build.name}")
+    await _say_parked(call, [*work.builds])
+
+
+async def _say_parked(call: Call, names: list[str]) -> None:
+    async with builds_at(call) as books:
+        parked = [
+            f"{s.name} version {s.version}: {s.parked} events"
+            for s in await books.statuses()
+            if s.name in names and s.parked and s.state != "live"
+        ]
+    if parked:
+        call.out.say(f"Could not be taken in, so it is not swapped: {', '.join(parked)}.")
+        end(Exit.FAILED)
+
+
+async def _show(call: Call, running: AsyncIterator[Progress], label: str) -> None:
+    if call.out.form is not Form.text:
+        with call.out.stream(live=True) as emit:
+            async for progress in running:
+                emit(progress)
+        return
+    bar: Bar | None = None
+    done = 0
+    said: Any = None
+    try:
+        async for progress in running:
+            if bar is None:
+                bar = Bar(call.out, label, progress.total).__enter__()
+            bar.advance(progress.done - done)
+            done = progress.done
+            words = "Paused." if progress.paused else progress.error
+            if words != said and words:
+                call.out.say(words)
+            said = words
+    finally:
+        if bar is not None:
+            bar.__exit__(None, None, None)
+
+
+async def verify(call: Call, name: Name, throttle: Throttle = None) -> None:
+    """Build a view anew beside the live one, compare them, and drop it again.
+
+    Both are compared at the same positions of the log. The exit code is 1 if they differ.
+
+    \b
+    Examples:
+      meshline view verify ownership
+      meshline view verify runs --throttle 2000 --output json
+    """
+    projection = declared(name)
+    from meshline.projections.rebuild_verify import Verification
+
+    async with call.log() as log:
+        check = Verification(log, call.place.views, projection, events_per_s_max=throttle)
+        async with aclosing(check.run()) as running:
+            await _show_words_only(call, running)
+    verdict = check.verdict
+    assert verdict is not None, "a verification that ends has compared"
+    call.out.thing(_as_data(verdict), lambda: "\n".join(_verdict_lines(verdict)))
+    if verdict.different:
+        end(Exit.FAILED)
+
+
+async def _show_words_only(call: Call, running: AsyncGenerator[Progress]) -> None:
+    """Progress is no data here: the verdict is."""
+    with Bar(call.out, "Verifying", None) as bar:
+        done = 0
+        async for progress in running:
+            bar.advance(max(0, progress.done - done))
+            done = progress.done
+
+
+def _as_data(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "view": verdict.view,
+        "equal": verdict.different == 0,
+        "rows": verdict.rows,
+        "different": verdict.different,
+        "positions": verdict.positions,
+        "samples": [
+            {"table": s.table, "key": s.key, "live": s.here, "rebuilt": s.there}
+            for s in verdict.samples
+        ],
+    }
+
+
+def _verdict_lines(verdict: Verdict) -> list[str]:
+    if not verdict.different:
+        return [f"{verdict.view}: equal, {verdict.rows:,} rows compared."]
+    lines = [f"{verdict.view}: {verdict.different:,} of {verdict.rows:,} rows differ. The first:"]
+    for sample in verdict.samples:
+        key = ", ".join(map(str, sample.key))
+        if sample.here is None:
+            lines.append(f"  {sample.table} {key}: missing in the live view")
+        elif sample.there is None:
+            lines.append(f"  {sample.table} {key}: only in the live view")
+        else:
+            lines += [
+                f"  {sample.table} {key}: {column} is {live!r}, should be {right!r}"
+                for column, (live, right) in sample.fields().items()
+            ]
+    return lines
+
+
+async def pause(call: Call, name: Name) -> None:
+    """Let the rebuild of a view rest; its process waits.
+
+    \b
+    Examples:
+      meshline view pause ownership
+    """
+    await _wish(call, name, "pause")
+    call.out.say(f"Paused. meshline view resume {name} lets it go on.")
+
+
+async def resume(call: Call, name: Name) -> None:
+    """Let a rebuild that was paused go on.
+
+    \b
+    Examples:
+      meshline view resume ownership
+    """
+    await _wish(call, name, "run")
+    call.out.say("It goes on.")
+
+
+async def cancel(call: Call, name: Name) -> None:
+    """Stop the rebuild of a view, and drop what it has built. What is live stays as it is.
+
+    \b
+    Examples:
+      meshline view cancel ownership
+    """
+    from meshline.projections.rebuild import drop_unattended
+
+    async with builds_at(call) as books:
+        build = await build_named(books, name, lambda s: s.bulk, "that is being rebuilt")
+        await books.wish(build, "cancel")
+        is_dropped = await drop_unattended(books, call.place.views, declared(name), build)
+    call.out.say("Dropped." if is_dropped else "Its process will drop it at once.")
+
+
+async def _wish(call: Call, name: str, wish: Wish) -> None:
+    async with builds_at(call) as books:
+        build = await build_named(books, name, lambda s: s.bulk, "that is being rebuilt")
+        await books.wish(build, wish)
