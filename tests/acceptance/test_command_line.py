@@ -222,6 +222,24 @@ def test_a_reader_that_has_had_enough_is_no_failure(folder: Folder) -> None:
     assert "Broken" not in done.stderr
 
 
+def test_ctrl_c_has_an_exit_code_of_its_own(folder: Folder) -> None:
+    with folder.dev("orders.py"):
+        publish(folder, (1, 5_000))
+        watching = subprocess.Popen(
+            [MESHLINE, "run", "watch", "shop/1"],
+            cwd=folder.path,
+            env=folder.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert watching.stdout is not None
+        assert b"sent the trigger" in watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+
+        _, words = watching.communicate(timeout=20)
+        assert (watching.returncode, words) == (130, b"")
+
+
 def test_one_folder_is_for_one_dev(folder: Folder) -> None:
     with folder.dev("orders.py"):
         done = folder.run("dev", "orders.py", code=1)

@@ -174,6 +174,8 @@ def command(
             try:
                 (runner or _run)(function(call, **values))  # type: ignore[call-arg]
                 sys.stdout.flush()
+            except KeyboardInterrupt:
+                raise typer.Exit(int(Exit.INTERRUPTED)) from None
             except BrokenPipeError:
                 # Who reads our output has had enough (`| head`): that is no failure.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
