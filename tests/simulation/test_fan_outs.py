@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshline.engine.core import endings, nodes, plan, reducer
+from meshline.engine.core import appliers, endings, nodes, plan
 from meshline.engine.core.state import NodeState
 from meshline.testing.simulation import Simulation, simulate
 from tests.simulation.breaking import break_code
@@ -71,14 +71,14 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         nodes._begin_step, "if count > node.each.items_max:", "if False:",
     ),
     "items stay after the join": (
-        reducer._taken_items, "run.nodes.pop(", "run.nodes.get(",
+        appliers._taken_items, "run.nodes.pop(", "run.nodes.get(",
     ),
     "what is done for some items is not undone": (
         endings.end_run,
         "if UNDO + name in plan_of(spec).undo and _partly(run, name)", "if False",
     ),
     "items are left when the run is undone": (
-        reducer._compensation_started, "if node.count and not node.has_ended:", "if False:",
+        appliers._compensation_started, "if node.count and not node.has_ended:", "if False:",
     ),
     "an item is no step": (
         plan.Plan.step, "return self.item(whole, index)", "return None",

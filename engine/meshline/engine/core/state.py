@@ -1,6 +1,6 @@
 """What is so: the state of a partition and of its runs, derived from the log and from nothing else.
 
-Run states are mutable, because they are the hottest data there is; only ``reducer.py`` changes
+Run states are mutable, because they are the hottest data there is; only ``appliers.py`` changes
 them, and whoever wants to try something out works on a ``copy``. Node states are replaced, never
 changed. Payloads and results are kept as JSON bytes: a fifth of the memory of parsed ones.
 """

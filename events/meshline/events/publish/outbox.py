@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 from meshline.events.codec import decode
-from meshline.events.envelope import Event, Position
+from meshline.events.envelope import Position
 from meshline.events.errors import (
     AppendRefused,
     AppendUnknown,
@@ -17,43 +15,14 @@ from meshline.events.errors import (
     EventVersionUnknown,
     PublisherClosed,
 )
-from meshline.events.log import Accepted, Entry, EventLog, LogRecord, Refused
+from meshline.events.log import Accepted, EventLog, LogRecord, Refused
+from meshline.events.publish.outgoing import Outgoing
 from meshline.events.publish.settings import PublisherSettings
 from meshline.events.publish.tail import Tail
 
-__all__ = ["Outbox", "Outgoing"]
+__all__ = ["Outbox"]
 
 RETRY_DELAY_S_MAX = 1.0
-
-
-@dataclass(eq=False, slots=True)
-class Outgoing:
-    """One request on its way, and who waits for it.
-
-    ``appended`` gives its position. ``decided`` gives the fact that answers it, or None where the
-    publisher is closed before one comes; ``answers`` tells such a fact from others with the same
-    cause. ``appended_at_s`` is the event loop's time at which the log had it.
-    """
-
-    partition: int
-    event_id: str
-    entry: Entry
-    deadline_s: float
-    appended: asyncio.Future[Position]
-    answers: Callable[[Event[Any]], bool]
-    decided: asyncio.Future[Event[Any] | None] | None = None
-    appended_at_s: float = 0.0
-    causes: list[bytes] = field(default_factory=list)
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.entry.value)
-
-    @property
-    def awaits_decision(self) -> bool:
-        return (
-            self.decided is not None and not self.decided.done() and not self.appended.cancelled()
-        )
 
 
 class Outbox:

@@ -26,7 +26,8 @@ from meshline.events.publish.answer import (
     request_answer,
     trigger_answer,
 )
-from meshline.events.publish.outbox import Outbox, Outgoing
+from meshline.events.publish.outbox import Outbox
+from meshline.events.publish.outgoing import Outgoing
 from meshline.events.publish.settings import PublisherSettings
 from meshline.events.publish.tail import Tail
 from meshline.events.publish.triggers import Received, receive

@@ -10,17 +10,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from meshline.events.codec import Glance, decode, glance
 from meshline.events.envelope import Position
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, MeshlineError
 from meshline.events.ids import causation_of
 from meshline.events.log import EventLog, LogReader, LogRecord
+from meshline.events.publish.outgoing import Outgoing
 from meshline.events.publish.settings import PublisherSettings
-
-if TYPE_CHECKING:
-    from meshline.events.publish.outbox import Outgoing
 
 __all__ = ["Tail"]
 
