@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshline.engine.snapshots import SnapshotStore
     from meshline.engine.worker import Worker
     from meshline.projections.postgres_store import ChangedCode, PostgresStore
+    from meshline.projections.projection import Projection
     from meshline.projections.projector import Projector
     from meshline.workflow.registry import Registry
 
@@ -155,17 +156,28 @@ class Viewing(NamedTuple):
 
 @asynccontextmanager
 async def viewing_on(
-    log: EventLog, views: str, *, changed_code: ChangedCode = "say", actor: str = ""
+    log: EventLog,
+    views: str,
+    projections: Sequence[Projection] = (),
+    *,
+    changed_code: ChangedCode = "say",
+    actor: str = "",
 ) -> AsyncGenerator[Viewing]:
-    """A projector of the built-in views, not yet running, and what keeps warm builds warm."""
+    """A projector, not yet running, and what keeps warm builds warm.
+
+    Args:
+        projections: the built-in ones where none are given.
+    """
+    from meshline.projections.built_in import BUILT_IN
     from meshline.projections.postgres_store import PostgresStore
     from meshline.projections.projector import Projector
     from meshline.projections.warm import WarmBuilds
 
     store = PostgresStore(views, changed_code=changed_code, actor=actor)
     await store.open()
-    projector = Projector(log, store)
-    warm = WarmBuilds(log, views, store, projector.health, changed_code=changed_code)
+    fed = projections or BUILT_IN
+    projector = Projector(log, store, fed)
+    warm = WarmBuilds(log, views, store, projector.health, fed, changed_code=changed_code)
     keeping = asyncio.create_task(warm.run())
     try:
         yield Viewing(projector, store)

@@ -8,6 +8,7 @@ import typer
 
 from meshline.cli.call import Call, command, group
 from meshline.cli.loops import run_fast
+from meshline.cli.own_views import known_projections
 from meshline.cli.place import shown
 from meshline.cli.processes import Service, show_logs, stop_signal, viewing_on
 
@@ -19,6 +20,10 @@ app = group("Keep the views up to date; any number of them.")
 @command(app, data=False, runner=run_fast)
 async def projector(
     call: Call,
+    projections: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="Views of your own: package.module."),
+    ] = None,
     accept_changed_code: Annotated[
         bool,
         typer.Option(
@@ -36,8 +41,10 @@ async def projector(
     \b
     Examples:
       meshline projector --log kafka://broker:9092/production --views postgresql://db/views
+      meshline projector --projections company.views
     """
     show_logs()
+    everything = known_projections(projections)
     views = call.place.views
     with stop_signal() as stop:
         async with (
@@ -45,6 +52,7 @@ async def projector(
             viewing_on(
                 log,
                 views,
+                everything,
                 changed_code="accept" if accept_changed_code else "refuse",
                 actor=call.actor.id,
             ) as viewing,

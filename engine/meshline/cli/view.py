@@ -7,9 +7,11 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from meshline.cli.call import Call, command, group
+from meshline.cli.own_views import known_projections
 from meshline.cli.tables import Column
 from meshline.cli.view_builds import builds_at, retire, rollback, swap
 from meshline.cli.view_diff import diff
+from meshline.cli.view_parked import parked
 from meshline.cli.view_rebuild import cancel, pause, rebuild, resume, verify
 
 __all__ = ["app"]
@@ -23,6 +25,7 @@ def _group() -> None:
 
 
 command(app)(diff)
+command(app)(parked)
 
 
 for _function in (rebuild, swap, rollback, retire, verify, pause, resume, cancel):
@@ -109,10 +112,9 @@ def _build_text(version: int | None, build: int | None) -> str:
 
 def view_lines(lags: Any, statuses: Any, sizes: Any) -> list[ViewLine]:
     """Return what these say about each build, together."""
-    from meshline.projections.built_in import BUILT_IN
     from meshline.projections.code_hash import code_hash_of
 
-    now = {(p.name, p.version): code_hash_of(p) for p in BUILT_IN}
+    now = {(p.name, p.version): code_hash_of(p) for p in known_projections()}
     known = {(status.name, status.version, status.build): status for status in statuses}
     lines = []
     for lag in lags:

@@ -13,6 +13,7 @@ import typer
 
 from meshline.cli.call import Call, end, seconds
 from meshline.cli.exits import Exit
+from meshline.cli.own_views import known_projections
 from meshline.cli.storytelling import told
 
 if TYPE_CHECKING:
@@ -65,10 +66,9 @@ async def diff(
     """
     limit = None if max_changed is None else _limit(max_changed)
     from meshline.events.catalogue import CATALOGUE
-    from meshline.projections.built_in import BUILT_IN
     from meshline.projections.diff import diff_view
 
-    handled = next((p.handles for p in BUILT_IN if p.name == name), None)
+    handled = next((p.handles for p in known_projections() if p.name == name), None)
     found = await diff_view(
         call.place.views,
         name,

@@ -11,6 +11,7 @@ import typer
 from meshline.cli.call import Call, end
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form
+from meshline.cli.own_views import known_projections
 from meshline.cli.progress import Progress as Bar
 from meshline.cli.view_builds import build_named, builds_at
 
@@ -32,12 +33,11 @@ Throttle = Annotated[
 
 def declared(name: str) -> Projection:
     """Return the projection that goes by the name; another name is a mistake of usage."""
-    from meshline.projections.built_in import BUILT_IN
-
-    for projection in BUILT_IN:
+    known = known_projections()
+    for projection in known:
         if projection.name == name:
             return projection
-    names = ", ".join(projection.name for projection in BUILT_IN)
+    names = ", ".join(projection.name for projection in known)
     raise typer.BadParameter(f"there is no view {name!r}: expected one of {names}")
 
 

@@ -11,7 +11,7 @@ from meshline.projections.built_in import BUILT_IN
 from meshline.projections.errors import ProjectionInvalid
 from meshline.projections.projection import Projection
 
-__all__ = ["beside_built_in", "load_projections", "projections_in"]
+__all__ = ["beside", "beside_built_in", "load_projections", "projections_in"]
 
 
 def load_projections(modules: Sequence[str]) -> tuple[Projection, ...]:
@@ -54,13 +54,18 @@ def projections_in(module: ModuleType) -> list[Projection]:
 
 
 def beside_built_in(own: Iterable[Projection]) -> tuple[Projection, ...]:
-    """Return the built-in projections and these.
+    """Return the built-in projections and these; see ``beside``."""
+    return beside(BUILT_IN, own)
+
+
+def beside(known: Iterable[Projection], own: Iterable[Projection]) -> tuple[Projection, ...]:
+    """Return both, each once.
 
     Raises:
         ProjectionInvalid: two have the same name, or tables or queries of the same name: all of
             them share the names that people query.
     """
-    everything = [*BUILT_IN, *dict.fromkeys(own)]
+    everything = [*dict.fromkeys((*known, *own))]
     views: dict[str, Projection] = {}
     relations: dict[str, Projection] = {}
     for projection in everything:
