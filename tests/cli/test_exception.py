@@ -19,7 +19,8 @@ from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
 from tests.cli.test_publish import ending
 from tests.events.publish.doubles import everything
 
-TWO = [rows.exception(), rows.exception(exception_id="ex-2", kind="overdue", blocking=False)]
+OTHER = {"exception_id": "ex-2", "kind": "overdue", "blocking": False, "owner": "user:ada"}
+TWO = [rows.exception(), rows.exception(**OTHER)]
 
 
 async def test_a_list_says_whose_it_is_and_where_it_went() -> None:
@@ -29,8 +30,9 @@ async def test_a_list_says_whose_it_is_and_where_it_went() -> None:
 
     titles, first, second = call.data.splitlines()
     assert titles.split()[:4] == ["exception", "kind", "about", "state"]
-    assert "queue:sales" in first and "3fa94c01b2d7" in first
+    assert "queue:sales" in first and "ship failed 3 times" in first
     assert second.startswith("ex-2 ")
+    assert "user:ada (queue:sales)" in second
 
 
 async def test_a_list_asks_for_what_was_chosen() -> None:

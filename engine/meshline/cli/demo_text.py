@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from meshline.cli.exception_text import cut
 from meshline.cli.place import DEMO, HOME, is_used
 from meshline.cli.storytelling import story_lines
-from meshline.cli.tables import Column, is_rich, write_table
+from meshline.cli.tables import BOLD, Column, is_rich, styled, write_table
 from meshline.cli.words import prompt_name, short
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class _Page:
         self._is_rich = is_rich(out.stdout)
 
     def heading(self, text: str) -> None:
-        text = f"\n{text}"
-        self.line(f"\033[1m{text}\033[0m" if self._is_rich else text)
+        self.line(f"\n{styled(text, BOLD)}" if self._is_rich else f"\n{text}")
 
     def line(self, *lines: str) -> None:
         for text in lines:

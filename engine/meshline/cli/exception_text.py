@@ -22,13 +22,15 @@ def exception_columns(now: datetime) -> list[Column]:
         Column("kind", lambda e: e.kind),
         Column("about", lambda e: e.about),
         Column("state", lambda e: e.state, stateful=True),
-        Column("severity", lambda e: e.severity),
-        Column("owner", lambda e: e.owner),
-        Column("route", lambda e: e.route),
-        Column("age", lambda e: ago(e.opened_at, now)),
-        Column("cause", lambda e: e.cause, whole=True),
+        Column("severity", lambda e: e.severity, whole=True),
+        Column("owner (route)", _owner),
+        Column("age", lambda e: ago(e.opened_at, now), whole=True),
         Column("message", lambda e: cut(e.message)),
     ]
+
+
+def _owner(row: ExceptionRow) -> str:
+    return row.owner if row.owner == row.route else f"{row.owner} ({row.route})"
 
 
 def group_columns(now: datetime) -> list[Column]:

@@ -1,41 +1,50 @@
-"""Tables for people: aligned plain text, and colour and wrapping where a terminal shows it."""
+"""Tables for people: aligned and whole in a pipe, coloured and one line a row in a terminal."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import textwrap
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-__all__ = ["STATE_STYLES", "Column", "is_rich", "write_table"]
+__all__ = ["BOLD", "STATE_STYLES", "Column", "is_rich", "plain_table", "styled", "write_table"]
+
+BOLD, RED, GREEN, YELLOW, MAGENTA, CYAN, DIM = "1", "31", "32", "33", "35", "36", "2"
 
 STATE_STYLES = {
-    "running": "cyan",
-    "waiting": "yellow",
-    "held": "bold red",
-    "paused": "magenta",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "dim",
-    "accepted": "green",
-    "repeated": "yellow",
-    "rejected": "red",
-    "appended": "cyan",
-    "received": "cyan",
-    "open": "red",
-    "acknowledged": "yellow",
-    "resolved": "green",
-    "requested": "yellow",
-    "escalated": "bold yellow",
-    "expired": "red",
-    "approved": "green",
-    "denied": "red",
-    "withdrawn": "dim",
-    "ok": "green",
-    "warning": "yellow",
-    "error": "bold red",
+    "running": CYAN,
+    "waiting": YELLOW,
+    "held": f"{BOLD};{RED}",
+    "paused": MAGENTA,
+    "succeeded": GREEN,
+    "failed": RED,
+    "cancelled": DIM,
+    "accepted": GREEN,
+    "repeated": YELLOW,
+    "rejected": RED,
+    "appended": CYAN,
+    "received": CYAN,
+    "open": RED,
+    "acknowledged": YELLOW,
+    "resolved": GREEN,
+    "requested": YELLOW,
+    "escalated": f"{BOLD};{YELLOW}",
+    "expired": RED,
+    "approved": GREEN,
+    "denied": RED,
+    "withdrawn": DIM,
+    "ok": GREEN,
+    "warning": YELLOW,
+    "error": f"{BOLD};{RED}",
 }
-"""How words that say a state look in a terminal."""
+"""How words that say a state look in a terminal (parameters of SGR)."""
+
+GAP = "  "
+WIDTH_MIN = 8
+"""A column of a terminal is never cut to less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,61 +61,93 @@ class Column:
     stateful: bool = False
     whole: bool = False
 
+    @property
+    def may_be_cut(self) -> bool:
+        return not (self.whole or self.stateful or self.right)
+
 
 def is_rich(stream: TextIO) -> bool:
     """Return whether the stream is a terminal that a person looks at."""
-    return stream.isatty()
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str) -> str:
+    """Return the text as a terminal shows it in this style, if colours are wanted at all."""
+    return text if not style or os.environ.get("NO_COLOR") else f"\033[{style}m{text}\033[0m"
 
 
 def write_table(
     stream: TextIO, columns: Sequence[Column], rows: Sequence[Any], *, indent: int = 0
 ) -> None:
-    """Write the rows, one a line; in a terminal long texts are wrapped to its width."""
+    """Write the rows, one a line; in a terminal long texts are cut so that each has one line."""
     if is_rich(stream):
-        _write_rich(stream, columns, rows, indent)
+        width_max = shutil.get_terminal_size().columns - indent
+        table = _table(columns, rows, width_max=width_max, is_coloured=True)
     else:
-        stream.write(textwrap.indent(plain_table(columns, rows), " " * indent))
+        table = plain_table(columns, rows)
+    stream.write(textwrap.indent(table, " " * indent))
 
 
 def plain_table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
     """Return aligned lines with a line of titles, nothing cut: for pipes and files."""
-    lines = [[column.title for column in columns]]
-    lines += [[_one_line(column.text(row)) for column in columns] for row in rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    return "".join(
-        "  ".join(
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        + "\n"
-        for line in lines
+    return _table(columns, rows, width_max=None, is_coloured=False)
+
+
+def _table(
+    columns: Sequence[Column], rows: Sequence[Any], *, width_max: int | None, is_coloured: bool
+) -> str:
+    cells = [[" ".join(column.text(row).split()) for column in columns] for row in rows]
+    titles = [column.title for column in columns]
+    widths = [
+        max(_width(line[index]) for line in (titles, *cells)) for index in range(len(columns))
+    ]
+    if width_max is not None:
+        _shrink(widths, columns, width_max)
+    lines = [_line(columns, widths, titles, [BOLD] * len(columns) if is_coloured else [])]
+    for line in cells:
+        styles = [
+            STATE_STYLES.get(t, "") if c.stateful else ""
+            for c, t in zip(columns, line, strict=True)
+        ]
+        lines.append(_line(columns, widths, line, styles if is_coloured else []))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _shrink(widths: list[int], columns: Sequence[Column], width_max: int) -> None:
+    """Take from the widest column that may be cut, until all fit or nothing is left to take."""
+    room = width_max - len(GAP) * (len(widths) - 1)
+    while sum(widths) > room:
+        cuttable = [i for i, c in enumerate(columns) if c.may_be_cut and widths[i] > WIDTH_MIN]
+        if not cuttable:
+            return
+        widths[max(cuttable, key=lambda i: widths[i])] -= 1
+
+
+def _line(
+    columns: Sequence[Column], widths: Sequence[int], texts: Sequence[str], styles: Sequence[str]
+) -> str:
+    cells = []
+    for index, (column, width, text) in enumerate(zip(columns, widths, texts, strict=True)):
+        cut = text if _width(text) <= width else _cut(text, width)
+        padding = " " * (width - _width(cut))
+        is_last = index == len(columns) - 1
+        shown = styled(cut, styles[index]) if styles and cut else cut
+        cells.append(padding + shown if column.right else shown + ("" if is_last else padding))
+    line = GAP.join(cells)
+    return line if styles else line.rstrip()
+
+
+def _width(text: str) -> int:
+    """Return how many places a terminal gives the text."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
     )
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _write_rich(
-    stream: TextIO, columns: Sequence[Column], rows: Sequence[Any], indent: int
-) -> None:
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=column.whole or column.stateful or column.right,
-            overflow="fold",
-        )
-    for row in rows:
-        cells = []
-        for column in columns:
-            text = _one_line(column.text(row))
-            cells.append(Text(text, STATE_STYLES.get(text, "") if column.stateful else ""))
-        table.add_row(*cells)
-    Console(file=stream).print(Padding(table, (0, 0, 0, indent), expand=False))
+def _cut(text: str, width: int) -> str:
+    while text and _width(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
