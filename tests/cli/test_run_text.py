@@ -99,4 +99,5 @@ def test_a_run_in_a_list_is_one_line() -> None:
     cells = [line[titles.index(title) :].split("  ")[0] for title in ("run", "state", "until")]
     assert cells == ["1f0c2a9b", "waiting", "in 3h"]
     assert "approval big" in line
+    assert line[titles.index("whose") :].startswith("role:boss  user:ada")
     assert "user:ada" in line

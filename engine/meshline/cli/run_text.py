@@ -67,6 +67,7 @@ def run_columns(now: datetime) -> list[Column]:
         Column("waiting on", lambda r: "; ".join(_wait_in_short(w) for w in r.waits)),
         Column("since", lambda r: ago(r.waiting_since, now)),
         Column("until", lambda r: due(r.wait_until, now)),
+        Column("whose", lambda r: ", ".join(dict.fromkeys(w["owner"] for w in r.waits))),
         Column("owner", lambda r: r.assignee or r.owner),
         Column("age", lambda r: age((r.ended_at or now) - r.started_at), right=True),
     ]
