@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -122,6 +123,9 @@ class Rebuild:
                     f"`meshline view cancel {projection.name}`."
                 )
         task = asyncio.create_task(projector.run())
+        thresholds = gc.get_threshold()
+        # A batch makes many small tuples and no cycles: looking for those would cost more.
+        gc.set_threshold(200_000, 20, 50)
         try:
             async for progress in self._watch(books, projector, task):
                 yield progress
@@ -135,6 +139,7 @@ class Rebuild:
             if not task.done():
                 task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            gc.set_threshold(*thresholds)
             await store.aclose()
         if self.cancelled:
             for build in self.builds.values():
