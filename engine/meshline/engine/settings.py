@@ -21,7 +21,6 @@ class WorkerSettings:
         steps_max: tries under way at the same time; further ones wait for their turn.
         threads_max: of these, plain functions, each in a thread.
         drain_s: how long a stop waits for what is under way.
-        read_back_s: an accepted append that is not read back by then is settled by a new claim.
         reclaim_s: how long to wait before a partition that another claimed is claimed back, if it
             is still meant to be held here.
         sweep_s: how often to look for what should not be: appends not read back, strays.
@@ -37,7 +36,6 @@ class WorkerSettings:
     steps_max: int = 1_000
     threads_max: int = 32
     drain_s: float = 10.0
-    read_back_s: float = 15.0
     reclaim_s: float = 6.0
     sweep_s: float = 1.0
     stray_s: float = 30.0

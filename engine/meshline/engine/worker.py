@@ -57,7 +57,7 @@ class _Held:
     append: asyncio.Task[None] | None = None
     claim: asyncio.Task[None] | None = None
     claim_not_before: float = 0.0
-    accepted_since: float | None = None
+    accepted_last: int | None = None
     snapshot_at: int = 0
     timer: asyncio.TimerHandle | None = None
 
@@ -285,7 +285,7 @@ class Worker:
         self._perform(keeper)
         if keeper.is_proposing:
             return
-        held.accepted_since = None
+        held.accepted_last = None
         entries = keeper.propose(now)
         if entries:
             task = asyncio.get_running_loop().create_task(self._append(partition, held, entries))
@@ -318,7 +318,7 @@ class Worker:
             return
         if isinstance(result, Accepted):
             self._facts_appended += len(entries)
-            held.accepted_since = asyncio.get_running_loop().time()
+            held.accepted_last = result.last
             self._reader.advance(partition, keeper.state.next_offset)
         else:
             logger.warning("Append to partition %d: %s", partition, result)
@@ -377,18 +377,22 @@ class Worker:
         while True:
             await asyncio.sleep(self._settings.sweep_s)
             for partition, held in list(self._held.items()):
-                since = held.accepted_since
-                overdue = since is not None and loop.time() - since > self._settings.read_back_s
-                if overdue and held.keeper.is_proposing:
+                if self._has_passed_its_own(held):
                     logger.warning("Partition %d: an append was not read back", partition)
                     held.keeper.give_way()
-                    held.accepted_since = None
+                    held.accepted_last = None
                 self._mark(partition)
             for partition, (until, _) in list(self._strays.items()):
                 if loop.time() > until:
                     del self._strays[partition]
                     self._drop_tries(partition)
             self._check_ready()
+
+    def _has_passed_its_own(self, held: _Held) -> bool:
+        """Return whether all is read up to where the log has a proposal, and it was not there."""
+        last = held.accepted_last
+        keeper = held.keeper
+        return last is not None and keeper.is_proposing and keeper.state.next_offset > last
 
     def _drop_tries(self, partition: int) -> None:
         """Stop the tries of a partition that did not come back: another does them again."""
