@@ -110,6 +110,12 @@ class Fleet:
         member = self.members[name] = Member(name, command, self._folder)
         return member
 
+    def command(self, name: str, *arguments: str) -> Member:
+        """A process of the command line: ``meshline`` with these arguments; not yet started."""
+        command = [sys.executable, "-m", "meshline.cli.main", *arguments]
+        member = self.members[name] = Member(name, command, self._folder)
+        return member
+
     def worker(self, name: str, log: str, app: Path | str, *more: str) -> Member:
         return self.add(
             name, "worker_process", "--log", log, "--app", str(app), "--name", name, *more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from meshline.projections.built_in import BUILT_IN
 from meshline.projections.postgres_connection import parse_address
 from meshline.projections.postgres_store import PostgresStore
 from meshline.projections.projection import Projection, Table
+from tests.acceptance.support.fleet import Member
 from tests.acceptance.support.process_entry import QUICK
 
 __all__ = ["Place", "Views", "every_record", "until"]
@@ -91,11 +92,21 @@ class Views:
 
 
 async def until(
-    what: str, limit_s: float, reached: Callable[[], Awaitable[bool]], poll_s: float = POLL_S
+    what: str,
+    limit_s: float,
+    reached: Callable[[], Awaitable[bool]],
+    poll_s: float = POLL_S,
+    alive: Sequence[Member] = (),
 ) -> float:
-    """Wait for something that must come, and return how long it took."""
+    """Wait for something that must come, and return how long it took.
+
+    Args:
+        alive: processes that must not end meanwhile.
+    """
     started = time.monotonic()
     while not await reached():
+        for member in alive:
+            assert member.is_running, f"{member.name} ended by itself:\n{member.said()[-5000:]}"
         if time.monotonic() - started > limit_s:
             raise AssertionError(f"Not within {limit_s:g} s: {what}")
         await asyncio.sleep(poll_s)
