@@ -50,6 +50,11 @@ demo: .venv/.ready ## see it work, on this machine, with nothing else to install
 kafka: .venv/.ready ## run a Kafka broker on this machine until Ctrl-C (PORT=9092)
 	@exec $(BIN)/python deploy/kafka/broker.py $(or $(PORT),9092)
 
+.PHONY: stack
+stack: .venv/.ready ## run Kafka, PostgreSQL, two workers, a projector until Ctrl-C (APP=…, PORT=9092)
+	@exec $(BIN)/python deploy/stack.py $(or $(APP),examples/lead_intake.py) \
+		--port $(or $(PORT),9092)
+
 # --- measure it ----------------------------------------------------------------------------------
 
 LOG ?= memory postgres kafka
@@ -67,6 +72,13 @@ test: lint types contracts ## everything: checks, then every test with a real Ka
 
 test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience
 	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"
+
+.PHONY: soak
+soak: .venv/.ready-dev ## kill -9 and freeze workers for ten minutes (KILLS=50 RUNS=2000 SEED=…)
+	@MESHLINE_SOAK_KILLS=$(or $(KILLS),50) MESHLINE_SOAK_RUNS=$(or $(RUNS),2000) \
+		MESHLINE_SOAK_SEED=$(or $(SEED),0) MESHLINE_SOAK_FREEZES=$(or $(FREEZES),30) \
+		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+		tests/acceptance/test_kills.py tests/acceptance/test_zombies.py
 
 check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
 
