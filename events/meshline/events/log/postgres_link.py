@@ -26,6 +26,8 @@ ANSWER_S = 10.0
 CONNECT_S = 5.0
 PLANNING = {"jit": "off", "enable_seqscan": "off", "enable_bitmapscan": "off"}
 """Everything here goes along the primary key; statistics of yesterday must not say otherwise."""
+SILENT_MS = 5_000
+"""A process that freezes within a transaction holds its locks no longer than this."""
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 1.0
 
@@ -157,7 +159,11 @@ class Link:
         connection: Connection = await asyncpg.connect(
             self._dsn,
             timeout=timeout_s,
-            server_settings={"application_name": self._name, **PLANNING},
+            server_settings={
+                "application_name": self._name,
+                "idle_in_transaction_session_timeout": str(SILENT_MS),
+                **PLANNING,
+            },
         )
         try:
             # What is accepted must outlive a crash at least; a stricter setting stays.
