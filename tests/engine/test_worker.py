@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from meshline.engine.core.state import PartitionState
 from meshline.engine.settings import WorkerSettings
+from meshline.engine.snapshots import NoSnapshots
 from meshline.engine.worker import Worker
 from meshline.events import facts
 from meshline.events.codec import decode
@@ -426,6 +428,33 @@ async def test_another_worker_does_again_only_the_items_that_had_not_ended() -> 
 
     again = [d.step for d in said if isinstance(d, facts.StepStarted) and d.why == "taken_over"]
     assert again == ["pack[1]"]
+
+
+class Slow(NoSnapshots):
+    """Saves slowly, and tells that it has begun."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def save(self, state: PartitionState) -> None:
+        self.begun.set()
+        await asyncio.sleep(0.02)
+
+
+async def test_partitions_may_go_elsewhere_while_a_stopping_worker_saves_its_state() -> None:
+    async def ship(trigger: Order) -> Shipped:
+        return Shipped(number=trigger.number)
+
+    log = await new_log(4)
+    snapshots = Slow()
+    flow = order_flow(ship)
+    worker = Worker(log, Registry(flow), name="w", settings=QUICK, snapshots=snapshots)
+    running = asyncio.create_task(worker.run())
+    await worker.ready()
+    worker.stop()
+    await snapshots.begun.wait()
+    async with working(log, flow, name="next"):
+        await running
 
 
 class Faulty(MemoryLog):

@@ -421,6 +421,7 @@ class Worker:
             if held.keeper.is_active
         ):
             await self._next_round(deadline - loop.time())
-        for held in self._held.values():
+        # Partitions may go elsewhere while a snapshot is saved.
+        for held in list(self._held.values()):
             if held.keeper.is_active and not held.keeper.is_proposing:
                 await self._snapshots.save(held.keeper.state)
