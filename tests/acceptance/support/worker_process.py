@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from meshline.engine.postgres_snapshots import PostgresSnapshots
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.worker import Worker
 from meshline.events.clock import SystemClock
-from meshline.events.log import open_log
+from meshline.events.log import EventLog, LogReader, LogRecord, Membership, open_log
 from meshline.workflow.loading import load_app
 from tests.acceptance.support.process_entry import QUICK, run_until_stopped, stop_at_signal
 
@@ -25,6 +29,59 @@ class ClockAhead:
         return self._clock.now() + self._ahead
 
 
+class LateNews:
+    """A log whose news come late: while the file is there, nothing that was read comes through.
+
+    What this process appends goes out all the same. So is a zombie for sure, and not only if its
+    tries happen to end before it has read that another holds its partitions.
+    """
+
+    def __init__(self, log: EventLog, file: Path) -> None:
+        self._log = log
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def come(self) -> None:
+        while self._file.exists():  # noqa: ASYNC110 - another process takes it away
+            await asyncio.sleep(0.02)
+
+    def reader(self, start: Mapping[int, int]) -> LogReader:
+        return _LateReader(self, self._log.reader(start))
+
+    def membership(self, group: str, member: str) -> Membership:
+        return _LateMembership(self, self._log.membership(group, member))
+
+
+class _LateReader:
+    def __init__(self, news: LateNews, reader: LogReader) -> None:
+        self._news = news
+        self._reader = reader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    async def fetch(self, records_max: int, wait_s: float) -> dict[int, list[LogRecord]]:
+        fetched = await self._reader.fetch(records_max, wait_s)
+        await self._news.come()
+        return fetched
+
+
+class _LateMembership:
+    def __init__(self, news: LateNews, membership: Membership) -> None:
+        self._news = news
+        self._membership = membership
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._membership, name)
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        assigned = await self._membership.changed(known)
+        await self._news.come()
+        return assigned
+
+
 async def work(given: argparse.Namespace) -> None:
     log = open_log(given.log, QUICK)
     await log.open()
@@ -35,8 +92,9 @@ async def work(given: argparse.Namespace) -> None:
     settings = WorkerSettings(
         reclaim_s=1.5, sweep_s=0.25, drain_s=5.0, snapshot_records=given.snapshot_records
     )
+    seen: Any = LateNews(log, given.late_news) if given.late_news else log
     worker = Worker(
-        log, load_app(given.app), name=given.name, settings=settings, snapshots=snapshots,
+        seen, load_app(given.app), name=given.name, settings=settings, snapshots=snapshots,
         clock=ClockAhead(given.ahead_s),
     )  # fmt: skip
     try:
@@ -55,5 +113,6 @@ if __name__ == "__main__":
     parser.add_argument("--name", required=True)
     parser.add_argument("--snapshots", help="DSN of the database that keeps them")
     parser.add_argument("--snapshot-records", type=int, default=100_000)
+    parser.add_argument("--late-news", type=Path, help="nothing it reads comes while this is there")
     parser.add_argument("--ahead-s", type=float, default=0.0)
     run_until_stopped(work(parser.parse_args()))
