@@ -284,10 +284,11 @@ async def at_rate(log: EventLog, rate: float, seconds: float) -> dict[str, float
 
 
 async def memory(log: EventLog, worker: WorkerProcess, runs: int) -> dict[str, Any]:
-    before = worker.told
+    # What the worker told last may be older than the end of the runs before.
+    before = await worker.until(lambda told: told["open"] == 0)
     async with Publisher(log) as publisher:
         await publish_all(publisher, "waiting", f"w{uuid.uuid4().hex[:6]}", runs)
-    await worker.until(lambda told: told["open"] >= before["open"] + runs)
+    await worker.until(lambda told: told["open"] >= runs)
     await asyncio.sleep(1.0)
     after = worker.told
     bytes_each = 1024 * (after["rss_kib"] - before["rss_kib"]) / runs
