@@ -222,21 +222,33 @@ def test_a_reader_that_has_had_enough_is_no_failure(folder: Folder) -> None:
     assert "Broken" not in done.stderr
 
 
+@pytest.fixture
+def heard_ctrl_c() -> Iterator[None]:
+    """What was started in the background ignores SIGINT, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_ctrl_c")
 def test_ctrl_c_has_an_exit_code_of_its_own(folder: Folder) -> None:
     with folder.dev("orders.py"):
         publish(folder, (1, 5_000))
-        watching = subprocess.Popen(
+        with subprocess.Popen(
             [MESHLINE, "run", "watch", "shop/1"],
             cwd=folder.path,
             env=folder.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )
-        assert watching.stdout is not None
-        assert b"sent the trigger" in watching.stdout.readline()
-        watching.send_signal(signal.SIGINT)
+        ) as watching:
+            try:
+                assert watching.stdout is not None
+                assert b"sent the trigger" in watching.stdout.readline()
+                watching.send_signal(signal.SIGINT)
 
-        _, words = watching.communicate(timeout=20)
+                _, words = watching.communicate(timeout=20)
+            finally:
+                watching.kill()
         assert (watching.returncode, words) == (130, b"")
 
 
