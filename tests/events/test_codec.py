@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshline.events import codec, upcast
@@ -19,8 +19,9 @@ from meshline.events.codec import decode, encode, glance
 from meshline.events.envelope import Actor, Event, Position
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PayloadRefused
 from meshline.events.facts import PartitionClaimed, RunPaused, RunSucceeded, StepStarted
+from meshline.events.moments import in_utc
 from meshline.events.requests import StepError, TriggerReceived
-from tests.events.strategies import events
+from tests.events.strategies import events, json_values
 from tests.hostile import FRAGMENTS
 
 NOW = datetime.fromisoformat("2026-01-05T09:31:07.250000Z")
@@ -140,6 +141,83 @@ def test_bytes_that_are_no_event_say_what_where_and_what_to_do(value: bytes) -> 
     assert "at partition 3, position 41: expected a CloudEvent of Meshline in JSON" in message
     assert message.endswith("find the writer, and give it its own.")
     assert len(message) < 1_500
+
+
+def read_plainly(value: bytes) -> Event[Any]:
+    """What ``decode`` is to do, at leisure: pydantic's public door, and one check for each rule."""
+    envelope = orjson.loads(value)
+    data_type = CATALOGUE[envelope["type"]]
+    time = in_utc(datetime.fromisoformat(envelope["time"]))
+    event = Event(
+        id=envelope["id"],
+        source=envelope["source"],
+        subject=envelope.get("subject", ""),
+        time=time,
+        data=data_type.model_validate(envelope["data"]),
+        recorded_at=time,
+        causation_id=envelope.get("causationid"),
+        correlation_id=envelope.get("correlationid"),
+        traceparent=envelope.get("traceparent"),
+    )
+    if envelope.get("recordedtime") is not None:
+        recorded = in_utc(datetime.fromisoformat(envelope["recordedtime"]))
+        event = event._replace(recorded_at=recorded)
+    if envelope.get("epoch") is not None:
+        epoch, sequence = int(envelope["epoch"]), int(envelope["sequence"])
+        event = event._replace(epoch=epoch, sequence=sequence)
+    if envelope.get("authtype") is not None:
+        event = event._replace(actor=Actor(envelope["authtype"], envelope["authid"]))
+    required = (event.id, event.source, event.subject)
+    optional = [event.causation_id, event.correlation_id, event.traceparent]
+    optional += event.actor or []
+    if not all(isinstance(text, str) for text in required):
+        raise TypeError(required)
+    if not all(text is None or isinstance(text, str) for text in optional):
+        raise TypeError(optional)
+    if not event.id or not event.source:
+        raise ValueError(required)
+    return event
+
+
+hostile = st.one_of(
+    json_values,
+    st.sampled_from(
+        [0, "1", 1.0, "x" * 70_000, [[]], {}, "2026-01-05T09:31:07Z", "ready", "\ud7ff"]
+    ),
+)
+
+
+@pytest.mark.parametrize("data_type", CATALOGUE.values(), ids=lambda c: c.__name__)
+@given(data=st.data())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+def test_what_decode_takes_is_what_is_valid_and_as_it_is(
+    data_type: Any, data: st.DataObject
+) -> None:
+    envelope = orjson.loads(encode(data.draw(events(data_type))))
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.sampled_from([envelope, envelope["data"]]), label="place")
+        if not isinstance(place, dict):
+            continue
+        fields = [*data_type.model_fields, *envelope, "more"]
+        field = data.draw(st.sampled_from(fields), label="field")
+        if data.draw(st.booleans()) and field not in ("type", "data"):
+            place.pop(field, None)
+        elif field != "type":
+            place[field] = data.draw(hostile, label="value")
+    value = orjson.dumps(envelope)
+
+    try:
+        expected = read_plainly(value)
+    except (KeyError, TypeError, ValueError):
+        with pytest.raises(EventUnreadable):
+            decode(value)
+        return
+
+    found = decode(value)
+    assert found == expected
+    assert repr(found) == repr(expected)
+    assert found.data.model_fields_set == expected.data.model_fields_set
+    assert type(found.actor) is type(expected.actor)
 
 
 def test_a_newer_version_says_to_upgrade() -> None:

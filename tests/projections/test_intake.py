@@ -14,7 +14,7 @@ from meshline.events.errors import EventVersionUnknown, PositionLost
 from meshline.events.facts import Fact, RunStarted
 from meshline.events.fence import Fence
 from meshline.events.log import LogRecord
-from meshline.events.requests import Request
+from meshline.events.requests import CancelRequested, Request
 from meshline.projections.intake import Intake, Undecodable
 from meshline.projections.store import Checkpoint
 from tests.projections.streams import Stream, write
@@ -134,3 +134,31 @@ def test_attributes_in_another_order_are_read_all_the_same() -> None:
 
     assert [type(i) for i in items] == [Recorded]
     assert intake().take(records_of(stream)) == []
+
+
+def test_a_fact_with_the_right_numbers_and_wrong_data_stops_its_run() -> None:
+    stream = Stream(0, 1)
+    epoch = stream.partitions[0].epoch
+    paused = stream.event("run-1", facts.RunPaused(reason="x")).numbered(epoch, 1, "keeper")
+    stream.raw(0, "run-1", encode(paused).replace(b'"reason":"x"', b'"reason":7'))
+
+    (item,) = intake(facts.RunPaused).take(records_of(stream))
+
+    assert isinstance(item, Undecodable)
+    assert (item.entity, item.stops) == ("run-1", True)
+
+
+def test_what_only_begins_like_a_request_of_no_interest_is_shown() -> None:
+    stream = Stream(0, 1)
+    whole = encode(stream.event("run-1", CancelRequested(reason="x")))
+    head = whole.index(b'"time":')
+    for end in (head, head + 12):
+        stream.raw(0, "run-1", whole[:end])
+    stream.raw(0, "run-1", whole)
+
+    items = intake().take(records_of(stream))
+
+    assert [(type(item), item.position.offset) for item in items] == [
+        (Undecodable, 2),
+        (Undecodable, 3),
+    ]

@@ -25,7 +25,11 @@ __all__ = ["CONTENT_TYPE", "Glance", "decode", "encode", "glance", "plain"]
 CONTENT_TYPE = "application/cloudevents+json"
 
 _TYPE_NAMES = {data_type: name for name, data_type in CATALOGUE.items()}
+# What `model_validate` calls in the end, at half of its time.
+_VALIDATORS = {name: c.__pydantic_validator__.validate_python for name, c in CATALOGUE.items()}
 _OPTIONS = orjson.OPT_UTC_Z
+# The class's own constructor is a Python function, at three times the time.
+_new = tuple.__new__
 
 
 def plain(model: BaseModel) -> dict[str, Any]:
@@ -96,31 +100,32 @@ def decode(value: bytes, position: Position | None = None) -> Event[Any]:
     """
     try:
         envelope = orjson.loads(value)
-        name = envelope["type"]
-        data = envelope["data"]
-        data_type = CATALOGUE.get(name)
-        if data_type is None:
+        name, data = envelope["type"], envelope["data"]
+        validate = _VALIDATORS.get(name)
+        if validate is None:
             name, data = upcast(name, data)
-            data_type = CATALOGUE.get(name)
-        if data_type is None:
+            validate = _VALIDATORS.get(name)
+        if validate is None:
             raise _unknown(name, position)
+        get = envelope.get
         time = _moment(envelope["time"])
-        recorded = envelope.get("recordedtime")
-        epoch = envelope.get("epoch")
-        auth_type = envelope.get("authtype")
-        event = Event(
-            id=envelope["id"],
-            source=envelope["source"],
-            subject=envelope.get("subject", ""),
-            time=time,
-            data=data_type.model_validate(data),
-            recorded_at=time if recorded is None else _moment(recorded),
-            epoch=None if epoch is None else int(epoch),
-            sequence=None if epoch is None else int(envelope["sequence"]),
-            causation_id=envelope.get("causationid"),
-            correlation_id=envelope.get("correlationid"),
-            actor=None if auth_type is None else Actor(auth_type, envelope["authid"]),
-            traceparent=envelope.get("traceparent"),
+        recorded, epoch, auth_type = get("recordedtime"), get("epoch"), get("authtype")
+        event: Event[Any] = _new(
+            Event,
+            (
+                envelope["id"],
+                envelope["source"],
+                get("subject", ""),
+                time,
+                validate(data),
+                time if recorded is None else _moment(recorded),
+                None if epoch is None else int(epoch),
+                None if epoch is None else int(envelope["sequence"]),
+                get("causationid"),
+                get("correlationid"),
+                None if auth_type is None else _new(Actor, (auth_type, envelope["authid"])),
+                get("traceparent"),
+            ),
         )
         _check_attributes(event)
         return event
@@ -166,18 +171,20 @@ def _moment(text: str) -> datetime:
     return in_utc(datetime.fromisoformat(text))
 
 
-_TEXT = frozenset({str})
 _TEXT_OR_NONE = frozenset({str, type(None)})
 
 
 def _check_attributes(event: Event[Any]) -> None:
-    required = (event.id, event.source, event.subject)
-    optional = (event.causation_id, event.correlation_id, event.traceparent, *(event.actor or ()))
+    event_id, source, subject, _, _, _, _, _, causation, correlation, actor, trace = event
     if not (
-        _TEXT.issuperset(map(type, required)) and _TEXT_OR_NONE.issuperset(map(type, optional))
+        event_id.__class__ is source.__class__ is subject.__class__ is str
+        and causation.__class__ in _TEXT_OR_NONE
+        and correlation.__class__ in _TEXT_OR_NONE
+        and trace.__class__ in _TEXT_OR_NONE
+        and (actor is None or (actor[0].__class__ is str and actor[1].__class__ in _TEXT_OR_NONE))
     ):
-        raise TypeError(f"an attribute among {required + optional!r} is no text")
-    if not (event.id and event.source):
+        raise TypeError(f"an attribute among {event._replace(data=None)!r} is no text")
+    if not (event_id and source):
         raise ValueError("id and source are required and must not be empty")
 
 

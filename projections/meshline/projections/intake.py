@@ -29,8 +29,8 @@ __all__ = ["Intake", "Item", "Undecodable", "event_id_of"]
 
 # How our own codec begins every event. Quotes inside a string are escaped, so nothing that a
 # client chose can look like the end of one. What does not match is read in full instead.
-_HEAD = re.compile(
-    rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([^"\\]*)",'
+_TYPE = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([^"\\]*)",')
+_REST = re.compile(
     rb'(?:"subject":"[^"\\]*",)?"time":"[^"\\]*",(?:"epoch":"(\d+)","sequence":"(\d+)",)?'
 )
 _SOME_FACT = RunResumed()
@@ -91,7 +91,7 @@ class Intake:
         self._wanted = frozenset(wanted)
         read = {*self._wanted, PartitionClaimed, LogCreated}
         unwanted = {name.encode(): c for name, c in CATALOGUE.items() if c not in read}
-        self._facts = {name for name, c in unwanted.items() if issubclass(c, Fact)}
+        self._unwanted = frozenset(unwanted)
         self._requests = {name for name, c in unwanted.items() if issubclass(c, Request)}
         self._fences = {p: Fence(c.epoch, c.sequence) for p, c in start.items()}
         self._next = {p: c.offset for p, c in start.items()}
@@ -111,18 +111,13 @@ class Intake:
                 f"{self._next[partition]}. Part of the log is missing: restore it, then restart."
             )
         fence = self._fences[partition]
-        facts, requests, head_of = self._facts, self._requests, _HEAD.match
+        wanted, unwanted, type_of, new = self._wanted, self._unwanted, _TYPE.match, tuple.__new__
         items: list[Item] = []
         for _, offset, key, value, _ in records:
-            head = head_of(value)
-            if head is not None:
-                name, epoch, sequence = head.groups()
-                if name in requests:
-                    continue
-                if name in facts and epoch is not None:
-                    _admits(fence, _Numbered(int(epoch), int(sequence)), offset)
-                    continue
-            position = Position(partition, offset)
+            found = type_of(value)
+            if found is not None and found[1] in unwanted and self._is_passed(found, fence, offset):
+                continue
+            position = new(Position, (partition, offset))
             try:
                 event = decode(value, position)
             except (EventUnreadable, EventVersionUnknown) as error:
@@ -130,10 +125,23 @@ class Intake:
                 if undecodable is not None:
                     items.append(undecodable)
                 continue
-            if fence.admits(event, offset) and event.data.__class__ in self._wanted:
-                items.append(Recorded(event, position))
+            if fence.admits(event, offset) and event.data.__class__ in wanted:
+                items.append(new(Recorded, (event, position)))
         self._next[partition] = records[-1].offset + 1
         return items
+
+    def _is_passed(self, head: re.Match[bytes], fence: Fence, offset: int) -> bool:
+        """Let the fence see a record of no interest; return False if it has to be read for that."""
+        rest = _REST.match(head.string, head.end())
+        if rest is None:
+            return False
+        if head[1] in self._requests:
+            return True
+        epoch, sequence = rest.groups()
+        if epoch is None:
+            return False
+        _admits(fence, _Numbered(int(epoch), int(sequence)), offset)
+        return True
 
     def checkpoint(self, last: LogRecord) -> Checkpoint:
         """Return where the partition of the last record taken goes on."""

@@ -99,26 +99,30 @@ class View:
         self.stopped.difference_update(self._newly_stopped)
         self._newly_stopped.clear()
 
-    def _new_items(self, batch: Batch) -> Sequence[Item]:
+    def _new_items(self, batch: Batch) -> list[Item]:
+        """Return what of the batch concerns this view, and is new to it."""
         ahead = {}
         for partition, start in batch.starts.items():
             own = self.checkpoints[partition].offset
             assert own >= start, f"{self.name} would miss {partition}:{own} to {start}"
             if own > start:
                 ahead[partition] = own
-        if not ahead:
-            return batch.items
-        return [i for i in batch.items if i.position.offset >= ahead.get(i.position.partition, 0)]
+        handled = self._dispatch
+        return [
+            item
+            for item in batch.items
+            if (isinstance(item, Undecodable) or item.event.data.__class__ in handled)
+            and (not ahead or item.position.offset >= ahead.get(item.position.partition, 0))
+        ]
 
     async def _load_ahead(self, items: Sequence[Item]) -> None:
-        handled = self._dispatch
         for table in self.projection.tables:
             keys_of = table.keys
             if keys_of is None:
                 continue
             keys: set[Key] = set()
             for item in items:
-                if isinstance(item, Recorded) and item.event.data.__class__ in handled:
+                if isinstance(item, Recorded):
                     try:
                         keys.update(keys_of(item))
                     except Exception:
@@ -133,20 +137,17 @@ class View:
 
     def _fold(self, items: Sequence[Item], start: int, checked: bool) -> tuple[int, Missing | None]:
         """Apply items from ``start`` on; return where it ended, and the row that it lacked."""
-        rows, handler_of, stopped = self._rows, self._dispatch.get, self.stopped
+        rows, handlers, stopped = self._rows, self._dispatch, self.stopped
         keep = rows.keep
         for index in range(start, len(items)):
             item = items[index]
             if isinstance(item, Undecodable):
                 self._park_undecodable(item)
                 continue
-            handler = handler_of(item.event.data.__class__)
-            if handler is None:
-                continue
             if stopped and self._is_behind(item):
                 continue
             try:
-                handler(rows, item)
+                handlers[item.event.data.__class__](rows, item)
                 if checked and (problem := rows.problem()):
                     raise RowRefused(
                         f"Cannot keep a row: {problem}. Correct the projection, or the event's "
