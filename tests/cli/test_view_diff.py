@@ -121,7 +121,7 @@ async def test_the_gate_is_a_share_or_a_count(
     ended, call = await run(monkeypatch, found(CHANGED), max_changed=limit)
 
     assert ended == code
-    assert ("differs: ownership" in call.words) == bool(code)
+    assert ("differs: ownership, 42 rows (4.19%)" in call.words) == bool(code)
 
 
 async def test_a_table_on_one_side_does_not_pass_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:

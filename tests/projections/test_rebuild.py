@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -198,17 +199,52 @@ async def test_a_rebuild_that_was_left_goes_on_where_it_was(
     log: MemoryLog, books: Builds, postgres_address: str
 ) -> None:
     rebuild = Rebuild(log, postgres_address, [counting()], events_per_s_max=2_000)
+    tasks = asyncio.all_tasks()
     async for progress in (running := rebuild.run()):
         if progress.done > 50:
             break
     await running.aclose()
+    assert asyncio.all_tasks() == tasks
     (status,) = await books.statuses()
     assert status.bulk
 
-    progress_again = await rebuilt(log, postgres_address, counting())
+    again = await rebuilt(log, postgres_address, counting(), events_per_s_max=2_000)
 
     assert await states(books) == {(1, 1): "warm"}
-    assert progress_again[-1].done == sum((await log.ends()).values())
+    end = sum((await log.ends()).values())
+    assert 50 < again[0].done <= again[-1].done == end
+    assert all(each.rate < 4_000 for each in again)
+
+
+async def test_who_is_turned_away_does_not_wake_a_rebuild_that_rests(
+    log: MemoryLog, books: Builds, postgres_address: str
+) -> None:
+    rebuild = Rebuild(log, postgres_address, [counting()], events_per_s_max=200)
+    is_refused = False
+    async for progress in rebuild.run():
+        build = rebuild.builds["counting"]
+        if not progress.paused:
+            await books.wish(build, "cancel" if is_refused else "pause")
+        elif not is_refused:
+            with pytest.raises(NotSwappable, match="Another process is rebuilding"):
+                await rebuilt(log, postgres_address, counting())
+            is_refused = True
+        else:
+            assert (await books.loading([build])).wish == "pause"
+            await books.wish(build, "cancel")
+
+    assert is_refused and rebuild.cancelled
+
+
+async def test_what_was_cancelled_while_nobody_was_at_work_on_it_begins_anew(
+    log: MemoryLog, books: Builds, postgres_address: str
+) -> None:
+    first = await books.begin(counting(), log.identity)
+    await books.wish(first, "cancel")
+
+    await rebuilt(log, postgres_address, counting())
+
+    assert await states(books) == {(1, 1): "warm"}
 
 
 async def test_a_rebuild_pauses_goes_on_and_is_cancelled(

@@ -23,22 +23,30 @@ class Progress:
     Args:
         label: what is done with each: ``Published``.
         total: how many there will be; None where nobody knows.
+        beside_data: data are written meanwhile. In the same terminal they say it already, and
+            would tear the bar apart.
     """
 
-    def __init__(self, out: Output, label: str, total: int | None) -> None:
+    def __init__(
+        self, out: Output, label: str, total: int | None, *, beside_data: bool = False
+    ) -> None:
         self._out = out
         self._label = label
         self._total = total
+        self._beside_data = beside_data
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         is_long = self._total is None or self._total >= SHOWN_FROM
-        # Lines of data in the same terminal say it already, and would tear the bar apart.
-        is_quiet = not self._out.stdout.isatty()
-        if self._out.is_interactive and is_long and is_quiet:
+        is_torn = self._beside_data and self._out.stdout.isatty()
+        if self._out.is_interactive and is_long and not is_torn:
             self._start()
         return self
+
+    @property
+    def is_shown(self) -> bool:
+        return self._bar is not None
 
     def _start(self) -> None:
         from rich.console import Console
@@ -62,9 +70,10 @@ class Progress:
         self._task = self._bar.add_task(self._label, total=self._total, rate="")
         self._bar.start()
 
-    def advance(self, count: int = 1) -> None:
+    def advance(self, count: int = 1, *, total: int | None = None) -> None:
+        """So many more are done; ``total`` where there are more to do than was said."""
         if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, count)
+            self._bar.update(self._task, advance=count, total=total)
             speed = self._bar.tasks[self._task].speed
             if speed:
                 self._bar.update(self._task, rate=f"{speed:,.0f}/s")

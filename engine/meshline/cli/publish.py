@@ -70,7 +70,7 @@ async def publish(
     async with call.publisher() as publisher:
         with (
             closing(_identified(lines, trigger_id, id_field)) as payloads,
-            Progress(call.out, "Published", total) as progress,
+            Progress(call.out, "Published", total, beside_data=True) as progress,
             call.out.stream() as emit,
         ):
             sending = _Sending(publisher, source, trigger_type, wait_s)

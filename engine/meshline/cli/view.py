@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,6 +13,9 @@ from meshline.cli.view_builds import builds_at, retire, rollback, swap
 from meshline.cli.view_diff import diff
 from meshline.cli.view_parked import parked
 from meshline.cli.view_rebuild import cancel, pause, rebuild, resume, verify
+
+if TYPE_CHECKING:
+    from meshline.projections.store import ViewStatus
 
 __all__ = ["app"]
 
@@ -110,6 +113,12 @@ def _build_text(version: int | None, build: int | None) -> str:
     return "" if version is None else f"v{version} b{build}"
 
 
+def _state_of(status: ViewStatus) -> str:
+    if not status.bulk:
+        return status.state
+    return "paused" if status.wish == "pause" else "loading"
+
+
 def view_lines(lags: Any, statuses: Any, sizes: Any) -> list[ViewLine]:
     """Return what these say about each build, together."""
     from meshline.projections.code_hash import code_hash_of
@@ -126,7 +135,7 @@ def view_lines(lags: Any, statuses: Any, sizes: Any) -> list[ViewLine]:
                 lag.name,
                 lag.version,
                 lag.build,
-                "loading" if status.bulk else lag.state,
+                _state_of(status),
                 {p: checkpoint.offset for p, checkpoint in status.checkpoints.items()},
                 lag.events,
                 lag.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["build_named", "builds_at", "retire", "rollback", "swap"]
 
 BEHIND_MAX = 1_000
+FED_WITHIN_S = 2.0
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The view.")]
 Version = Annotated[
@@ -54,11 +56,19 @@ async def build_named(
 
     Raises:
         NotFound: there is none.
+        NotSwappable: there is one, but it is not loaded yet.
     """
-    from meshline.projections.errors import NotFound
+    from meshline.projections.errors import NotFound, NotSwappable
     from meshline.projections.postgres_builds import Build
 
-    found = [s for s in await books.statuses() if s.name == name and not s.scratch and which(s)]
+    present = [s for s in await books.statuses() if not s.scratch and s.state != "retired"]
+    found = [s for s in present if s.name == name and which(s)]
+    if not found and (loading := [s for s in present if s.name == name and s.bulk]):
+        build = Build(name, loading[-1].version, loading[-1].build)
+        raise NotSwappable(
+            f"{build} is not loaded yet: expected a build of {name!r} {words}. Let "
+            f"`meshline view rebuild {name}` end first; see `meshline view list`."
+        )
     if not found:
         raise NotFound(
             f"There is no build of {name!r} {words}: see `meshline view list`, or make one with "
@@ -114,8 +124,10 @@ async def swap(
             wait_s=seconds(wait_for, "--wait"),
             allow_parked=allow_parked,
         )
+        is_fed = await _is_fed(books, target)
     was = f" It was {before}." if before else ""
     call.out.say(f"Live: {target}.{was} Back: meshline view rollback {name}")
+    _say_unfed(call, is_fed)
 
 
 async def rollback(
@@ -150,7 +162,28 @@ async def rollback(
             allow_parked=True,
             is_rollback=True,
         )
+        is_fed = await _is_fed(books, target)
     call.out.say(f"Live: {target}. It was {before}.")
+    _say_unfed(call, is_fed)
+
+
+async def _is_fed(books: Builds, build: Build) -> bool:
+    """Whether a projector has it; one that runs finds a new build within a second or so."""
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + FED_WITHIN_S
+    while not await books.has_writer(build):
+        if clock() >= give_up:
+            return False
+        await asyncio.sleep(0.1)
+    return True
+
+
+def _say_unfed(call: Call, is_fed: bool) -> None:
+    if not is_fed:
+        call.out.say(
+            "No projector feeds it at this moment: people are shown nothing newer until "
+            "`meshline projector` runs with its code."
+        )
 
 
 async def retire(

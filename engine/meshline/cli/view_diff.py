@@ -84,10 +84,15 @@ async def diff(
         html.write_text(page(found, call.clock.now()), "utf-8")
         call.out.say(f"Wrote {html}.")
     call.out.thing(as_data(found), lambda: "\n".join(diff_lines(found)))
-    above = [t.table for t in found.tables if limit is not None and _exceeds(t, *limit)]
+    above = [
+        f"{t.table}, {t.differing:,} rows ({percent(t.share)})"
+        for t in found.tables
+        if limit is not None and _exceeds(t, *limit)
+    ]
     one_sided = [*found.tables_added, *found.tables_removed] if limit is not None else []
     if above or one_sided:
-        call.out.say(f"More than {max_changed} differs: {', '.join([*above, *one_sided])}.")
+        alone = [f"{table}, which one side lacks" for table in one_sided]
+        call.out.say(f"More than {max_changed} differs: {'; '.join([*above, *alone])}.")
         end(Exit.FAILED)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from meshline.projections.rebuild import Progress
     from meshline.projections.rebuild_verify import Verdict
 
-__all__ = ["cancel", "pause", "rebuild", "resume", "verify"]
+__all__ = ["cancel", "pause", "progress_text", "rebuild", "resume", "verify"]
+
+SAY_EACH_S = 10.0
+"""Between two lines about a rebuild where no bar can be shown."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The view.")]
 Throttle = Annotated[
@@ -69,7 +73,9 @@ async def rebuild(
         call.out.say("Cancelled: the new build is gone, what is live is as it was.")
         end(Exit.FAILED)
     for build in work.builds.values():
-        call.out.say(f"Built {build}. Next: meshline view swap {build.name}")
+        call.out.say(
+            f"Built {build}. Next: meshline view diff {build.name}, meshline view swap {build.name}"
+        )
     await _say_parked(call, [*work.builds])
 
 
@@ -91,22 +97,29 @@ async def _show(call: Call, running: AsyncIterator[Progress], label: str) -> Non
             async for progress in running:
                 emit(progress)
         return
-    bar: Bar | None = None
-    done = 0
-    said: Any = None
-    try:
+    with Bar(call.out, label, None) as bar:
+        clock = asyncio.get_running_loop().time
+        say_at, done, said = clock() + SAY_EACH_S, 0, ""
         async for progress in running:
-            if bar is None:
-                bar = Bar(call.out, label, progress.total).__enter__()
-            bar.advance(progress.done - done)
+            bar.advance(max(0, progress.done - done), total=progress.total)
             done = progress.done
-            words = "Paused." if progress.paused else progress.error
-            if words != said and words:
+            words = progress.error or ("Paused." if progress.paused else "")
+            if words and words != said:
                 call.out.say(words)
             said = words
-    finally:
-        if bar is not None:
-            bar.__exit__(None, None, None)
+            if not bar.is_shown and not words and clock() >= say_at:
+                say_at = clock() + SAY_EACH_S
+                call.out.say(progress_text(label, progress))
+
+
+def progress_text(label: str, progress: Progress) -> str:
+    """Return a line about it, for where nothing can move."""
+    left = "" if progress.eta_s is None else f", {progress.eta_s:,.0f} s left"
+    part = progress.done / max(progress.total, 1)
+    return (
+        f"{label}: {progress.done:,} of {progress.total:,} events ({part:.0%}), "
+        f"{progress.rate:,.0f}/s{left}"
+    )
 
 
 async def verify(call: Call, name: Name, throttle: Throttle = None) -> None:
@@ -181,8 +194,10 @@ async def pause(call: Call, name: Name) -> None:
     Examples:
       meshline view pause ownership
     """
-    await _wish(call, name, "pause")
-    call.out.say(f"Paused. meshline view resume {name} lets it go on.")
+    is_at_work = await _wish(call, name, "pause")
+    go_on = "resume" if is_at_work else "rebuild"
+    rest = "" if is_at_work else " No process is at work on it."
+    call.out.say(f"Paused.{rest} To go on: meshline view {go_on} {name}")
 
 
 async def resume(call: Call, name: Name) -> None:
@@ -192,8 +207,14 @@ async def resume(call: Call, name: Name) -> None:
     Examples:
       meshline view resume ownership
     """
-    await _wish(call, name, "run")
-    call.out.say("It goes on.")
+    if await _wish(call, name, "run"):
+        call.out.say("It goes on.")
+        return
+    call.out.say(
+        f"No process is at work on it, so it does not go on: start one with "
+        f"`meshline view rebuild {name}`."
+    )
+    end(Exit.FAILED)
 
 
 async def cancel(call: Call, name: Name) -> None:
@@ -203,16 +224,18 @@ async def cancel(call: Call, name: Name) -> None:
     Examples:
       meshline view cancel ownership
     """
-    from meshline.projections.rebuild import drop_unattended
-
     async with builds_at(call) as books:
         build = await build_named(books, name, lambda s: s.bulk, "that is being rebuilt")
         await books.wish(build, "cancel")
-        is_dropped = await drop_unattended(books, call.place.views, declared(name), build)
-    call.out.say("Dropped." if is_dropped else "Its process will drop it at once.")
+        is_at_work = await books.has_writer(build)
+        if not is_at_work:
+            await books.discard(build)
+    call.out.say("Its process will drop it at once." if is_at_work else f"Dropped {build}.")
 
 
-async def _wish(call: Call, name: str, wish: Wish) -> None:
+async def _wish(call: Call, name: str, wish: Wish) -> bool:
+    """Ask this of the view's rebuild; return whether a process is there to hear it."""
     async with builds_at(call) as books:
         build = await build_named(books, name, lambda s: s.bulk, "that is being rebuilt")
         await books.wish(build, wish)
+        return await books.has_writer(build)

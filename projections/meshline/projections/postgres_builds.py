@@ -26,7 +26,7 @@ from meshline.projections.postgres_store import lock_id, point
 from meshline.projections.projection import Projection
 from meshline.projections.store import ViewStatus, check_layout, layout_of
 
-__all__ = ["Build", "Builds", "Size", "ViewChange", "Wish"]
+__all__ = ["Build", "Builds", "Loading", "Size", "ViewChange", "Wish"]
 
 Wish = Literal["run", "pause", "cancel"]
 
@@ -46,6 +46,13 @@ class Build(NamedTuple):
     def __str__(self) -> str:
         again = "" if self.build == 1 else f" build {self.build}"
         return f"{self.name} version {self.version}{again}"
+
+
+class Loading(NamedTuple):
+    """A rebuild's builds: the strongest of what is asked of it, and where the slowest is."""
+
+    wish: Wish
+    offsets: dict[int, int]
 
 
 class Size(NamedTuple):
@@ -103,11 +110,11 @@ class Builds:
     ) -> Build:
         """Return the build to load: the one that is under way, or a new one.
 
-        One under way that other code began, or from another log, is dropped.
+        One under way is dropped if other code began it, or from another log, or it was cancelled.
         """
         async with self._changing() as session:
             found = await session.fetch(
-                f"select build, code_hash, log_id from {self._views} where name = $1 "
+                f"select build, code_hash, log_id, wish from {self._views} where name = $1 "
                 "and version = $2 and bulk and scratch = $3",
                 projection.name,
                 projection.version,
@@ -115,9 +122,11 @@ class Builds:
             )
             for record in found:
                 build = Build(projection.name, projection.version, record["build"])
-                is_same = record["code_hash"] == code_hash_of(projection)
-                if is_same and record["log_id"] == identity.log_id and not scratch:
-                    await self._wish(session, build, "run")
+                is_same = (
+                    record["code_hash"] == code_hash_of(projection)
+                    and record["log_id"] == identity.log_id
+                )
+                if is_same and record["wish"] != "cancel" and not scratch:
                     return build
                 await self._drop(session, build)
             return await self._create(session, projection, identity, scratch)
@@ -165,17 +174,42 @@ class Builds:
             )
 
     async def wish(self, build: Build, wish: Wish) -> None:
+        """Ask this of the build's rebuild; what was asked before no longer counts."""
         async with self._changing() as session:
-            await self._wish(session, build, wish)
+            await session.execute(f"update {self._views} set wish = $4 where {_THIS}", *build, wish)
 
-    async def _wish(self, session: Session, build: Build, wish: Wish) -> None:
-        await session.execute(f"update {self._views} set wish = $4 where {_THIS}", *build, wish)
+    async def go_on(self, builds: Sequence[Build]) -> None:
+        """Forget that the rebuild which had them before was to rest."""
+        async with self._changing() as session:
+            for build in builds:
+                await session.execute(
+                    f"update {self._views} set wish = 'run' where {_THIS} and wish = 'pause'",
+                    *build,
+                )
 
-    async def wished(self, builds: Sequence[Build]) -> Wish:
-        """Return the strongest of what was asked; a build that is gone was cancelled."""
-        statuses = {Build(s.name, s.version, s.build): s.wish for s in await self.statuses()}
-        wishes = {statuses.get(build, "cancel") for build in builds}
-        return "cancel" if "cancel" in wishes else "pause" if "pause" in wishes else "run"
+    async def loading(self, builds: Sequence[Build]) -> Loading:
+        """Return how far all of them are, and what is asked; one that is gone was cancelled."""
+        statuses = {Build(s.name, s.version, s.build): s for s in await self.statuses()}
+        found = [statuses[build] for build in builds if build in statuses]
+        wishes = {status.wish for status in found}
+        if len(found) < len(builds) or "cancel" in wishes:
+            return Loading("cancel", {})
+        partitions = {p for status in found for p in status.checkpoints}
+        offsets = {p: min(status.checkpoints[p].offset for status in found) for p in partitions}
+        return Loading("pause" if "pause" in wishes else "run", offsets)
+
+    async def has_writer(self, build: Build) -> bool:
+        """Whether a process is at work on it: its rebuild, or a projector."""
+        async with self._connection.use() as session:
+            # How PostgreSQL lists a lock that has one number: in two halves.
+            found = await session.fetch(
+                "select exists (select from pg_locks l join pg_database d on d.oid = l.database "
+                "where l.locktype = 'advisory' and l.granted and l.objsubid = 1 "
+                "and d.datname = current_database() "
+                "and ((l.classid::bigint << 32) | l.objid::bigint) = $1)",
+                lock_id(self._namespace, "view", *build),
+            )
+        return bool(found[0][0])
 
     async def note_error(self, build: Build, error: str) -> None:
         async with self._changing() as session:

@@ -96,14 +96,6 @@ class Projector:
             for charge in self._charges
         ]
 
-    def reached(self) -> list[dict[int, int]]:
-        """Return the next offset of each partition, for every view that is read here."""
-        return [
-            {p: checkpoint.offset for p, checkpoint in charge.view.checkpoints.items()}
-            for charge in self._charges
-            if charge.view is not None
-        ]
-
     async def run(self) -> None:
         """Feed the views until ``stop``.
 

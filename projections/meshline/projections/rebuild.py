@@ -9,9 +9,9 @@ it up to date (``warm.py``) from the same checkpoints.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -25,7 +25,7 @@ from meshline.projections.projector import Projector
 from meshline.projections.rebuild_pace import PacedLog
 from meshline.projections.settings import ProjectorSettings
 
-__all__ = ["REBUILDING", "Progress", "Rebuild", "drop_unattended", "swap_when_ready"]
+__all__ = ["REBUILDING", "Progress", "Rebuild", "swap_when_ready"]
 
 REBUILDING = ProjectorSettings(
     batch_records_max=12_000,
@@ -100,14 +100,15 @@ class Rebuild:
             for projection in self._projections:
                 build = await books.begin(projection, self._log.identity, scratch=self._scratch)
                 self.builds[projection.name] = build
-            async for progress in self.load(books):
-                yield progress
+            async with aclosing(self.load(books)) as loading:
+                async for progress in loading:
+                    yield progress
         finally:
             await books.aclose()
 
     async def load(
         self, books: Builds, until: Mapping[int, int] | None = None
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress]:
         """Bring the builds to the log's end, or to these offsets and no further."""
         self._log.until = until
         numbers = {name: build.build for name, build in self.builds.items()}
@@ -122,13 +123,16 @@ class Rebuild:
                     "at a time. Wait for it, or stop it with "
                     f"`meshline view cancel {projection.name}`."
                 )
+        # Only now: who is turned away above must not wake a rebuild that rests.
+        await _persist(lambda: books.go_on([*self.builds.values()]))
         task = asyncio.create_task(projector.run())
         thresholds = gc.get_threshold()
         # A batch makes many small tuples and no cycles: looking for those would cost more.
         gc.set_threshold(200_000, 20, 50)
         try:
-            async for progress in self._watch(books, projector, task):
-                yield progress
+            async with aclosing(self._watch(books, projector, task)) as watching:
+                async for progress in watching:
+                    yield progress
             projector.stop()
             self._log.pause(False)
             await task
@@ -147,47 +151,48 @@ class Rebuild:
 
     async def _watch(
         self, books: Builds, projector: Projector, task: asyncio.Task[None]
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress]:
+        offsets: dict[int, int] = {}
+        ends: dict[int, int] = {}
         while True:
-            with contextlib.suppress(StoreUnavailable, LogUnavailable):
-                wish = await books.wished([*self.builds.values()])
+            error = next((h.error for h in projector.health() if h.error), None)
+            try:
+                wish, offsets = await books.loading([*self.builds.values()])
                 self._log.pause(wish == "pause")
                 if wish == "cancel":
                     self.cancelled = True
                     return
-                progress = self._progress(projector, await self._log.ends())
+                ends = await self._log.ends()
+            except (StoreUnavailable, LogUnavailable) as unavailable:
+                error = str(unavailable)
+            progress = self._progress(offsets, ends, error)
+            if ends:
                 yield progress
-                if progress.done >= progress.total:
-                    return
+            if error is None and progress.done >= progress.total:
+                return
             await asyncio.wait([task], timeout=_POLL_S)
             if task.done():
                 task.result()
                 return
 
-    def _progress(self, projector: Projector, ends: dict[int, int]) -> Progress:
-        reached = projector.reached()
-        by_partition = {
-            p: (min((offsets.get(p, 0) for offsets in reached), default=0), end)
-            for p, end in ends.items()
-        }
-        # A view that is not read at this moment is nowhere.
-        if len(reached) < len(self._projections):
-            by_partition = {p: (0, end) for p, end in ends.items()}
-        done = sum(min(d, end) for d, end in by_partition.values())
+    def _progress(
+        self, offsets: Mapping[int, int], ends: Mapping[int, int], error: str | None
+    ) -> Progress:
+        by_partition = {p: (min(offsets.get(p, 0), end), end) for p, end in sorted(ends.items())}
+        done = sum(d for d, _ in by_partition.values())
         total = sum(ends.values())
         now = asyncio.get_running_loop().time()
         self._samples = [*self._samples[-_RATE_WINDOW:], (now, done)]
         (then, before), seconds = self._samples[0], now - self._samples[0][0]
         rate = (done - before) / seconds if seconds > 0 and now > then else 0.0
-        errors = [health.error for health in projector.health() if health.error]
         return Progress(
             done=done,
             total=total,
-            rate=max(0.0, rate),
+            rate=rate,
             eta_s=(total - done) / rate if rate > 0 else None,
             by_partition=by_partition,
             paused=self._log.is_paused,
-            error=errors[0] if errors else None,
+            error=error,
         )
 
     async def _finish(self, books: Builds, projection: Projection) -> None:
@@ -238,17 +243,3 @@ async def swap_when_ready(
             if clock() >= deadline:
                 raise
         await asyncio.sleep(_SWAP_RETRY_S)
-
-
-async def drop_unattended(
-    books: Builds, address: str, projection: Projection, build: Build
-) -> bool:
-    """Drop the build unless a process is at work on it; return whether it is gone."""
-    store = PostgresStore(address, builds={projection.name: build.build})
-    try:
-        if not await store.acquire(projection):
-            return False
-        await books.discard(build)
-        return True
-    finally:
-        await store.aclose()

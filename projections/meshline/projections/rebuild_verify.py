@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from meshline.events.log import EventLog
@@ -72,12 +73,14 @@ class Verification:
             self._rebuild.builds[projection.name] = scratch
             try:
                 # Up to where the live build is; then it is frozen, and the rest is short.
-                async for progress in self._load(await self._positions(live)):
-                    yield progress
+                async with aclosing(self._load(await self._positions(live))) as loading:
+                    async for progress in loading:
+                        yield progress
                 async with frozen.frozen() as session:
                     positions = await self._positions_in(session, live)
-                    async for progress in self._load(positions):
-                        yield progress
+                    async with aclosing(self._load(positions)) as loading:
+                        async for progress in loading:
+                            yield progress
                     self.verdict = await self._compare(session, live, scratch, positions)
             finally:
                 await self._builds.discard(scratch)
@@ -85,9 +88,10 @@ class Verification:
             await frozen.aclose()
             await self._builds.aclose()
 
-    async def _load(self, until: dict[int, int]) -> AsyncIterator[Progress]:
-        async for progress in self._rebuild.load(self._builds, until):
-            yield progress
+    async def _load(self, until: dict[int, int]) -> AsyncGenerator[Progress]:
+        async with aclosing(self._rebuild.load(self._builds, until)) as loading:
+            async for progress in loading:
+                yield progress
         if self._rebuild.cancelled:
             raise NotSwappable(
                 f"The verification of {self._projection.name} was cancelled: expected to compare "
@@ -117,7 +121,7 @@ class Verification:
 
     async def _positions_in(self, session: Session, build: Build) -> dict[int, int]:
         found = await session.fetch(self._books.checkpoints, *build)
-        return {record[0]: record[1] for record in found}
+        return {record[0]: record[1] for record in sorted(found)}
 
     async def _compare(
         self, session: Session, live: Build, scratch: Build, positions: dict[int, int]
