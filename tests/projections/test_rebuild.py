@@ -216,6 +216,30 @@ async def test_a_rebuild_that_was_left_goes_on_where_it_was(
     assert all(each.rate < 4_000 for each in again)
 
 
+async def test_a_log_that_never_rests_does_not_keep_a_rebuild_from_its_end(
+    books: Builds, postgres_address: str
+) -> None:
+    stream = write(6, 60)
+    rest = iter(stream.entries[len(stream.entries) // 2 :])
+
+    class Growing(MemoryLog):
+        """Whoever asks where it ends is told so, and is late."""
+
+        async def ends(self) -> dict[int, int]:
+            await fill(self, [next(rest)])
+            return await super().ends()
+
+    log = Growing()
+    await log.open(create_partitions=len(stream.partitions))
+    await fill(log, stream.entries[: len(stream.entries) // 2])
+
+    async with asyncio.timeout(20):
+        progress = await rebuilt(log, postgres_address, counting())
+
+    assert len(progress) < 10 and progress[-1].done >= progress[-1].total - 2
+    assert await states(books) == {(1, 1): "warm"}
+
+
 async def test_who_is_turned_away_does_not_wake_a_rebuild_that_rests(
     log: MemoryLog, books: Builds, postgres_address: str
 ) -> None:

@@ -154,6 +154,7 @@ class Rebuild:
     ) -> AsyncGenerator[Progress]:
         offsets: dict[int, int] = {}
         ends: dict[int, int] = {}
+        before: dict[int, int] = {}
         while True:
             error = next((h.error for h in projector.health() if h.error), None)
             try:
@@ -162,13 +163,14 @@ class Rebuild:
                 if wish == "cancel":
                     self.cancelled = True
                     return
-                ends = await self._log.ends()
+                before, ends = ends, await self._log.ends()
             except (StoreUnavailable, LogUnavailable) as unavailable:
                 error = str(unavailable)
             progress = self._progress(offsets, ends, error)
             if ends:
                 yield progress
-            if error is None and progress.done >= progress.total:
+            # A log that grows all the time is never at its end: that of the last look is enough.
+            if error is None and all(offsets.get(p, 0) >= e for p, e in (before or ends).items()):
                 return
             await asyncio.wait([task], timeout=_POLL_S)
             if task.done():
