@@ -47,8 +47,8 @@ demo: .venv/.ready ## see it work, on this machine, with nothing else to install
 	@$(BIN)/meshline demo
 
 .PHONY: kafka
-kafka: .venv/.ready ## run a Kafka broker on this machine until Ctrl-C (PORT=9092)
-	@exec $(BIN)/python deploy/kafka/broker.py $(or $(PORT),9092)
+kafka: .venv/.ready ## run Kafka on this machine until Ctrl-C (PORT=9092 NODES=1)
+	@exec $(BIN)/python deploy/kafka/broker.py $(or $(PORT),9092) $(or $(NODES),1)
 
 .PHONY: stack
 stack: .venv/.ready ## run Kafka, PostgreSQL, two workers, a projector until Ctrl-C (APP=…, PORT=9092)

@@ -1,7 +1,7 @@
-"""A real Kafka broker on this machine, without Docker: one node, broker and controller, loopback.
+"""Real Kafka brokers on this machine, without Docker: each broker and controller, on loopback.
 
-``make kafka`` runs it in the foreground; the tests start, stop, kill, pause and restart it. It
-needs Java 17 and, once, Maven; the standard library is enough for the rest.
+``make kafka`` runs one or three in the foreground; the tests start, stop, kill, pause and restart
+them. They need Java 17 and, once, Maven; the standard library is enough for the rest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,16 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["COMES_BACK_SOON", "BrokerUnavailable", "KafkaBroker", "copy_jars", "missing_tools"]
+__all__ = [
+    "COMES_BACK_SOON",
+    "BrokerUnavailable",
+    "KafkaBroker",
+    "KafkaCluster",
+    "copy_jars",
+    "missing_tools",
+]
 
 FOLDER = Path(__file__).resolve().parent
 JARS = FOLDER / "jars"
@@ -32,20 +40,20 @@ LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="launcher")
 
 PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+node.id={node_id}
+controller.quorum.voters={voters}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}/log
 num.network.threads=2
 num.io.threads=4
 auto.create.topics.enable=false
 num.partitions=1
-default.replication.factor=1
+default.replication.factor={replicas}
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
 transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
@@ -63,6 +71,10 @@ broker.session.timeout.ms=3000
 """
 """For a broker that is to be killed: it is taken back when its old session has ended, 9 s by
 default. A busy machine may take one with a short session for dead."""
+
+
+REPLICAS_FALL_OUT_SOON = "replica.lag.time.max.ms=3000\n"
+"""A replica that is silent for so long is not waited for any more; 30 s by default."""
 
 
 class BrokerUnavailable(Exception):
@@ -130,19 +142,49 @@ def bound_to_this_process() -> list[str]:
     return [setpriv, "--pdeathsig", "TERM"] if setpriv and sys.platform == "linux" else []
 
 
+def new_cluster_id() -> str:
+    # The first byte is 0: a name that began with "-" would be taken for an option.
+    return base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+
+
+class Quorum(NamedTuple):
+    """The nodes of a cluster: by id the port at which each is spoken to as a controller."""
+
+    cluster_id: str
+    controller_ports: dict[int, int]
+
+
 class KafkaBroker:
     """One broker. Its data and its port stay the same over ``stop``, ``kill`` and ``start``.
 
     Args:
         data: where it keeps its data; formatted at the first start.
         port: 0 chooses a free one.
+        quorum: the cluster that it is a node of; by default it is one by itself.
+        proxy_port: where clients are sent that come to ``proxied_port``, which is opened then. A
+            proxy that forwards the one to the other stands between all of them and the broker.
+        heap_mb: the most that its objects may take.
         properties: further lines for server.properties.
     """
 
-    def __init__(self, data: Path, *, port: int = 0, properties: str = "") -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        port: int = 0,
+        node_id: int = 1,
+        quorum: Quorum | None = None,
+        proxy_port: int | None = None,
+        heap_mb: int = 512,
+        properties: str = "",
+    ) -> None:
         self.data = data
         self.port = port or free_port()
-        self._controller_port = free_port()
+        self.node_id = node_id
+        self.proxied_port = None if proxy_port is None else free_port()
+        self._proxy_port = proxy_port
+        self._quorum = quorum or Quorum(new_cluster_id(), {node_id: free_port()})
+        self._heap_mb = heap_mb
         self._properties = properties
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -159,7 +201,7 @@ class KafkaBroker:
         jars = copy_jars()
         return [
             "java",
-            *("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-Xshare:auto"),
+            *(f"-Xmx{self._heap_mb}m", "-Xms128m", "-XX:+UseSerialGC", "-Xshare:auto"),
             f"-Dlog4j2.configurationFile={FOLDER / 'log4j2.properties'}",
             *("-cp", f"{jars}/*"),
             *arguments,
@@ -170,15 +212,27 @@ class KafkaBroker:
         if configuration.exists():
             return configuration
         self.data.mkdir(parents=True, exist_ok=True)
+        quorum = self._quorum
+        listeners = f"PLAINTEXT://127.0.0.1:{self.port}"
+        advertised = listeners
+        if self.proxied_port is not None:
+            listeners += f",PROXIED://127.0.0.1:{self.proxied_port}"
+            advertised += f",PROXIED://127.0.0.1:{self._proxy_port}"
         text = PROPERTIES.format(
-            port=self.port, controller_port=self._controller_port, data=self.data
+            node_id=self.node_id,
+            voters=",".join(f"{n}@127.0.0.1:{p}" for n, p in quorum.controller_ports.items()),
+            listeners=listeners,
+            advertised=advertised,
+            controller_port=quorum.controller_ports[self.node_id],
+            replicas=min(3, len(quorum.controller_ports)),
+            data=self.data,
         )
         draft = self.data / "server.properties.new"
         draft.write_text(text + self._properties, "utf-8")
-        # The first byte is 0: a name that began with "-" would be taken for an option.
-        cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         done = subprocess.run(
-            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft)),
+            self._java(
+                "kafka.tools.StorageTool", "format", "-t", quorum.cluster_id, "-c", str(draft)
+            ),
             check=False,
             capture_output=True,
             text=True,
@@ -189,6 +243,11 @@ class KafkaBroker:
 
     def start(self) -> None:
         """Start, or start again, and return when the broker answers."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start without waiting: a node of several is ready only when others are, too."""
         assert not self.running, "the broker runs already"
         configuration = self._format()
         with (self.data / "broker.log").open("ab") as output:
@@ -200,6 +259,9 @@ class KafkaBroker:
                 stderr=output,
                 start_new_session=True,
             ).result()
+
+    def wait_ready(self) -> None:
+        assert self._process is not None, "launch() the broker first"
         deadline = time.monotonic() + READY_DEADLINE_S
         while not answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -245,22 +307,91 @@ class KafkaBroker:
         self._signal(signal.SIGCONT)
 
 
+class KafkaCluster:
+    """Several brokers, each also a controller: what is written three times survives one of them.
+
+    Args:
+        data: a folder for all; each node has its own in it.
+        port: of the first node; the others follow on it. 0 chooses free ones.
+        proxy_ports: as ``KafkaBroker.proxy_port``, one for each node.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        nodes: int = 3,
+        port: int = 0,
+        proxy_ports: list[int] | None = None,
+        properties: str = "",
+    ) -> None:
+        ids = range(1, nodes + 1)
+        quorum = Quorum(
+            new_cluster_id(), {n: port + 1000 + n if port else free_port() for n in ids}
+        )
+        data.mkdir(parents=True, exist_ok=True)
+        remembered = data / "cluster.id"
+        if not remembered.exists():
+            remembered.write_text(quorum.cluster_id, "utf-8")
+        quorum = quorum._replace(cluster_id=remembered.read_text("utf-8"))
+        self.brokers = [
+            KafkaBroker(
+                data / f"node-{n}",
+                port=port + n - 1 if port else 0,
+                node_id=n,
+                quorum=quorum,
+                proxy_port=proxy_ports[n - 1] if proxy_ports else None,
+                heap_mb=384 if nodes > 1 else 512,
+                properties=properties,
+            )
+            for n in ids
+        ]
+
+    @property
+    def address(self) -> str:
+        return ",".join(broker.address for broker in self.brokers)
+
+    def start(self) -> None:
+        """Start those that do not run, and return when each of them answers."""
+        launched = [broker for broker in self.brokers if not broker.running]
+        for broker in launched:
+            broker.launch()
+        for broker in launched:
+            broker.wait_ready()
+
+    @property
+    def running(self) -> bool:
+        return all(broker.running for broker in self.brokers)
+
+    def stop(self) -> None:
+        # All at once: the last one of a quorum would wait in vain for the others.
+        with ThreadPoolExecutor(len(self.brokers)) as stopping:
+            list(stopping.map(KafkaBroker.stop, self.brokers))
+
+    def kill(self) -> None:
+        for broker in self.brokers:
+            broker.kill()
+
+
 def main() -> int:
-    """Run a broker in the foreground until Ctrl-C: ``broker.py [PORT]``."""
+    """Run brokers in the foreground until Ctrl-C: ``broker.py [PORT [NODES]]``."""
     if (missing := missing_tools()) is not None:
         print(f"No broker: {missing}", file=sys.stderr)
         return 1
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9092
+    port, nodes = (int(text) for text in [*sys.argv[1:], *("9092", "1")[len(sys.argv) - 1 :]])
     # By port: the data knows its port, and two brokers on one machine each need their own.
-    data = FOLDER / "data" / str(port)
-    broker = KafkaBroker(data, port=port)
+    data = FOLDER / "data" / (str(port) if nodes == 1 else f"{port}-{nodes}")
+    kafka: KafkaBroker | KafkaCluster
+    kafka = (
+        KafkaBroker(data, port=port) if nodes == 1 else KafkaCluster(data, nodes=nodes, port=port)
+    )
     try:
-        broker.start()
-        print(f"kafka://{broker.address}/meshline")
+        kafka.start()
+        print(f"kafka://{kafka.address}/meshline")
         print(
             f"Kafka is ready; its data is in {data}. Ctrl-C ends it.", file=sys.stderr, flush=True
         )
-        while broker.running:
+        while kafka.running:
             time.sleep(0.5)
     except BrokerUnavailable as error:
         print(error, file=sys.stderr)
@@ -269,7 +400,7 @@ def main() -> int:
         print("Ending Kafka …", file=sys.stderr)
         return 0
     finally:
-        broker.stop()
+        kafka.stop()
     return 1
 
 
