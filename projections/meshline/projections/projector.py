@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from meshline.events.errors import LogIdentityChanged, PositionLost
+from meshline.events.errors import LogIdentityChanged, LogLayoutMismatch, PositionLost
 from meshline.events.log import EventLog
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.errors import (
@@ -31,7 +31,7 @@ __all__ = ["Projector", "ViewHealth"]
 
 _logger = logging.getLogger("meshline.projections")
 
-_HALTING = (LogIdentityChanged, PositionLost)
+_HALTING = (LogIdentityChanged, LogLayoutMismatch, PositionLost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class Projector:
         """Feed the views until ``stop``.
 
         Raises:
-            LogIdentityChanged, PositionLost: the log is not the one that the views were built
-                from; nothing is written any more.
+            LogIdentityChanged, LogLayoutMismatch, PositionLost: the log is not the one that the
+                views were built from; nothing is written any more.
             ViewLayoutChanged, CodeChanged: none of the views can go on.
         """
         try:

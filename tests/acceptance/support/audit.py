@@ -15,13 +15,21 @@ from meshline.engine.core.state import PartitionState
 from meshline.engine.snapshots import SnapshotStore
 from meshline.events import facts
 from meshline.events.codec import decode
+from meshline.events.errors import EventUnreadable
 from meshline.events.fence import Fence
 from meshline.events.log import EventLog, LogRecord
 from meshline.testing.auditor import Auditor
 from meshline.workflow.registry import Registry
 from tests.acceptance.support.places import every_record
 
-__all__ = ["Audit", "Execution", "audit", "executions_in", "states_of_other_readers"]
+__all__ = [
+    "Audit",
+    "Auditing",
+    "Execution",
+    "audit",
+    "executions_in",
+    "states_of_other_readers",
+]
 
 
 class Execution(NamedTuple):
@@ -49,7 +57,55 @@ class Audit:
     takeovers: Counter[tuple[str, str]] = field(default_factory=Counter)
     claims: Counter[int] = field(default_factory=Counter)
     void: list[tuple[LogRecord, Any]] = field(default_factory=list)
+    unreadable: list[LogRecord] = field(default_factory=list)
     statuses: dict[str, str] = field(default_factory=dict)
+
+
+class Auditing:
+    """Reads a log further each time, and what is found so far is always there."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.found = Audit()
+        self._registry = registry
+        self._auditors: dict[int, Auditor] = {}
+        self._fences: dict[int, Fence] = {}
+
+    async def read_on(self, log: EventLog) -> Audit:
+        """Read up to the present end.
+
+        Raises:
+            HistoryWrong: a fact that counts says what must never be said.
+        """
+        found = self.found
+        start = {partition: len(records) for partition, records in found.records.items()}
+        async for record in every_record(log, start):
+            found.records.setdefault(record.partition, []).append(record)
+            self._read(record)
+        found.states = {partition: auditor.state for partition, auditor in self._auditors.items()}
+        found.statuses = {}
+        for state in found.states.values():
+            found.statuses |= {run_id: run.status for run_id, run in state.runs.items()}
+            found.statuses |= {run_id: ended.status for run_id, ended in state.ended.items()}
+        return found
+
+    def _read(self, record: LogRecord) -> None:
+        found, partition = self.found, record.partition
+        auditor = self._auditors.setdefault(partition, Auditor(self._registry, partition))
+        try:
+            event = decode(record.value)
+        except EventUnreadable:
+            # Somebody else's bytes concern no run.
+            found.unreadable.append(record)
+            auditor.state.next_offset = record.offset + 1
+            return
+        counts = self._fences.setdefault(partition, Fence()).admits(event, record.offset)
+        auditor.read(record)
+        if not counts:
+            found.void.append((record, event))
+        elif isinstance(event.data, facts.PartitionClaimed):
+            found.claims[partition] += 1
+        else:
+            _count(found, event.subject, event.data)
 
 
 async def audit(log: EventLog, registry: Registry) -> Audit:
@@ -58,27 +114,7 @@ async def audit(log: EventLog, registry: Registry) -> Audit:
     Raises:
         HistoryWrong: a fact that counts says what must never be said.
     """
-    found = Audit()
-    auditors: dict[int, Auditor] = {}
-    fences: dict[int, Fence] = {}
-    async for record in every_record(log):
-        partition = record.partition
-        auditor = auditors.setdefault(partition, Auditor(registry, partition))
-        event = decode(record.value)
-        counts = fences.setdefault(partition, Fence()).admits(event, record.offset)
-        auditor.read(record)
-        found.records.setdefault(partition, []).append(record)
-        if not counts:
-            found.void.append((record, event))
-        elif isinstance(event.data, facts.PartitionClaimed):
-            found.claims[partition] += 1
-        else:
-            _count(found, event.subject, event.data)
-    found.states = {partition: auditor.state for partition, auditor in auditors.items()}
-    for state in found.states.values():
-        found.statuses |= {run_id: run.status for run_id, run in state.runs.items()}
-        found.statuses |= {run_id: ended.status for run_id, ended in state.ended.items()}
-    return found
+    return await Auditing(registry).read_on(log)
 
 
 def _count(found: Audit, run_id: str, data: Any) -> None:
@@ -123,6 +159,13 @@ async def states_of_other_readers(
         if snapshot is not None:
             start = snapshot.next_offset
             for record in records[start:]:
-                fold(snapshot, decode(record.value), record.offset)
+                _fold_record(snapshot, record)
             states.append((f"snapshot of {partition} at {start}", snapshot))
     return iter(states)
+
+
+def _fold_record(state: PartitionState, record: LogRecord) -> None:
+    try:
+        fold(state, decode(record.value), record.offset)
+    except EventUnreadable:
+        state.next_offset = record.offset + 1

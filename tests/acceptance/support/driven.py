@@ -80,7 +80,7 @@ driven = Workflow(
     owner="team:drivers",
     exceptions="queue:wrecks",
     outcome=Delivered,
-    due="1d",
+    due="3d",
 )
 
 patient = Retry(attempts=FAILURES_OF_FLAKY + 1, initial="50ms", maximum="200ms")
@@ -119,7 +119,7 @@ driven.sleep("rest", "400ms", when=lambda trigger: trigger.kind == "rested", aft
 driven.approval(
     "consent",
     by="role:lead",
-    due="1d",
+    due="3d",
     when=lambda trigger: trigger.kind in ("approved", "denied", "asked"),
     after=reserve,
 )

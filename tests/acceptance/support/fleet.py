@@ -106,7 +106,11 @@ class Fleet:
 
     def add(self, name: str, module: str, *arguments: str) -> Member:
         """A process of a module beside this one; not yet started."""
-        command = [sys.executable, "-m", f"tests.acceptance.support.{module}", *arguments]
+        return self.add_module(name, f"tests.acceptance.support.{module}", *arguments)
+
+    def add_module(self, name: str, module: str, *arguments: str) -> Member:
+        """A process of any module; not yet started."""
+        command = [sys.executable, "-m", module, *arguments]
         member = self.members[name] = Member(name, command, self._folder)
         return member
 

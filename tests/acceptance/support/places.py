@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -113,11 +113,13 @@ async def until(
     return time.monotonic() - started
 
 
-async def every_record(log: EventLog) -> AsyncIterator[LogRecord]:
-    """All records up to the present end, partition by partition."""
+async def every_record(
+    log: EventLog, start: Mapping[int, int] | None = None
+) -> AsyncIterator[LogRecord]:
+    """All records up to the present end, partition by partition; from the beginning, or on."""
     for partition, end in (await log.ends()).items():
-        reader = log.reader({partition: 0})
-        offset = 0
+        offset = (start or {}).get(partition, 0)
+        reader = log.reader({partition: offset})
         try:
             while offset < end:
                 fetched = await reader.fetch(5_000, 5.0)

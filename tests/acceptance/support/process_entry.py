@@ -10,8 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-import uvloop
-
+from meshline.cli.loops import run_fast
 from meshline.events.log import LogSettings
 
 __all__ = ["QUICK", "run_until_stopped", "stop_at_signal"]
@@ -29,8 +28,7 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> NoReturn:
         level=logging.WARNING,
     )
     logging.getLogger("meshline").setLevel(logging.INFO)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work)
+    run_fast(work)
     sys.exit(0)
 
 

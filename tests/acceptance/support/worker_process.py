@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -82,6 +83,43 @@ class _LateMembership:
         return assigned
 
 
+class Insistent:
+    """A log whose groups give this process every partition, whoever else has them."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def membership(self, group: str, member: str) -> Membership:
+        return _All(frozenset(range(self._log.identity.partitions)))
+
+
+class _All:
+    def __init__(self, assigned: frozenset[int]) -> None:
+        self.assigned = assigned
+
+    async def start(self) -> None:
+        """There is nobody to ask."""
+
+    async def changed(self, known: frozenset[int]) -> frozenset[int]:
+        if known == self.assigned:
+            await asyncio.Event().wait()
+        return self.assigned
+
+    async def aclose(self) -> None:
+        """There is nobody to tell."""
+
+
+def lose_count(log: Any) -> None:
+    """Let the producer leave out a number, as a bug in a client would: brokers refuse the next."""
+    producer = log._appender._producer
+    if producer is not None:
+        for partition in producer._txn_manager._sequence_numbers:
+            producer._txn_manager.increment_sequence_number(partition, 1)
+
+
 async def work(given: argparse.Namespace) -> None:
     log = open_log(given.log, QUICK)
     await log.open()
@@ -93,6 +131,10 @@ async def work(given: argparse.Namespace) -> None:
         reclaim_s=1.5, sweep_s=0.25, drain_s=5.0, snapshot_records=given.snapshot_records
     )
     seen: Any = LateNews(log, given.late_news) if given.late_news else log
+    if given.insists:
+        seen = Insistent(log)
+    if given.log.startswith("kafka:"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, lose_count, log)
     worker = Worker(
         seen, load_app(given.app), name=given.name, settings=settings, snapshots=snapshots,
         clock=ClockAhead(given.ahead_s),
@@ -114,5 +156,6 @@ if __name__ == "__main__":
     parser.add_argument("--snapshots", help="DSN of the database that keeps them")
     parser.add_argument("--snapshot-records", type=int, default=100_000)
     parser.add_argument("--late-news", type=Path, help="nothing it reads comes while this is there")
+    parser.add_argument("--insists", action="store_true", help="on all partitions, at once")
     parser.add_argument("--ahead-s", type=float, default=0.0)
     run_until_stopped(work(parser.parse_args()))

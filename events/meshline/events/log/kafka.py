@@ -27,7 +27,7 @@ from meshline.events.errors import (
 from meshline.events.log.kafka_append import Appender
 from meshline.events.log.kafka_membership import KafkaMembership
 from meshline.events.log.kafka_reader import KafkaReader
-from meshline.events.log.kafka_topic import LATEST, KafkaTopic
+from meshline.events.log.kafka_topic import LATEST, KafkaTopic, check_layout
 from meshline.events.log.opening import identity_of, log_created
 from meshline.events.log.protocol import Accepted, AppendResult, Entry, LogIdentity
 from meshline.events.log.settings import LogSettings
@@ -89,13 +89,7 @@ class KafkaLog:
                     f"{create_partitions} were asked for. The layout of a log is fixed: leave the "
                     "number away, or copy the history into a new log with `meshline log copy`."
                 )
-            if partitions != identity.partitions:
-                raise LogLayoutMismatch(
-                    f"Topic {self._topic_name!r} has {partitions} partitions, but its log was "
-                    f"created with {identity.partitions}. Somebody added partitions: never do that "
-                    "to a log, its runs would be looked for in the wrong ones. Copy the history "
-                    "into a new log with `meshline log copy`."
-                )
+            check_layout(self._topic_name, partitions, identity.partitions)
             self._identity = identity
         except BaseException:
             await self.aclose()
@@ -192,7 +186,12 @@ class KafkaLog:
 
     def membership(self, group: str, member: str) -> KafkaMembership:
         return KafkaMembership(
-            self._servers, self._topic_name, f"{self._namespace}.{group}", member, self._settings
+            self._servers,
+            self._topic_name,
+            f"{self._namespace}.{group}",
+            member,
+            self._settings,
+            self.identity.partitions,
         )
 
     async def aclose(self) -> None:

@@ -26,16 +26,27 @@ LEAVE_S = 2.0
 
 
 class KafkaMembership:
-    """See ``Membership``. Its consumer never fetches: it only sits in the group."""
+    """See ``Membership``. Its consumer never fetches: it only sits in the group.
+
+    Args:
+        partitions: of the log; what somebody added to the topic is nobody's.
+    """
 
     def __init__(
-        self, servers: str, topic: str, group: str, member: str, settings: LogSettings
+        self,
+        servers: str,
+        topic: str,
+        group: str,
+        member: str,
+        settings: LogSettings,
+        partitions: int,
     ) -> None:
         self.member = member
         self._servers = servers
         self._topic = topic
         self._group = group
         self._settings = settings
+        self._partitions = partitions
         self._assigned: frozenset[int] = frozenset()
         self._held = Held(frozenset(), 0)
         self._waiting: set[asyncio.Future[None]] = set()
@@ -62,7 +73,7 @@ class KafkaMembership:
 
     def assign(self, partitions: Iterable[int]) -> None:
         """Take note of what the group says."""
-        self._assigned = frozenset(partitions)
+        self._assigned = frozenset(p for p in partitions if p < self._partitions)
         if self._assigned:
             # Kept over a revocation: with it the next sharing moves as little as possible.
             self._held = Held(self._assigned, int(SystemClock().now().timestamp() * 1000))

@@ -16,7 +16,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRange
 
 from meshline.events.errors import LogIdentityChanged, LogUnavailable, MeshlineError, PositionLost
 from meshline.events.log.kafka_fetch import fetch_request, fetched, records_of
-from meshline.events.log.kafka_topic import EARLIEST, LATEST, KafkaTopic
+from meshline.events.log.kafka_topic import EARLIEST, LATEST, KafkaTopic, check_layout
 from meshline.events.log.opening import identity_of
 from meshline.events.log.protocol import LogIdentity, LogRecord
 from meshline.events.log.settings import LogSettings
@@ -215,7 +215,10 @@ class KafkaReader:
         """Return when the log is known to be the one that was opened. Outages are waited for."""
         while True:
             try:
-                if await self._topic.partitions() is None and await self._is_gone():
+                partitions = await self._topic.partitions()
+                if partitions is not None:
+                    check_layout(self._topic.name, partitions, self._identity.partitions)
+                elif await self._is_gone():
                     raise LogIdentityChanged(
                         f"Topic {self._topic.name!r} is gone: expected the log "
                         f"{self._identity.log_id}. It was deleted; restore it, or start a new log."

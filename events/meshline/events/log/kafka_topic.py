@@ -23,10 +23,17 @@ from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from meshline.events.errors import LogIdentityChanged, LogUnavailable
+from meshline.events.errors import LogIdentityChanged, LogLayoutMismatch, LogUnavailable
 from meshline.events.log.kafka_fetch import fetch_request, fetched, records_of
 
-__all__ = ["EARLIEST", "LATEST", "KafkaTopic", "client_options", "topic_settings"]
+__all__ = [
+    "EARLIEST",
+    "LATEST",
+    "KafkaTopic",
+    "check_layout",
+    "client_options",
+    "topic_settings",
+]
 
 T = TypeVar("T")
 
@@ -57,6 +64,16 @@ def topic_settings(replicas: int, batch_bytes_max: int) -> dict[str, str]:
         # makes the producer useless for that partition.
         "max.message.bytes": str(max(1_048_588, batch_bytes_max + 65_536)),
     }
+
+
+def check_layout(name: str, partitions: int, created: int) -> None:
+    """Raise LogLayoutMismatch unless the topic has as many partitions as its log."""
+    if partitions != created:
+        raise LogLayoutMismatch(
+            f"Topic {name!r} has {partitions} partitions, but its log was created with {created}. "
+            "Somebody added partitions: never do that to a log, its runs would be looked for in "
+            "the wrong ones. Copy the history into a new log with `meshline log copy`."
+        )
 
 
 class KafkaTopic:
