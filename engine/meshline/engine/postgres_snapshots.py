@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,14 @@ from meshline.engine.snapshots import dump_state, load_state
 __all__ = ["PostgresSnapshots"]
 
 logger = logging.getLogger("meshline.engine")
+
+LOAD_S = 10.0
+SAVE_S = 30.0
+CLOSE_S = 5.0
+"""A server that does not answer is not waited for: it keeps nothing that the log does not have."""
+
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""A time-out is an OSError too."""
 
 _TABLES = """
 create schema if not exists {schema};
@@ -34,27 +43,76 @@ create table if not exists {schema}.snapshots (
 class PostgresSnapshots:
     """See ``SnapshotStore``.
 
+    The server need not be there: without it starts take longer, and that is said.
+
     Args:
         dsn: of the database; the same as the views', or another.
         log_id: of the log that the states are folded from: another log's never fit.
         schema: where the table is; made if it is not there.
+        load_s, save_s: how long to wait for the server.
     """
 
-    def __init__(self, dsn: str, log_id: str, *, schema: str = "meshline_engine") -> None:
+    def __init__(
+        self,
+        dsn: str,
+        log_id: str,
+        *,
+        schema: str = "meshline_engine",
+        load_s: float = LOAD_S,
+        save_s: float = SAVE_S,
+    ) -> None:
         self._dsn = dsn
         self._log_id = log_id
         self._schema = schema
+        self._load_s = load_s
+        self._save_s = save_s
         self._pool: asyncpg.Pool[Any] | None = None
+        self._has_table = False
         self._saving: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
+        """Connects to nobody yet."""
         self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=2)
-        await self._pool.execute(_TABLES.format(schema=self._schema))
+
+    @asynccontextmanager
+    async def _connection(self, seconds: float) -> AsyncGenerator[Any]:
+        """A connection to a database that has the table, for so long."""
+        assert self._pool is not None, "open() first"
+        async with asyncio.timeout(seconds):
+            connection = await self._pool.acquire()
+            try:
+                if not self._has_table:
+                    await connection.execute(_TABLES.format(schema=self._schema))
+                    self._has_table = True
+                yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                # It may be in the middle of an answer that never comes.
+                connection.terminate()
+                raise
+            finally:
+                await self._pool.release(connection, timeout=1.0)
 
     async def load(self, partition: int) -> PartitionState | None:
-        assert self._pool is not None, "open() first"
         try:
-            rows = await self._pool.fetch(
+            try:
+                chunks = await self._read(partition)
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError):
+                # A server that was started anew has closed what the pool still takes for open.
+                chunks = await self._read(partition)
+            if not chunks:
+                return None
+            return await asyncio.to_thread(lambda: load_state(iter(chunks)))
+        except (*_FAILURES, ValueError, KeyError, TypeError):
+            logger.warning(
+                "No snapshot of partition %d could be used; folding the log instead",
+                partition,
+                exc_info=True,
+            )
+            return None
+
+    async def _read(self, partition: int) -> list[bytes]:
+        async with self._connection(self._load_s) as connection:
+            rows = await connection.fetch(
                 f"select body from {self._schema}.snapshots"
                 " where (log_id, partition, reducer_version) = ($1, $2, $3) and position = ("
                 f"  select max(position) from {self._schema}.snapshots"
@@ -64,17 +122,7 @@ class PostgresSnapshots:
                 partition,
                 REDUCER_VERSION,
             )
-            if not rows:
-                return None
-            chunks = [bytes(row["body"]) for row in rows]
-            return await asyncio.to_thread(lambda: load_state(iter(chunks)))
-        except (OSError, asyncpg.PostgresError, ValueError, KeyError, TypeError):
-            logger.warning(
-                "No snapshot of partition %d could be used; folding the log instead",
-                partition,
-                exc_info=True,
-            )
-            return None
+        return [bytes(row["body"]) for row in rows]
 
     async def save(self, state: PartitionState) -> None:
         await self._begin(state)
@@ -97,10 +145,9 @@ class PostgresSnapshots:
         await self._write(partition, position, [first, *rest])
 
     async def _write(self, partition: int, position: int, chunks: list[bytes]) -> None:
-        assert self._pool is not None, "open() first"
         key = (self._log_id, partition, REDUCER_VERSION)
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with self._connection(self._save_s) as connection, connection.transaction():
                 await connection.execute(
                     f"delete from {self._schema}.snapshots"
                     " where (log_id, partition, reducer_version) = ($1, $2, $3)",
@@ -112,12 +159,16 @@ class PostgresSnapshots:
                     " values ($1, $2, $3, $4, $5, $6)",
                     [(*key, position, number, body) for number, body in enumerate(chunks)],
                 )
-        except (OSError, asyncpg.PostgresError):
+        except _FAILURES:
             # A cache: without it the next start only takes longer.
             logger.warning("No snapshot of partition %d was kept", partition, exc_info=True)
 
     async def aclose(self) -> None:
         if self._saving:
-            await asyncio.wait(self._saving, timeout=5.0)
+            await asyncio.wait(self._saving, timeout=CLOSE_S)
         if self._pool is not None:
-            await self._pool.close()
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
