@@ -17,6 +17,7 @@ import meshline.workflow
 from meshline.cli import errors as cli_errors  # noqa: F401  they are found as subclasses
 from meshline.cli.exits import MEANINGS, exit_of
 from meshline.cli.nouns import NOUNS
+from meshline.engine import errors as engine_errors  # noqa: F401
 from meshline.events.errors import MeshlineError
 from meshline.workflow.errors import CODES
 

@@ -6,10 +6,11 @@ import math
 import traceback
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from meshline.engine.core.nodes import FAIL_RUN
 from meshline.engine.core.rules import message_of
+from meshline.engine.errors import StepBlockedLoop
 from meshline.engine.trial import Try
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate
@@ -21,6 +22,8 @@ __all__ = ["failure", "storable"]
 
 _STACK_LENGTH_MAX = 4_000
 _MESSAGE_LENGTH_MAX = 2_000
+_VAST = 16
+"""So many times the limit is vast: not even a type that writes itself shorter is asked then."""
 
 
 class ResultInvalid(Exception):
@@ -36,6 +39,7 @@ def storable(node: StepNode, result: Any, gate: Gate) -> Any:
     """
     if result is None and node.result is None:
         return None
+    _check_vast(result, gate)
     if node.result is None:
         return gate.check(result)
     try:
@@ -43,6 +47,32 @@ def storable(node: StepNode, result: Any, gate: Gate) -> Any:
     except ValidationError as error:
         raise ResultInvalid(f"{node.name} did not return what it says: {error}") from error
     return gate.parse(node.result.dump_json(value))
+
+
+def _check_vast(result: Any, gate: Gate) -> None:
+    """Refuse what is larger than the limit by far, before it is written as JSON to be measured.
+
+    That would take seconds for a gigabyte, in which the event loop does nothing else.
+    """
+    bytes_max = gate.payload_bytes_max * _VAST
+    size_bytes = 0
+    left = [result]
+    while left:
+        value = left.pop()
+        # Each value and each character takes a byte at least.
+        size_bytes += len(value) if isinstance(value, str | bytes | bytearray) else 1
+        if isinstance(value, dict | list | tuple | set | frozenset):
+            size_bytes += len(value)
+            if size_bytes <= bytes_max:
+                left.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, BaseModel):
+            left.extend(value.__dict__.values())
+        if size_bytes > bytes_max:
+            raise PayloadRefused(
+                "too_large",
+                f"The result has more than {bytes_max} bytes: expected at most "
+                f"{gate.payload_bytes_max}. Keep large content elsewhere and return its address.",
+            )
 
 
 def failure(trial: Try, error: BaseException) -> StepError:
@@ -61,7 +91,7 @@ def failure(trial: Try, error: BaseException) -> StepError:
         kind = FAIL_RUN
     elif isinstance(error, ValidationError) and not trial.called:
         kind, retryable = "InputInvalid", False
-    elif isinstance(error, ResultInvalid):
+    elif isinstance(error, ResultInvalid | StepBlockedLoop):
         retryable = False
     return StepError(
         type=kind,

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -15,12 +14,16 @@ from meshline.engine.core.keeper import UnderWay
 from meshline.engine.outcomes import failure, storable
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.step_context import TryContext
+from meshline.engine.step_threads import StepThreads
 from meshline.engine.trial import Try
 from meshline.events.requests import StepError
 
 __all__ = ["Performer"]
 
 logger = logging.getLogger("meshline.engine")
+
+LOST_AFTER_S = 5.0
+"""A task that goes on for so long after it was cancelled does not heed it."""
 
 
 class Performer:
@@ -46,7 +49,21 @@ class Performer:
         self._by_run: dict[str, set[Try]] = {}
         self._running = 0
         self._running_by_step: dict[tuple[str, int, str], int] = {}
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = StepThreads(settings.threads_max)
+        # Tasks that were cancelled and go on all the same.
+        self._deaf: set[asyncio.Task[None]] = set()
+        self.exhausted = asyncio.Event()
+        """Set when more tries go on unasked than ``tries_lost_max``."""
+
+    @property
+    def lost(self) -> int:
+        """Tries that are over for everybody, and can't be ended."""
+        return self._threads.lost + len(self._deaf)
+
+    def trying(self, task: asyncio.Task[Any] | None) -> Try | None:
+        """Return the try whose step the task is calling now, if it is one of a try."""
+        # A copy: another thread may ask.
+        return next((t for t in [*self._tries.values()] if t.task is task and t.in_call), None)
 
     @property
     def count(self) -> int:
@@ -86,9 +103,7 @@ class Performer:
             await asyncio.wait(tasks, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
         for run_id in list(self._by_run):
             self.cancel_run(run_id)
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+        self._threads.close()
 
     # -- room ----------------------------------------------------------------------------------
 
@@ -162,8 +177,10 @@ class Performer:
                 raise
             error = StepError(type="CancelledError", message="The step cancelled itself.")
             outcome = Outcome(*trial.key, None, error)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            # SystemExit too: a step that exits ends its try, not the worker.
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # SystemExit too, and an author's own: it ends the try, not the worker.
             outcome = Outcome(*trial.key, None, failure(trial, error))
         self._give(trial, outcome)
 
@@ -177,11 +194,13 @@ class Performer:
         context = TryContext(trial, loop.time)
         arguments = trial.arguments(context)
         assert node.call is not None
-        if node.is_async:
+        if not node.is_async:
+            return await self._threads.run(partial(node.call, **arguments))
+        trial.in_call = True
+        try:
             return await node.call(**arguments)
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._settings.threads_max, "meshline-step")
-        return await loop.run_in_executor(self._threads, partial(node.call, **arguments))
+        finally:
+            trial.in_call = False
 
     def _expire(self, trial: Try) -> None:
         message = f"The try took longer than {trial.node.start_to_close_s:g} s."
@@ -199,10 +218,27 @@ class Performer:
         self._fail(trial, StepError(type="HeartbeatMissed", message=message))
 
     def _fail(self, trial: Try, error: StepError) -> None:
-        """Report the try as failed now; a thread can't be stopped, but its result is not taken."""
+        """Report the try as failed now, whatever it does; its result is not taken any more."""
         self._give(trial, Outcome(*trial.key, None, error))
         if trial.task is not None:
             trial.task.cancel()
+            loop = asyncio.get_running_loop()
+            loop.call_later(LOST_AFTER_S, self._note_lost, trial, trial.task)
+
+    def _note_lost(self, trial: Try, task: asyncio.Task[None]) -> None:
+        """Say it where what has failed goes on: nothing but the end of the process ends it."""
+        if task.done() and not self._threads.lost:
+            return
+        if not task.done():
+            self._deaf.add(task)
+            task.add_done_callback(self._deaf.discard)
+        logger.warning(
+            "Step %r of run %s goes on after its time-out: %d of %d such tries until this worker "
+            "ends. Give what it waits for a time-out of its own.",
+            trial.node.name, trial.run_id, self.lost, self._settings.tries_lost_max,
+        )  # fmt: skip
+        if self.lost >= self._settings.tries_lost_max:
+            self.exhausted.set()
 
 
 def _line_of(trial: Try) -> tuple[str, int, str] | None:

@@ -26,6 +26,7 @@ class Try:
         "called",
         "expiry",
         "heartbeat_at",
+        "in_call",
         "key",
         "node",
         "run_id",
@@ -60,6 +61,7 @@ class Try:
         self.watch: asyncio.TimerHandle | None = None
         self.heartbeat_at = 0.0
         self.called = False
+        self.in_call = False
 
     @property
     def step_key(self) -> tuple[str, int, str]:

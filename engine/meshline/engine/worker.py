@@ -13,6 +13,8 @@ from meshline.engine.core.effects import PerformStep
 from meshline.engine.core.keeper import Keeper, UnderWay
 from meshline.engine.core.plan import plan_of
 from meshline.engine.core.state import PartitionState
+from meshline.engine.errors import StepsLost
+from meshline.engine.loop_watch import LoopWatch
 from meshline.engine.perform import Performer
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.snapshots import NoSnapshots, SnapshotStore
@@ -26,6 +28,9 @@ from meshline.workflow.registry import Registry
 __all__ = ["Worker", "WorkerStatus"]
 
 logger = logging.getLogger("meshline.engine")
+
+LEAVE_S = 3.0
+"""At a stop, for what is left to say and for snapshots, beyond ``drain_s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,7 @@ class Worker:
         self._reader = log.reader({})
         self._under_way = UnderWay()
         self._performer = Performer(self._settings, self._under_way, self._take_outcome)
+        self._watch = LoopWatch(self._settings, self._performer.trying)
         self._held: dict[int, _Held] = {}
         self._strays: dict[int, tuple[float, list[Outcome]]] = {}
         self._dirty: set[int] = set()
@@ -135,14 +141,17 @@ class Worker:
 
         Raises:
             MeshlineError: the log is not the one that it was, or speaks a newer version.
+            StepsLost: too many tries go on after their time-out; start a new process.
         """
         membership = self._log.membership(self._settings.group, self._name)
         await membership.start()
+        self._watch.start()
         tasks = [
             asyncio.create_task(self._follow_membership(membership), name="membership"),
             asyncio.create_task(self._read(), name="read"),
             asyncio.create_task(self._pump(), name="pump"),
             asyncio.create_task(self._sweep(), name="sweep"),
+            asyncio.create_task(self._end_if_exhausted(), name="exhausted"),
         ]
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
@@ -158,6 +167,7 @@ class Worker:
             await self._performer.drain(0)
             for held in self._held.values():
                 self._let_go(held)
+            self._watch.stop()
             await membership.aclose()
             await self._reader.aclose()
 
@@ -407,13 +417,23 @@ class Worker:
             held.snapshot_at = offset
             self._snapshots.save_later(held.keeper.state)
 
+    async def _end_if_exhausted(self) -> None:
+        await self._performer.exhausted.wait()
+        await self._drain()
+        raise StepsLost(
+            f"{self._performer.lost} tries of this worker go on after their time-outs: expected "
+            f"fewer than {self._settings.tries_lost_max}. Start it again, which is all that ends "
+            "them, and give what those steps wait for time-outs of their own."
+        )
+
     async def _drain(self) -> None:
         """Finish what is under way and say what came of it; then leave."""
+        loop = asyncio.get_running_loop()
+        leave_at = loop.time() + self._settings.drain_s + LEAVE_S
         self._draining = True
         for held in self._held.values():
             held.keeper.drain()
         await self._performer.drain(self._settings.drain_s)
-        loop = asyncio.get_running_loop()
         deadline = loop.time() + 2.0
         while loop.time() < deadline and any(
             held.append is not None or held.keeper.is_proposing or held.keeper.has_work
@@ -421,7 +441,9 @@ class Worker:
             if held.keeper.is_active
         ):
             await self._next_round(deadline - loop.time())
-        # Partitions may go elsewhere while a snapshot is saved.
-        for held in list(self._held.values()):
-            if held.keeper.is_active and not held.keeper.is_proposing:
-                await self._snapshots.save(held.keeper.state)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(leave_at):
+                # Partitions may go elsewhere while a snapshot is saved.
+                for held in list(self._held.values()):
+                    if held.keeper.is_active and not held.keeper.is_proposing:
+                        await self._snapshots.save(held.keeper.state)

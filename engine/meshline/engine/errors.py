@@ -1,0 +1,20 @@
+"""Errors of the engine, in the form of ``meshline.events.errors``."""
+
+from __future__ import annotations
+
+from meshline.events.errors import MeshlineError
+
+__all__ = ["StepBlockedLoop", "StepsLost"]
+
+
+class StepsLost(MeshlineError):
+    """Too many tries of this worker can't be ended: only a new process gets rid of them."""
+
+    code = "ML4201"
+
+
+class StepBlockedLoop(BaseException):
+    """Raised into an ``async`` step that keeps the worker's event loop to itself.
+
+    No ``Exception``: a step that catches all of those must not catch this one by the way.
+    """

@@ -1,0 +1,126 @@
+"""Worker, broker, PostgreSQL and the lines between are struck while orders go through.
+
+`make test` strikes a dozen times, mixed by a seed; `make soak-faults` strikes 150 times, at three
+brokers. MESHLINE_FAULTS_STRIKES, MESHLINE_FAULTS_RUNS, MESHLINE_FAULTS_NODES and
+MESHLINE_SOAK_SEED say how often, how many orders, how many brokers and when what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.acceptance.support.audit import executions_in
+from tests.acceptance.support.driven import EXECUTIONS
+from tests.acceptance.support.places import until
+from tests.acceptance.support.verdict import (
+    check_outcomes,
+    check_readers,
+    check_rest,
+    check_tries,
+    check_views,
+)
+from tests.faults.support.besieged import Siege, expected_of
+from tests.faults.support.history import check_history, history_of
+from tests.faults.support.site import opened_site
+from tests.faults.support.strikes import ON_ONE_BROKER, Strike
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
+
+STRIKES = int(os.environ.get("MESHLINE_FAULTS_STRIKES", "12"))
+RUNS = int(os.environ.get("MESHLINE_FAULTS_RUNS", "2000"))
+NODES = int(os.environ.get("MESHLINE_FAULTS_NODES", "1"))
+SEED = int(os.environ.get("MESHLINE_SOAK_SEED", "0")) or Random().randrange(1, 10**6)
+
+PARTITIONS = 4
+STRIKE_S = 4.0
+"""About what a strike takes; orders come during all of them."""
+
+PATIENCE_S = 120.0
+ALWAYS = 3
+"""The first of the strikes come in every run: worker, broker and PostgreSQL killed."""
+
+
+def drawn(catalogue: dict[str, Strike], count: int, random: Random) -> list[str]:
+    """Names of strikes: none comes again before all others have come."""
+    names = [*catalogue]
+    always, others = names[:ALWAYS], names[ALWAYS:]
+    chosen = [*always, *random.sample(others, min(count - ALWAYS, len(others)))]
+    random.shuffle(chosen)
+    while len(chosen) < count:
+        chosen += random.sample(names, min(count - len(chosen), len(names)))
+    return chosen
+
+
+async def test_nothing_is_lost_and_nothing_doubled_whatever_is_struck(
+    servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print(f"seed {SEED}")
+    monkeypatch.setenv("MESHLINE_TEST_EXECUTIONS", str(tmp_path))
+    random = Random(SEED)
+    started = time.monotonic()
+    async with (
+        opened_site(tmp_path, servers, NODES) as site,
+        site.place.opened_log(PARTITIONS) as log,
+    ):
+        await asyncio.to_thread(site.staff, RUNS, STRIKES * STRIKE_S)
+        async with site.place.opened_views() as views:
+            await until("the views", PATIENCE_S, views.are_there)
+            siege = Siege(site, log, views, SEED)
+            for name in drawn(ON_ONE_BROKER, STRIKES, random):
+                await siege.strike(name, ON_ONE_BROKER[name], random)
+            print(siege.table())
+
+            expected = expected_of(RUNS, siege.probes)
+            await until("every run where it should be", PATIENCE_S, arrived(siege, expected))
+            await asyncio.to_thread(dismiss, siege, "clients", "workers")
+
+            async def all_is_read() -> bool:
+                return await views.are_at(await log.ends())
+
+            await until("views that have read all", PATIENCE_S, all_is_read)
+            await asyncio.to_thread(dismiss, siege, "projectors")
+
+            found = await siege.auditing.read_on(log)
+            operations = history_of(site.histories())
+            said = check_history(operations, found)
+            assert found.statuses == expected
+            check_rest(found)
+            check_outcomes(found, *executions_in(tmp_path / EXECUTIONS))
+            check_tries(found)
+            await check_readers(found, site.place, log, SEED)
+            await check_views(log, views)
+            assert said["ok"] >= 0.8 * said.total(), said
+            records = sum(map(len, found.records.values()))
+            print(
+                f"{RUNS} orders, {siege.probes} probes, {records} records, {len(found.void)} void, "
+                f"{sum(found.claims.values())} claims, {found.why['taken_over']} taken over; "
+                f"operations {dict(said)}; {len(site.restarts)} started again; "
+                f"{time.monotonic() - started:.0f} s in all"
+            )
+            for restart in site.restarts:
+                print("ended by itself:", restart[-300:])
+
+
+def arrived(siege: Siege, expected: dict[str, str]):  # type: ignore[no-untyped-def]
+    counts = Counter(expected.values())
+
+    async def reached() -> bool:
+        siege.site.keep_up()
+        rows = await siege.views.query("select state, count(*) from {ns}.runs group by state")
+        return {row[0]: row[1] for row in rows} == counts
+
+    return reached
+
+
+def dismiss(siege: Siege, *kinds: str) -> None:
+    """End them in order."""
+    for member in (member for kind in kinds for member in getattr(siege.site, kind)):
+        member.wait_ready()
+        assert member.end() == 0, member.said()[-3000:]
