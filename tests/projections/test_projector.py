@@ -9,7 +9,8 @@ import pytest
 
 from meshline.events.envelope import Position, Recorded
 from meshline.events.errors import LogIdentityChanged, LogUnavailable, PositionLost
-from meshline.events.facts import Fact, OwnerAssigned
+from meshline.events.facts import Fact, OwnerAssigned, RunStarted
+from meshline.events.ids import partition_of
 from meshline.events.log import Entry
 from meshline.events.log.memory import MemoryLog
 from meshline.projections.built_in import BUILT_IN
@@ -21,7 +22,7 @@ from meshline.projections.projection import Projection, RowAccess, by_run
 from meshline.projections.projector import Projector
 from meshline.projections.settings import ProjectorSettings
 from meshline.projections.store import Change
-from tests.projections.streams import fill, new_log, write
+from tests.projections.streams import Stream, fill, new_log, write
 
 QUICK = ProjectorSettings(
     batch_records_max=200, commit_interval_s=0.0, fetch_wait_s=0.05, standby_poll_s=0.02,
@@ -84,6 +85,31 @@ def counting(name: str = "counting", version: int = 1) -> tuple[Projection, Any]
         return Noted(event.event.subject, 1 + (row.facts if row else 0))
 
     return projection, table
+
+
+async def test_a_row_that_is_added_where_there_is_one_is_written_over_it() -> None:
+    projection = Projection("adding", version=1)
+    table = projection.table("adding", Noted, key=["run_id"])
+
+    @projection.on(RunStarted)
+    def add(rows: RowAccess, event: Recorded[Any]) -> None:
+        rows.add(table, Noted(event.event.subject, event.position.offset))
+
+    log, store, stream = await new_log(), MemoryStore(), Stream(1)
+    last = {}
+    for numbers in ((1, 2), (1, 3)):
+        for number in numbers:
+            run_id, _ = stream.started(number)
+            last[run_id] = stream.partitions[partition_of(run_id, 2)].next_offset - 1
+        await fill(log, stream.entries)
+        stream.entries.clear()
+        # Each projector begins without knowing any row, and so takes run 1 for a new one.
+        async with running(log, store, [projection]) as projector:
+            await reached(store, await ends(log), ["adding"], timeout_s=20)
+            assert [each.error for each in projector.health()] == [None]
+
+    assert await store.parked(projection) == []
+    assert {row.run_id: row.facts for row in await store.rows(table)} == last
 
 
 async def test_a_view_that_is_far_behind_does_not_delay_the_others_and_joins_them() -> None:

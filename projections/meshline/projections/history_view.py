@@ -47,23 +47,21 @@ history = projection.table(
 
 @projection.on(*(c for c in CATALOGUE.values() if c not in _OF_NO_RUN))
 def _said(rows: RowAccess, event: Recorded[Any]) -> None:
-    said, (partition, offset) = event.event, event.position
+    said, (partition, offset) = event
     kind, actor = said.actor or (None, None)
-    rows.append(
-        history,
-        HistoryRow(
-            said.subject,
-            partition,
-            offset,
-            _NAMES[said.data.__class__],
-            said.id,
-            said.time,
-            said.recorded_at,
-            kind,
-            actor,
-            said.causation_id,
-            said.epoch,
-            said.sequence,
-            json_text(said.data),
-        ),
+    row = (
+        said.subject,
+        partition,
+        offset,
+        _NAMES[said.data.__class__],
+        said.id,
+        said.time,
+        said.recorded_at,
+        kind,
+        actor,
+        said.causation_id,
+        said.epoch,
+        said.sequence,
+        json_text(said.data),
     )
+    rows.append(history, HistoryRow._make(row))

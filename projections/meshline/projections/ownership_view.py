@@ -60,23 +60,29 @@ ownership = projection.table(
 periods = projection.table("ownership_periods", PeriodRow, key=["run_id", "number"])
 
 
-def _put(rows: RowAccess, row: OwnershipRow) -> None:
-    rows.put(ownership, row)
-    rows.put(
-        periods,
-        PeriodRow(
-            row.run_id,
-            row.number,
-            row.workflow,
-            row.owner,
-            row.assignee,
-            row.since,
-            row.until,
-            row.actor,
-            row.rule,
-            row.reason,
-        ),
+def _period(row: OwnershipRow) -> PeriodRow:
+    return PeriodRow(
+        row.run_id,
+        row.number,
+        row.workflow,
+        row.owner,
+        row.assignee,
+        row.since,
+        row.until,
+        row.actor,
+        row.rule,
+        row.reason,
     )
+
+
+def _begin(rows: RowAccess, row: OwnershipRow) -> None:
+    rows.put(ownership, row)
+    rows.add(periods, _period(row))
+
+
+def _end(rows: RowAccess, row: OwnershipRow) -> None:
+    rows.put(ownership, row)
+    rows.put(periods, _period(row))
 
 
 def _actor(event: Recorded[Any]) -> str | None:
@@ -88,7 +94,7 @@ def _actor(event: Recorded[Any]) -> str | None:
 def _started(rows: RowAccess, event: Recorded[RunStarted]) -> None:
     data = event.event.data
     rows.get(ownership, event.event.subject)
-    _put(
+    _begin(
         rows,
         OwnershipRow(
             run_id=event.event.subject,
@@ -113,7 +119,7 @@ def _assigned(rows: RowAccess, event: Recorded[OwnerAssigned]) -> None:
         return
     if (row.owner, row.assignee) == (data.owner, data.assignee):
         return
-    _put(rows, row._replace(until=time))
+    _end(rows, row._replace(until=time))
     after = row._replace(
         owner=data.owner,
         assignee=data.assignee,
@@ -123,14 +129,14 @@ def _assigned(rows: RowAccess, event: Recorded[OwnerAssigned]) -> None:
         rule=data.rule,
         reason=data.reason,
     )
-    _put(rows, after)
+    _begin(rows, after)
 
 
 @projection.on(RunSucceeded, RunFailed, RunCancelled)
 def _ended(rows: RowAccess, event: Recorded[Any]) -> None:
     row = rows.get(ownership, event.event.subject)
     if row is not None and row.until is None:
-        _put(rows, row._replace(until=event.event.time))
+        _end(rows, row._replace(until=event.event.time))
 
 
 @projection.on(RunReopened)
@@ -146,4 +152,4 @@ def _reopened(rows: RowAccess, event: Recorded[RunReopened]) -> None:
         rule=None,
         reason=event.event.data.reason,
     )
-    _put(rows, after)
+    _begin(rows, after)

@@ -29,7 +29,7 @@ __all__ = ["REBUILDING", "Progress", "Rebuild", "swap_when_ready"]
 
 REBUILDING = ProjectorSettings(
     batch_records_max=12_000,
-    known_rows_max=150_000,
+    known_rows_max=20_000,
     merge_within_records=1 << 62,
     retry_s_max=2.0,
 )
@@ -127,8 +127,9 @@ class Rebuild:
         await _persist(lambda: books.go_on([*self.builds.values()]))
         task = asyncio.create_task(projector.run())
         thresholds = gc.get_threshold()
-        # A batch makes many small tuples and no cycles: looking for those would cost more.
-        gc.set_threshold(200_000, 20, 50)
+        # Batches make many small tuples and no cycles: to look for those takes 1 µs an event. Two
+        # batches at a time are about 200,000 objects; what is more than that is looked at.
+        gc.set_threshold(500_000, 20, 50)
         try:
             async with aclosing(self._watch(books, projector, task)) as watching:
                 async for progress in watching:

@@ -60,11 +60,15 @@ class _Cells:
 class Rows:
     """See ``RowAccess`` for what handlers use of it.
 
+    ``trusting``: a row that a handler adds is taken as new. Without it, it is looked up as it is
+    written, for when the store found one.
+
     Args:
         known_max: rows of each table that stay known between batches.
     """
 
     def __init__(self, projection: Projection, known_max: int = 20_000) -> None:
+        self.trusting = True
         self._cells = {table: _Cells(table) for table in projection.tables}
         self._known_max = known_max
         # What the present event did, to take it back if it fails: (place, key, what stood there).
@@ -86,6 +90,11 @@ class Rows:
         key = table.key_of(row)
         self._undo.append((changed, key, changed.get(key, _ABSENT)))
         changed[key] = row
+
+    def add(self, table: Table[R], row: R) -> None:
+        if self.trusting:
+            self._cells[table].known.setdefault(table.key_of(row), None)
+        self.put(table, row)
 
     def delete(self, table: Table[R], *key: Any) -> None:
         changed = self._cells[table].changed

@@ -64,12 +64,13 @@ class View:
         """Fold the batch and return what is to be written; None if it holds nothing new.
 
         Args:
-            checked: look at every row as it is made, and park what no store could keep. Slow:
-                for when the store refused the change.
+            checked: look at every row as it is made, park what no store could keep, and expect
+                that a row that is added may be there. Slow: for when the store refused the change.
         """
         after = {p: end for p, end in batch.ends.items() if end.offset > self.checkpoints[p].offset}
         if not after:
             return None
+        self._rows.trusting = not checked
         items = self._new_items(batch)
         await self._load_ahead(items)
         done = 0
