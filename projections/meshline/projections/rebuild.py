@@ -33,7 +33,8 @@ REBUILDING = ProjectorSettings(
     merge_within_records=1 << 62,
     retry_s_max=2.0,
 )
-"""Large batches for few round trips, many rows at hand for few loads: about 500 MB at most."""
+"""Large batches for few round trips. A row that is not at hand is loaded, thousands in one query;
+to have more of them at hand is no quicker, and takes memory."""
 
 _POLL_S = 0.25
 _SWAP_RETRY_S = 0.02
