@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from meshline.events.envelope import Position
 from meshline.events.errors import LogIdentityChanged
 from meshline.events.log import LogIdentity
+from meshline.events.moments import TIME_MAX, TIME_MIN
 from meshline.projections.columns import Json, JsonText
 from meshline.projections.errors import CheckpointMoved, NotFound, RowRefused, ViewLayoutChanged
 from meshline.projections.projection import Projection
@@ -86,6 +87,27 @@ async def test_rows_and_checkpoint_come_back_as_they_were(open_store: OpenStore)
     assert again.checkpoints == {0: Checkpoint(10, -1, 0, "e", 10), 1: Checkpoint()}
 
 
+@pytest.mark.parametrize("others", [0, 500])
+async def test_any_time_that_an_event_may_have_comes_back(
+    open_store: OpenStore, others: int
+) -> None:
+    store = await ready(open_store)
+    tick = timedelta(microseconds=1)
+    moments = [
+        TIME_MIN,
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2000, 1, 1, tzinfo=UTC) - tick,
+        NOON.astimezone(timezone(timedelta(hours=-3, minutes=-30))),
+        TIME_MAX - tick,
+    ]
+    rows = [thing("a", n)._replace(moment=moment) for n, moment in enumerate(moments)]
+
+    rows += [thing("b", n) for n in range(others)]
+    await store.commit([change(TableChange(things, new=rows))])
+
+    assert await store.rows(things) == rows
+
+
 @pytest.mark.parametrize("count", [1, 500])
 async def test_rows_change_and_go(open_store: OpenStore, count: int) -> None:
     store = await ready(open_store)
@@ -151,8 +173,18 @@ async def test_of_several_changes_all_are_written_or_none(open_store: OpenStore)
         thing(note="x" * 500_000),
         (None, *thing()[1:]),
         (*thing()[:4], "yesterday", [], None),
+        thing()._replace(moment=NOON.replace(tzinfo=None)),
     ],
-    ids=["nul", "surrogate", "too large", "nul in json", "long key", "no key", "no time"],
+    ids=[
+        "nul",
+        "surrogate",
+        "too large",
+        "nul in json",
+        "long key",
+        "no key",
+        "no time",
+        "no zone",
+    ],
 )
 @pytest.mark.parametrize("others", [0, 500])
 async def test_a_row_that_no_column_can_hold_is_refused(
