@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from meshline.events.requests import ActivityReported
 from meshline.workflow import Activity, ObservedWorkflow
 from tests.acceptance.support.reference import Case, Line
 
-__all__ = ["History", "Published", "publish"]
+__all__ = ["Feed", "History", "Published", "publish"]
 
 ACTOR = Actor("service", "service:importer")
 CHUNK = 2_000
@@ -81,13 +81,7 @@ async def publish(log: EventLog, history: History) -> Published:
         appended = 0
         pending: list[asyncio.Task[Any]] = []
         for run_id, event_id, at, activity in _reports(history):
-            report = publisher.request(
-                run_id,
-                ActivityReported(activity=activity.name, payload=activity.payload),
-                actor=ACTOR,
-                event_id=event_id,
-                time=at,
-            )
+            report = _report(publisher, run_id, event_id, at, activity)
             pending.append(asyncio.create_task(report))
             if len(pending) >= CHUNK:
                 appended += len(await asyncio.gather(*pending))
@@ -102,8 +96,58 @@ def _triggers(history: History) -> Iterable[Trigger]:
         yield Trigger(history.source, payload, payload["case"], time=at)
 
 
-def _reports(history: History) -> Iterable[tuple[str, str, datetime, Activity]]:
-    for run_id, payload, activities in history.converted:
-        for number, activity in enumerate(activities):
-            event_id = f"{payload['case']}/{number}"
-            yield run_id, event_id, datetime.fromisoformat(activity.time), activity
+Report = tuple[str, str, datetime, Activity]
+
+
+def _reports(history: History) -> Iterable[Report]:
+    for case in history.converted:
+        yield from _reports_of(*case)
+
+
+def _reports_of(
+    run_id: str, payload: dict[str, Any], activities: list[Activity]
+) -> Iterable[Report]:
+    for number, activity in enumerate(activities):
+        event_id = f"{payload['case']}/{number}"
+        yield run_id, event_id, datetime.fromisoformat(activity.time), activity
+
+
+def _report(
+    publisher: Publisher, run_id: str, event_id: str, at: datetime, activity: Activity
+) -> Coroutine[Any, Any, Any]:
+    reported = ActivityReported(activity=activity.name, payload=activity.payload)
+    return publisher.request(run_id, reported, actor=ACTOR, event_id=event_id, time=at)
+
+
+@dataclass
+class Feed:
+    """A history that comes in at a steady rate, case after case, until it is stopped."""
+
+    history: History
+    lines: list[Line] = field(default_factory=list)
+    requests: int = 0
+
+    async def run(self, publisher: Publisher, per_s: float, stop: asyncio.Event) -> None:
+        """Publish; ``lines`` are the cases so far, the last one as far as it was published."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        source = self.history.source
+        async with asyncio.TaskGroup() as asked:
+            for line, case in zip(self.history.lines, self.history.converted, strict=True):
+                run_id, payload, activities = case
+                first = datetime.fromisoformat(activities[0].time)
+                trigger = publisher.publish(source, payload, trigger_id=payload["case"], time=first)
+                reports = (_report(publisher, *r) for r in _reports_of(run_id, payload, activities))
+                self.lines.append({**line, "events": []})
+                for number, request in enumerate([trigger, *reports]):
+                    # A case without an activity would be none that the file can tell of.
+                    if stop.is_set() and number > 1:
+                        request.close()
+                        continue
+                    await asyncio.sleep(max(0.0, started + self.requests / per_s - loop.time()))
+                    asked.create_task(request)
+                    self.requests += 1
+                    self.lines[-1]["events"] = line["events"][:number]
+                if stop.is_set():
+                    return
+        raise AssertionError(f"no more cases after {self.requests} requests")

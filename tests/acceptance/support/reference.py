@@ -120,8 +120,12 @@ def named(kind: str, name: str) -> str:
 # -- incidents -------------------------------------------------------------------------------------
 
 
-def incident(line: Line) -> Case:
-    """Read one incident: who had it, what it waits for, what went wrong."""
+def incident(line: Line, *, person_owns: bool = False) -> Case:
+    """Read one incident: who had it, what it waits for, what went wrong.
+
+    Args:
+        person_owns: by the other rule: not the group has it, but who works on it.
+    """
     events = line["events"]
     case = Case(line["case"])
     case.begin("team:service-desk", _time(events[0]))
@@ -139,9 +143,8 @@ def incident(line: Line) -> Case:
             case.reopen(at)
         works = event["activity"] == "Accepted" and event["resource"] not in ("Siebel", "-")
         case.waits_for = _incident_waits_for(event["transition"])
-        case.hand_over(
-            named("team", group), named("user", event["resource"]) if works else None, at
-        )
+        team, person = named("team", group), named("user", event["resource"]) if works else None
+        case.hand_over(*((person or team, None) if person_owns else (team, person)), at)
         if is_end:
             case.settle(("ping_pong", "reopened"), at)
         handbacks += is_handback
