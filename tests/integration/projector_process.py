@@ -1,4 +1,4 @@
-"""A projector as a process of its own, for tests that kill it: log and views at one address."""
+"""A projector as a process of its own, for tests that kill it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from meshline.projections.projector import Projector
 from meshline.projections.settings import ProjectorSettings
 
 
-async def main(address: str) -> None:
-    log, store = open_log(address), PostgresStore(address)
+async def main(log_address: str, views: str) -> None:
+    log, store = open_log(log_address), PostgresStore(views)
     await log.open()
     await store.open()
     settings = ProjectorSettings(batch_records_max=100, standby_poll_s=0.05)
@@ -21,4 +21,4 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

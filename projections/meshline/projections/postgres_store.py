@@ -110,6 +110,8 @@ class PostgresStore:
     async def open(self) -> None:
         async with self._connection.transaction() as session:
             await self._lock_books(session)
+            # Nobody makes them again after a crash of the server, as batches are.
+            await session.execute("set local synchronous_commit = on")
             await session.execute(self._books.create)
 
     async def aclose(self) -> None:
