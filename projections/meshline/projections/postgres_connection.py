@@ -30,6 +30,7 @@ _UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -150,21 +151,35 @@ class Connection:
         async with self._lock:
             with _translated(self.address):
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(
-                        self.address.dsn,
-                        timeout=_CONNECT_TIMEOUT_S,
-                        command_timeout=self._command_timeout_s,
-                        server_settings={
-                            "application_name": "meshline projector",
-                            # A server's crash may take the last commits back, rows and
-                            # checkpoint together: the log gives them again.
-                            "synchronous_commit": "off",
-                            "jit": "off",
-                        },
-                    )
+                    self._connection = await self._opened()
                     self.generation += 1
-                    await _set_up(self._connection)
-                yield Session(self._connection)
+                try:
+                    yield Session(self._connection)
+                except asyncpg.InternalClientError:
+                    # After a server's crash the library may not know what is under way on it.
+                    self._connection.terminate()
+                    raise
+
+    async def _opened(self) -> asyncpg.Connection[Any]:
+        connection = await asyncpg.connect(
+            self.address.dsn,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=self._command_timeout_s,
+            server_settings={
+                "application_name": "meshline projector",
+                # A server's crash may take the last commits back, rows and checkpoint together:
+                # the log gives them again.
+                "synchronous_commit": "off",
+                "jit": "off",
+            },
+        )
+        try:
+            await _set_up(connection)
+        except BaseException:
+            # One that is half set up would write and read jsonb in another form.
+            connection.terminate()
+            raise
+        return connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
