@@ -1,4 +1,7 @@
-"""A rebuild ends right, whatever is killed; and no reader notices a swap."""
+"""A rebuild ends right, whatever is killed; and no reader notices a swap.
+
+`make test` kills each a few times, `make soak` twenty: MESHLINE_SOAK_REBUILD_KILLS says how often.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ import os
 import random
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import orjson
 import pytest
+from deploy.kafka.broker import KafkaBroker
 
 from meshline.cli.embedded import EmbeddedPostgres
 from meshline.events.envelope import Position
@@ -32,8 +39,11 @@ from tests.projections.streams import fill, write
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-KILLS = 20
-SERVER_KILLS = int(os.environ.get("MESHLINE_TEST_SERVER_KILLS", "5"))
+SLOW = 100
+"""Events per second: so that the log is not at its end before the kills are."""
+
+PATIENCE_S = 90.0
+KILLS = int(os.environ.get("MESHLINE_SOAK_REBUILD_KILLS", "3"))
 SWAPS = 50
 READERS = 4
 PROCESS = Path(__file__).with_name("rebuild_process.py")
@@ -41,7 +51,7 @@ PROCESS = Path(__file__).with_name("rebuild_process.py")
 
 async def start(address: str) -> Process:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROCESS), address, stdout=PIPE, stderr=DEVNULL
+        sys.executable, str(PROCESS), address, address, "0", stdout=PIPE, stderr=DEVNULL
     )
     assert process.stdout is not None
     async with asyncio.timeout(60):
@@ -93,7 +103,7 @@ async def test_a_rebuild_survives_kills_of_the_server(
     await log.open(create_partitions=len(stream.partitions))
     await fill(log, stream.entries)
     settings = ProjectorSettings(batch_records_max=100, retry_s=0.05, retry_s_max=0.3)
-    rate = max(200, len(stream.entries) // (2 * SERVER_KILLS))
+    rate = max(200, len(stream.entries) // (2 * KILLS))
     rebuild = Rebuild(
         log, fragile_postgres_address, PROJECTIONS, events_per_s_max=rate, settings=settings
     )
@@ -101,7 +111,7 @@ async def test_a_rebuild_survives_kills_of_the_server(
 
     async def killing() -> None:
         nonlocal kills
-        for _ in range(SERVER_KILLS):
+        for _ in range(KILLS):
             await asyncio.sleep(0.4)
             assert postgres_server.process_id is not None
             os.kill(postgres_server.process_id, signal.SIGKILL)
@@ -110,14 +120,14 @@ async def test_a_rebuild_survives_kills_of_the_server(
             await asyncio.to_thread(postgres_server.start)
 
     task: asyncio.Task[None] | None = None
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S + 10 * KILLS):
         async for progress in rebuild.run():
             if task is None and progress.done:
                 task = asyncio.create_task(killing())
     assert task is not None
     await task
 
-    assert kills == SERVER_KILLS
+    assert kills == KILLS
     await check_equal(log, fragile_postgres_address)
 
 
@@ -202,17 +212,104 @@ async def test_readers_see_no_failure_and_nothing_stale_while_views_are_swapped(
         await store.aclose()
 
 
+class Rebuilding:
+    """A rebuild in a process, started again whenever it was killed, and how far it is."""
+
+    def __init__(self, log: str, views: str, output: Path) -> None:
+        self._addresses = (log, views)
+        self._output = output
+        self._starts = 0
+        self._process: Process | None = None
+
+    async def start(self, events_per_s_max: int) -> None:
+        self._starts += 1
+        with self._output.open("ab") as file:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(PROCESS), *self._addresses, str(events_per_s_max)),
+                stdout=file,
+                stderr=file,
+            )
+
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        """The lines of progress so far, of all processes."""
+        lines = self._output.read_bytes().splitlines(keepends=True)
+        return [orjson.loads(each) for each in lines if each[:1] == b"{" and each[-1:] == b"\n"]
+
+    @property
+    def done(self) -> int:
+        said = self.said
+        return int(said[-1]["done"]) if said else 0
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        assert self._process.returncode is None, "it must be at work when it is killed"
+        self._process.kill()
+        await self._process.wait()
+
+    async def gone_on(self, done: int) -> None:
+        """Wait until it has read further than that, or fail and show what it said."""
+        give_up = time.monotonic() + PATIENCE_S
+        while self.done <= done:
+            assert self._process is not None
+            text = self._output.read_text()[-3_000:]
+            assert self._process.returncode is None, f"it ended:\n{text}"
+            assert time.monotonic() < give_up, f"it does not go on:\n{text}"
+            await asyncio.sleep(0.1)
+
+    async def end(self) -> None:
+        assert self._process is not None
+        async with asyncio.timeout(PATIENCE_S):
+            assert await self._process.wait() == 0, self._output.read_text()[-3_000:]
+
+
+def large(entries: list[tuple[int, Entry]]) -> list[tuple[int, Entry]]:
+    """The same events with 4 kB of space in each: nobody has many seconds of them at hand."""
+    return [(p, Entry(entry.key, entry.value + b" " * 4_000)) for p, entry in entries]
+
+
 @pytest.mark.kafka
-async def test_a_rebuild_from_kafka(kafka_address: str, postgres_address: str) -> None:
-    stream = write(24, 300)
-    log = open_log(kafka_address)
+async def test_a_rebuild_from_kafka_goes_on_whatever_is_killed(
+    kafka_broker: KafkaBroker,
+    postgres_server: EmbeddedPostgres,
+    fragile_kafka_address: str,
+    fragile_postgres_address: str,
+    tmp_path: Path,
+) -> None:
+    choose, stream = random.Random(4), write(24, 150 * KILLS)
+    log = open_log(fragile_kafka_address)
     await log.open(create_partitions=len(stream.partitions))
-    await fill(log, stream.entries)
+    await fill(log, large(stream.entries))
+    await log.aclose()
+    rebuilding = Rebuilding(fragile_kafka_address, fragile_postgres_address, tmp_path / "said")
+    await rebuilding.start(SLOW)
+    await rebuilding.gone_on(0)
+    victims = ["rebuild", "postgres", "kafka"] * KILLS
+    choose.shuffle(victims)
+    for number, victim in enumerate(victims):
+        await asyncio.sleep(choose.uniform(0.0, 0.5))
+        if victim == "rebuild":
+            await rebuilding.kill()
+            await rebuilding.start(SLOW)
+        elif victim == "postgres":
+            assert postgres_server.process_id is not None
+            os.kill(postgres_server.process_id, signal.SIGKILL)
+            await asyncio.to_thread(postgres_server.start)
+        else:
+            kafka_broker.kill()
+            await asyncio.to_thread(kafka_broker.start)
+        await rebuilding.gone_on(rebuilding.done)
+        print(f"{number + 1}: {victim} was killed; {rebuilding.done} events are loaded")
+    await rebuilding.kill()
+    said = rebuilding.said
+    assert said[-1]["done"] < said[-1]["total"], "it was over before the kills were"
+    assert {"ML2002", "ML5005"} <= {each["error"][:6] for each in said if each["error"]}
+    await rebuilding.start(0)
+    await rebuilding.end()
 
-    async for _ in Rebuild(log, postgres_address, PROJECTIONS).run():
-        pass
-
-    await check_equal(log, postgres_address)
+    log = open_log(fragile_kafka_address)
+    await log.open()
+    await check_equal(log, fragile_postgres_address)
     await log.aclose()
 
 
