@@ -195,7 +195,8 @@ class Performer:
         arguments = trial.arguments(context)
         assert node.call is not None
         if not node.is_async:
-            return await self._threads.run(partial(node.call, **arguments))
+            trial.thread_call = self._threads.begin(partial(node.call, **arguments))
+            return await self._threads.result(trial.thread_call)
         trial.in_call = True
         try:
             return await node.call(**arguments)
@@ -227,7 +228,7 @@ class Performer:
 
     def _note_lost(self, trial: Try, task: asyncio.Task[None]) -> None:
         """Say it where what has failed goes on: nothing but the end of the process ends it."""
-        if task.done() and not self._threads.lost:
+        if task.done() and (trial.thread_call is None or not trial.thread_call.is_lost):
             return
         if not task.done():
             self._deaf.add(task)

@@ -23,8 +23,8 @@ class WorkerSettings:
         tries_lost_max: tries that go on after their time-out, in a thread or not heeding that they
             are cancelled; with so many the worker ends, since only a new process is rid of them.
         loop_blocked_s: an ``async`` step that keeps the event loop to itself for so long is named.
-        loop_blocked_s_max: … and is ended as failed, if it is Python that runs. Shorter than the
-            log's ``session_timeout_s``, or others take over a worker that stands still.
+        loop_blocked_s_max: … and is ended as failed, if it is Python that runs. Well below the
+            log's ``session_timeout_s``: others take over a worker that stands still for that long.
         drain_s: how long a stop waits for what is under way.
         reclaim_s: how long to wait before a partition that another claimed is claimed back, if it
             is still meant to be held here.
@@ -42,7 +42,7 @@ class WorkerSettings:
     threads_max: int = 32
     tries_lost_max: int = 64
     loop_blocked_s: float = 1.0
-    loop_blocked_s_max: float = 5.0
+    loop_blocked_s_max: float = 3.0
     drain_s: float = 10.0
     reclaim_s: float = 6.0
     sweep_s: float = 1.0

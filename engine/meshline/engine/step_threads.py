@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["StepThreads"]
+__all__ = ["StepThreads", "ThreadCall"]
 
 
-class _Call:
+class ThreadCall:
     """A function on its way through a thread, and who waits for what it gives."""
 
     __slots__ = ("function", "future", "is_given_up", "is_over", "is_running", "loop")
@@ -28,6 +28,10 @@ class _Call:
         self.is_given_up = False
         self.is_running = False
         self.is_over = False
+
+    @property
+    def is_lost(self) -> bool:
+        return self.is_given_up and self.is_running
 
     def settle(self, result: Any, error: BaseException | None) -> None:
         if not self.future.done():
@@ -43,7 +47,7 @@ class StepThreads:
 
     def __init__(self, threads_max: int) -> None:
         self._threads_max = threads_max
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[ThreadCall | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         # Without those that are lost.
         self._threads = 0
@@ -59,11 +63,18 @@ class StepThreads:
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Return what the function gives, or raise what it raises; cancel it to give it up."""
-        call = _Call(function, asyncio.get_running_loop())
+        return await self.result(self.begin(function))
+
+    def begin(self, function: Callable[[], Any]) -> ThreadCall:
+        """Let the function have its turn. Somebody must await its ``result``."""
+        call = ThreadCall(function, asyncio.get_running_loop())
         with self._lock:
             self._wanted += 1
             self._calls.put(call)
             self._start_if_needed()
+        return call
+
+    async def result(self, call: ThreadCall) -> Any:
         try:
             result, error = await call.future
         except asyncio.CancelledError:
@@ -86,7 +97,7 @@ class StepThreads:
             name = f"meshline-step-{self._number}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def _give_up(self, call: _Call) -> None:
+    def _give_up(self, call: ThreadCall) -> None:
         with self._lock:
             if call.is_over:
                 return
@@ -111,13 +122,14 @@ class StepThreads:
         with self._lock:
             self._threads -= 1
 
-    def _begin(self, call: _Call) -> bool:
+    def _begin(self, call: ThreadCall) -> bool:
         with self._lock:
             call.is_running = not call.is_given_up
             return call.is_running
 
-    def _end(self, call: _Call) -> bool:
+    def _end(self, call: ThreadCall) -> bool:
         with self._lock:
+            call.is_running = False
             if call.is_given_up:
                 self._lost -= 1
                 return False

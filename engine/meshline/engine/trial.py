@@ -9,6 +9,7 @@ from meshline.engine.core.items import items_in, step_of
 from meshline.engine.core.plan import ItemStep
 from meshline.engine.core.rules import value_of
 from meshline.engine.core.state import UNDO, RunState
+from meshline.engine.step_threads import ThreadCall
 from meshline.workflow.context import StepContext
 from meshline.workflow.spec import StepNode
 
@@ -31,6 +32,7 @@ class Try:
         "node",
         "run_id",
         "task",
+        "thread_call",
         "values",
         "version",
         "watch",
@@ -62,6 +64,7 @@ class Try:
         self.heartbeat_at = 0.0
         self.called = False
         self.in_call = False
+        self.thread_call: ThreadCall | None = None
 
     @property
     def step_key(self) -> tuple[str, int, str]:
