@@ -85,6 +85,12 @@ soak: .venv/.ready-dev ## kill -9 and freeze all there is, for half an hour (KIL
 		tests/acceptance/test_changed_view.py \
 		tests/integration/test_projector_kills.py tests/integration/test_rebuild_kills.py
 
+.PHONY: soak-faults
+soak-faults: .venv/.ready-dev ## strike three brokers, PostgreSQL, lines, workers (STRIKES=150 RUNS=20000 SEED=…)
+	@MESHLINE_FAULTS_NODES=3 MESHLINE_FAULTS_STRIKES=$(or $(STRIKES),150) \
+		MESHLINE_FAULTS_RUNS=$(or $(RUNS),20000) MESHLINE_SOAK_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults
+
 check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
 
 lint: .venv/.ready-dev ## formatting and lint

@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -27,9 +28,16 @@ from tests.acceptance.support.verdict import (
     check_tries,
 )
 from tests.faults.support.besieged import Siege, expected_of
+from tests.faults.support.disk import Disk, mounted
 from tests.faults.support.history import check_history, history_of
 from tests.faults.support.site import opened_site
-from tests.faults.support.strikes import ON_ONE_BROKER, Strike
+from tests.faults.support.strikes import (
+    ON_FULL_DISKS,
+    ON_ONE_BROKER,
+    ON_THREE_BROKERS,
+    RARE,
+    Strike,
+)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 
@@ -39,7 +47,7 @@ NODES = int(os.environ.get("MESHLINE_FAULTS_NODES", "1"))
 SEED = int(os.environ.get("MESHLINE_SOAK_SEED", "0")) or Random().randrange(1, 10**6)
 
 PARTITIONS = 4
-STRIKE_S = 4.0
+STRIKE_S = float(os.environ.get("MESHLINE_FAULTS_STRIKE_S", "4"))
 """About what a strike takes; orders come during all of them."""
 
 PATIENCE_S = 120.0
@@ -48,33 +56,51 @@ ALWAYS = 3
 
 
 def drawn(catalogue: dict[str, Strike], count: int, random: Random) -> list[str]:
-    """Names of strikes: none comes again before all others have come."""
+    """Names of strikes: none comes again before all others have come; what is rare never does."""
     names = [*catalogue]
     always, others = names[:ALWAYS], names[ALWAYS:]
     chosen = [*always, *random.sample(others, min(count - ALWAYS, len(others)))]
     random.shuffle(chosen)
+    again = [name for name in names if name not in RARE]
     while len(chosen) < count:
-        chosen += random.sample(names, min(count - len(chosen), len(names)))
+        chosen += random.sample(again, min(count - len(chosen), len(again)))
     return chosen
 
 
+@pytest.fixture
+def disks(servers: Path) -> Iterator[tuple[Disk, Disk] | None]:
+    """Disks that can be full, for the soak alone, and where they may be mounted."""
+    if NODES == 1:
+        yield None
+        return
+    folders = (servers / "kafka" / "node-1", servers / "postgres")
+    with mounted(folders[0], 3_000) as of_kafka, mounted(folders[1], 4_000) as of_postgres:
+        yield None if of_kafka is None or of_postgres is None else (of_kafka, of_postgres)
+
+
 async def test_nothing_is_lost_and_nothing_doubled_whatever_is_struck(
-    servers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    servers: Path,
+    disks: tuple[Disk, Disk] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     print(f"seed {SEED}")
+    catalogue = ON_ONE_BROKER if NODES == 1 else ON_THREE_BROKERS
+    if disks is not None:
+        catalogue = catalogue | ON_FULL_DISKS
     monkeypatch.setenv("MESHLINE_TEST_EXECUTIONS", str(tmp_path))
     random = Random(SEED)
     started = time.monotonic()
     async with (
-        opened_site(tmp_path, servers, NODES) as site,
+        opened_site(tmp_path, servers, NODES, disks) as site,
         site.place.opened_log(PARTITIONS) as log,
     ):
         await asyncio.to_thread(site.staff, RUNS, STRIKES * STRIKE_S)
         async with site.place.opened_views() as views:
             await until("the views", PATIENCE_S, views.are_there)
             siege = Siege(site, log, views, SEED)
-            for name in drawn(ON_ONE_BROKER, STRIKES, random):
-                await siege.strike(name, ON_ONE_BROKER[name], random)
+            for name in drawn(catalogue, STRIKES, random):
+                await siege.strike(name, catalogue[name], random)
             print(siege.table())
 
             expected = expected_of(RUNS, siege.probes)
@@ -110,7 +136,7 @@ async def test_nothing_is_lost_and_nothing_doubled_whatever_is_struck(
                 print("ended by itself:", restart[-300:])
 
 
-def arrived(siege: Siege, expected: dict[str, str]):  # type: ignore[no-untyped-def]
+def arrived(siege: Siege, expected: dict[str, str]) -> Callable[[], Awaitable[bool]]:
     counts = Counter(expected.values())
 
     async def reached() -> bool:

@@ -58,7 +58,10 @@ class Siege:
 
     async def strike(self, name: str, strike: Strike, random: Random) -> None:
         started = time.monotonic()
-        await strike(self.site, random)
+        try:
+            await strike(self.site, random)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}\n{self.last_words()}") from error
         lasted_s = time.monotonic() - started
         healed = time.monotonic()
         keeping_up = asyncio.create_task(self._keep_up())
@@ -78,6 +81,9 @@ class Siege:
         finally:
             keeping_up.cancel()
         self.wounds.append(Wound(name, lasted_s, runs_again_s, seen_again_s))
+        print(
+            f"{len(self.wounds):>4} {name}: {runs_again_s:.1f} s, {seen_again_s:.1f} s", flush=True
+        )
 
     def last_words(self) -> str:
         found = self.auditing.found

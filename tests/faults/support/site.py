@@ -15,14 +15,16 @@ from urllib.parse import parse_qs, urlsplit
 from deploy.kafka.broker import (
     COMES_BACK_SOON,
     REPLICAS_FALL_OUT_SOON,
-    KafkaBroker,
     KafkaCluster,
 )
 
 from meshline.cli.embedded import SOCKET, EmbeddedPostgres
+from meshline.events.errors import LogUnavailable
+from meshline.events.log.kafka_inspect import inspect_topic
 from meshline.events.log.kafka_topic import KafkaTopic
 from tests.acceptance.support.fleet import Fleet, Member
-from tests.acceptance.support.places import Place
+from tests.acceptance.support.places import Place, until
+from tests.faults.support.disk import Disk
 from tests.faults.support.proxy import Proxy
 
 __all__ = ["Site", "opened_site"]
@@ -52,6 +54,9 @@ class Site:
         self.postgres_line = postgres_line
         self.fleet = fleet
         self.folder = folder
+        self.kafka_disk: Disk | None = None
+        self.postgres_disk: Disk | None = None
+        """Where they may be filled, which only root may arrange."""
         self._namespace = f"t{uuid.uuid4().hex[:10]}"
         self.workers: list[Member] = []
         self.clients: list[Member] = []
@@ -128,6 +133,9 @@ class Site:
         """Let everything run again: brokers, PostgreSQL, processes, lines. Blocks."""
         for line in (*self.kafka_lines, self.postgres_line):
             line.heal()
+        for disk in (self.kafka_disk, self.postgres_disk):
+            if disk is not None:
+                disk.clear()
         for broker in self.kafka.brokers:
             if broker.running:
                 broker.resume()
@@ -171,10 +179,8 @@ class Site:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
 
-    async def broker_of(self, partition: int) -> KafkaBroker:
-        """The broker that leads the partition now."""
-        if len(self.kafka.brokers) == 1:
-            return self.kafka.brokers[0]
+    async def leader_of(self, partition: int) -> int:
+        """The broker that leads the partition now, by its place in the cluster."""
         servers = ",".join(b.address for b in self.kafka.brokers if b.running)
         topic = KafkaTopic(servers, f"{self._namespace}.events", 10.0)
         await topic.connect()
@@ -184,22 +190,38 @@ class Site:
         finally:
             await topic.aclose()
         [leader] = by_leader
-        return next(broker for broker in self.kafka.brokers if broker.node_id == leader)
+        return next(n for n, broker in enumerate(self.kafka.brokers) if broker.node_id == leader)
+
+    async def until_in_sync(self, replicas: int, limit_s: float = 60.0) -> None:
+        """Wait until the partition with the fewest replicas in sync has so many."""
+
+        async def reached() -> bool:
+            with suppress(LogUnavailable):
+                return (await inspect_topic(self.place.log)).in_sync == replicas
+            return False
+
+        await until(f"{replicas} replicas in sync", limit_s, reached)
 
 
 @asynccontextmanager
-async def opened_site(folder: Path, servers: Path, nodes: int = 1) -> AsyncGenerator[Site]:
+async def opened_site(
+    folder: Path, servers: Path, nodes: int = 1, disks: tuple[Disk, Disk] | None = None
+) -> AsyncGenerator[Site]:
     """A site with its servers running and nobody at work yet.
 
     Args:
         folder: for what the processes write.
         servers: for what Kafka and PostgreSQL keep; others must be able to enter it.
+        disks: of the first broker and of PostgreSQL, in that folder.
     """
     lines = [Proxy() for _ in range(nodes)]
     postgres_line = Proxy()
     for line in (*lines, postgres_line):
         await line.start()
-    properties = COMES_BACK_SOON + (REPLICAS_FALL_OUT_SOON if nodes > 1 else "")
+    properties = COMES_BACK_SOON
+    if nodes > 1:
+        # Followers, too, reach a broker over its line: if that is silent, they fall out of sync.
+        properties += REPLICAS_FALL_OUT_SOON + "inter.broker.listener.name=PROXIED\n"
     kafka = KafkaCluster(
         servers / "kafka",
         nodes=nodes,
@@ -213,6 +235,7 @@ async def opened_site(folder: Path, servers: Path, nodes: int = 1) -> AsyncGener
     try:
         with Fleet(folder) as fleet:
             site = Site(kafka, lines, postgres, postgres_line, fleet, folder)
+            site.kafka_disk, site.postgres_disk = disks or (None, None)
             await asyncio.gather(
                 asyncio.to_thread(kafka.start), asyncio.to_thread(site.start_postgres)
             )

@@ -10,12 +10,12 @@ import signal
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from meshline.events.log import Entry
+from meshline.events.log import Entry, Unknown
 from tests.acceptance.support.fleet import Member
 from tests.faults.support.proxy import Line, Proxy
 from tests.faults.support.site import Site
 
-__all__ = ["ON_ONE_BROKER", "Strike"]
+__all__ = ["ON_FULL_DISKS", "ON_ONE_BROKER", "ON_THREE_BROKERS", "RARE", "Strike"]
 
 Strike = Callable[[Site, Random], Awaitable[None]]
 
@@ -205,6 +205,75 @@ def line_half_open(lines: Callable[[Site], list[Proxy]]) -> Strike:
     return strike
 
 
+# -- on several brokers ----------------------------------------------------------------------------
+
+
+async def leader_killed(site: Site, random: Random) -> None:
+    """The broker that leads a partition is gone for a while; another leads it then."""
+    broker = site.kafka.brokers[await site.leader_of(0)]
+    broker.kill()
+    await asyncio.sleep(random.uniform(3.0, 6.0))
+    await asyncio.to_thread(site.kafka.start)
+    await site.until_in_sync(3)
+
+
+async def one_in_sync(site: Site, random: Random) -> None:
+    """A leader that no follower can reach takes nothing: two replicas must have it."""
+    leader = await site.leader_of(0)
+    site.kafka_lines[leader].set("silent")
+    await site.until_in_sync(1)
+    async with site.place.opened_log() as log:
+        refused = await log.append(0, [Entry("nobody", b"on one replica only")], deadline_s=2.0)
+    assert isinstance(refused, Unknown), refused
+    site.kafka_lines[leader].heal()
+    await site.until_in_sync(3)
+
+
+def all_brokers_away(seconds: float) -> Strike:
+    async def strike(site: Site, random: Random) -> None:
+        site.kafka.kill()
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(site.kafka.start)
+        await site.until_in_sync(3)
+
+    return strike
+
+
+async def two_brokers_killed(site: Site, random: Random) -> None:
+    """Of three: nothing can be taken until one of them is back."""
+    for broker in random.sample(site.kafka.brokers, 2):
+        broker.kill()
+    await asyncio.sleep(random.uniform(2.0, 4.0))
+    await asyncio.to_thread(site.kafka.start)
+    await site.until_in_sync(3)
+
+
+# -- on disks that can be full ---------------------------------------------------------------------
+
+
+async def kafka_disk_full(site: Site, random: Random) -> None:
+    """A broker that can't write ends; with room again it starts again."""
+    assert site.kafka_disk is not None
+    site.kafka_disk.fill()
+    for _ in range(100):
+        await asyncio.sleep(0.1)
+        if not site.kafka.brokers[0].running:
+            break
+    site.kafka_disk.clear()
+    if site.kafka.brokers[0].running:
+        # It did not need to write: as good as new.
+        return
+    await asyncio.to_thread(site.kafka.start)
+
+
+async def postgres_disk_full(site: Site, random: Random) -> None:
+    assert site.postgres_disk is not None
+    site.postgres_disk.fill()
+    await asyncio.sleep(random.uniform(4.0, 8.0))
+    site.postgres_disk.clear()
+    await asyncio.to_thread(site.start_postgres)
+
+
 def _workers(site: Site) -> list[Member]:
     return site.workers
 
@@ -227,9 +296,10 @@ def _postgres(site: Site) -> list[Proxy]:
 
 ON_ONE_BROKER: dict[str, Strike] = {
     "worker killed": killed(_workers),
-    "broker killed": broker_killed,
+    "broker away for 20 s": broker_away(20.0),
     "PostgreSQL killed": postgres_killed,
     "worker frozen": frozen(_workers),
+    "broker killed": broker_killed,
     "broker frozen": broker_frozen,
     "PostgreSQL frozen": postgres_frozen,
     "projector killed": killed(_projectors),
@@ -256,3 +326,23 @@ ON_ONE_BROKER: dict[str, Strike] = {
     "PostgreSQL: line half-open": line_half_open(_postgres),
 }
 """In the order of their weight: a short run takes the first and draws from the others."""
+
+ON_THREE_BROKERS: dict[str, Strike] = ON_ONE_BROKER | {
+    "leader killed": leader_killed,
+    "one replica in sync": one_in_sync,
+    "two brokers of three killed": two_brokers_killed,
+    "broker away for 2 minutes": broker_away(120.0),
+    "PostgreSQL away for a minute": postgres_away(60.0),
+    "all brokers away for a minute": all_brokers_away(60.0),
+}
+
+ON_FULL_DISKS: dict[str, Strike] = {
+    "a broker's disk full": kafka_disk_full,
+    "PostgreSQL's disk full": postgres_disk_full,
+}
+"""Where disks could be mounted that can be full."""
+
+RARE = (
+    "broker away for 2 minutes", "PostgreSQL away for a minute", "all brokers away for a minute",
+)  # fmt: skip
+"""Once each, however long it goes on."""
