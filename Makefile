@@ -89,7 +89,11 @@ soak: .venv/.ready-dev ## kill -9 and freeze all there is, for half an hour (KIL
 soak-faults: .venv/.ready-dev ## strike three brokers, PostgreSQL, lines, workers (STRIKES=150 RUNS=20000 SEED=…)
 	@MESHLINE_FAULTS_NODES=3 MESHLINE_FAULTS_STRIKES=$(or $(STRIKES),150) \
 		MESHLINE_FAULTS_RUNS=$(or $(RUNS),20000) MESHLINE_SOAK_SEED=$(or $(SEED),0) \
+		MESHLINE_FAULTS_BAD=$(or $(BAD),10000) \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults
+	@MESHLINE_FAULTS_NODES=0 MESHLINE_FAULTS_STRIKES=40 MESHLINE_FAULTS_RUNS=4000 \
+		MESHLINE_SOAK_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_siege.py
 
 check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
 

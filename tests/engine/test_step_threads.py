@@ -91,6 +91,7 @@ async def test_who_is_given_up_before_its_turn_never_runs() -> None:
     await asyncio.sleep(0.01)
 
     second.cancel()
+    await asyncio.wait([second])
     stuck.set()
     await first
     await threads.run(lambda: None)

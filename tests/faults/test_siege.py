@@ -1,8 +1,9 @@
 """Worker, broker, PostgreSQL and the lines between are struck while orders go through.
 
 `make test` strikes a dozen times, mixed by a seed; `make soak-faults` strikes 150 times, at three
-brokers. MESHLINE_FAULTS_STRIKES, MESHLINE_FAULTS_RUNS, MESHLINE_FAULTS_NODES and
-MESHLINE_SOAK_SEED say how often, how many orders, how many brokers and when what.
+brokers, and then with the log in PostgreSQL. MESHLINE_FAULTS_STRIKES, MESHLINE_FAULTS_RUNS,
+MESHLINE_FAULTS_NODES and MESHLINE_SOAK_SEED say how often, how many orders, how many brokers (0:
+PostgreSQL alone) and when what.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tests.faults.support.site import opened_site
 from tests.faults.support.strikes import (
     ON_FULL_DISKS,
     ON_ONE_BROKER,
+    ON_POSTGRES_ALONE,
     ON_THREE_BROKERS,
     RARE,
     Strike,
@@ -51,6 +53,7 @@ STRIKE_S = float(os.environ.get("MESHLINE_FAULTS_STRIKE_S", "4"))
 """About what a strike takes; orders come during all of them."""
 
 PATIENCE_S = 120.0
+CATALOGUES = {0: ON_POSTGRES_ALONE, 1: ON_ONE_BROKER, 3: ON_THREE_BROKERS}
 ALWAYS = 3
 """The first of the strikes come in every run: worker, broker and PostgreSQL killed."""
 
@@ -70,11 +73,11 @@ def drawn(catalogue: dict[str, Strike], count: int, random: Random) -> list[str]
 @pytest.fixture
 def disks(servers: Path) -> Iterator[tuple[Disk, Disk] | None]:
     """Disks that can be full, for the soak alone, and where they may be mounted."""
-    if NODES == 1:
+    if NODES != 3:
         yield None
         return
     folders = (servers / "kafka" / "node-1", servers / "postgres")
-    with mounted(folders[0], 3_000) as of_kafka, mounted(folders[1], 4_000) as of_postgres:
+    with mounted(folders[0], 1_500) as of_kafka, mounted(folders[1], 2_500) as of_postgres:
         yield None if of_kafka is None or of_postgres is None else (of_kafka, of_postgres)
 
 
@@ -85,7 +88,7 @@ async def test_nothing_is_lost_and_nothing_doubled_whatever_is_struck(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     print(f"seed {SEED}")
-    catalogue = ON_ONE_BROKER if NODES == 1 else ON_THREE_BROKERS
+    catalogue = CATALOGUES[NODES]
     if disks is not None:
         catalogue = catalogue | ON_FULL_DISKS
     monkeypatch.setenv("MESHLINE_TEST_EXECUTIONS", str(tmp_path))

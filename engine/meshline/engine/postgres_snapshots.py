@@ -72,7 +72,7 @@ class PostgresSnapshots:
 
     async def open(self) -> None:
         """Connects to nobody yet."""
-        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=2)
+        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=4)
 
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncGenerator[Any]:

@@ -179,8 +179,8 @@ class Worker:
             known = await membership.changed(known)
             for partition in set(self._held) - known:
                 self._give_up(partition)
-            for partition in sorted(known - set(self._held)):
-                await self._take(partition)
+            # All at once: where snapshots do not answer, that is waited for once.
+            await asyncio.gather(*map(self._take, sorted(known - set(self._held))))
             self._check_ready()
 
     def _give_up(self, partition: int) -> None:

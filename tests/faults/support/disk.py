@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["Disk", "mounted"]
+
+
+SPARED_BYTES = 8 * 1024 * 1024
 
 
 class Disk:
@@ -21,10 +24,13 @@ class Disk:
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave no byte to anybody."""
+        """Leave no byte to anybody, whatever others write meanwhile."""
         free_bytes = shutil.disk_usage(self.folder).free
-        with self._ballast.open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, max(free_bytes, 1))
+        with self._ballast.open("wb", buffering=0) as ballast, suppress(OSError):
+            os.posix_fallocate(ballast.fileno(), 0, max(free_bytes - SPARED_BYTES, 1))
+            ballast.seek(0, os.SEEK_END)
+            while ballast.write(bytes(4096)):
+                pass
 
     def clear(self) -> None:
         self._ballast.unlink(missing_ok=True)

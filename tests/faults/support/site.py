@@ -34,8 +34,9 @@ CLIENT = "tests.faults.support.client_process"
 
 
 class Site:
-    """One log on Kafka, its views and snapshots in PostgreSQL, and who works with them.
+    """One log, its views and snapshots in PostgreSQL, and who works with them.
 
+    The log is on Kafka; without any broker it is in PostgreSQL, too.
     ``place`` leads to both directly, for the test; ``through_lines`` over the proxies.
     """
 
@@ -68,18 +69,19 @@ class Site:
 
     @property
     def place(self) -> Place:
-        log = f"kafka://{self.kafka.address}/{self._namespace}"
-        return Place("kafka", log, f"{self.postgres.dsn}&meshline_namespace={self._namespace}")
+        views = f"{self.postgres.dsn}&meshline_namespace={self._namespace}"
+        if not self.kafka.brokers:
+            return Place("postgres", views, views)
+        return Place("kafka", f"kafka://{self.kafka.address}/{self._namespace}", views)
 
     @property
     def through_lines(self) -> Place:
-        servers = ",".join(f"127.0.0.1:{line.port}" for line in self.kafka_lines)
         dsn = f"postgresql://meshline@127.0.0.1:{self.postgres_line.port}/postgres"
-        return Place(
-            "kafka",
-            f"kafka://{servers}/{self._namespace}",
-            f"{dsn}?meshline_namespace={self._namespace}",
-        )
+        views = f"{dsn}?meshline_namespace={self._namespace}"
+        if not self.kafka.brokers:
+            return Place("postgres", views, views)
+        servers = ",".join(f"127.0.0.1:{line.port}" for line in self.kafka_lines)
+        return Place("kafka", f"kafka://{servers}/{self._namespace}", views)
 
     # -- processes -----------------------------------------------------------------------------
 

@@ -15,7 +15,14 @@ from tests.acceptance.support.fleet import Member
 from tests.faults.support.proxy import Line, Proxy
 from tests.faults.support.site import Site
 
-__all__ = ["ON_FULL_DISKS", "ON_ONE_BROKER", "ON_THREE_BROKERS", "RARE", "Strike"]
+__all__ = [
+    "ON_FULL_DISKS",
+    "ON_ONE_BROKER",
+    "ON_POSTGRES_ALONE",
+    "ON_THREE_BROKERS",
+    "RARE",
+    "Strike",
+]
 
 Strike = Callable[[Site, Random], Awaitable[None]]
 
@@ -254,7 +261,7 @@ async def two_brokers_killed(site: Site, random: Random) -> None:
 async def kafka_disk_full(site: Site, random: Random) -> None:
     """A broker that can't write ends; with room again it starts again."""
     assert site.kafka_disk is not None
-    site.kafka_disk.fill()
+    await asyncio.to_thread(site.kafka_disk.fill)
     for _ in range(100):
         await asyncio.sleep(0.1)
         if not site.kafka.brokers[0].running:
@@ -268,7 +275,7 @@ async def kafka_disk_full(site: Site, random: Random) -> None:
 
 async def postgres_disk_full(site: Site, random: Random) -> None:
     assert site.postgres_disk is not None
-    site.postgres_disk.fill()
+    await asyncio.to_thread(site.postgres_disk.fill)
     await asyncio.sleep(random.uniform(4.0, 8.0))
     site.postgres_disk.clear()
     await asyncio.to_thread(site.start_postgres)
@@ -326,6 +333,13 @@ ON_ONE_BROKER: dict[str, Strike] = {
     "PostgreSQL: line half-open": line_half_open(_postgres),
 }
 """In the order of their weight: a short run takes the first and draws from the others."""
+
+ON_POSTGRES_ALONE = {
+    name: strike
+    for name, strike in ON_ONE_BROKER.items()
+    if not any(word in name for word in ("Kafka", "broker", "producer"))
+}
+"""Where the log is in PostgreSQL as well."""
 
 ON_THREE_BROKERS: dict[str, Strike] = ON_ONE_BROKER | {
     "leader killed": leader_killed,
