@@ -28,6 +28,10 @@ NEWER_FACT = (
     b'"subject":"some-run","time":"2026-01-05T09:31:07.250000Z","epoch":"1","sequence":"1",'
     b'"data":{"what":"nobody knows yet"}}'
 )
+NEWER_REQUEST = (
+    b'{"specversion":"1.0","id":"n","source":"shop","type":"meshline.trigger.received.v99",'
+    b'"subject":"some-run","time":"2026-01-05T09:31:07.250000Z","data":{"source":"shop"}}'
+)
 
 
 @asynccontextmanager
@@ -144,12 +148,13 @@ async def test_an_end_that_was_cut_off_ends_worker_and_projector(
         assert "the log was cut off" in said
 
 
-async def test_a_fact_of_a_newer_version_ends_the_worker_and_stops_only_its_run_in_the_views(
-    place: Place, tmp_path: Path
+@pytest.mark.parametrize("newer", [NEWER_FACT, NEWER_REQUEST], ids=["fact", "request"])
+async def test_what_is_of_a_newer_version_ends_the_worker_and_stops_only_its_run_in_the_views(
+    place: Place, tmp_path: Path, newer: bytes
 ) -> None:
     async with place.opened_log(1) as log, at_work(place, tmp_path, log) as members:
         worker, projector = members
-        await log.append(0, [Entry("some-run", NEWER_FACT)])
+        await log.append(0, [Entry("some-run", newer)])
         words = await ends_of([worker])
         async with place.opened_views() as views:
 

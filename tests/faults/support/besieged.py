@@ -27,7 +27,7 @@ __all__ = ["PROBES", "Siege", "Wound", "expected_of"]
 PROBES = 1_000_000
 """Where the numbers of probes begin; all of them are plain orders."""
 
-RECOVERY_S = 60.0
+RECOVERY_S = 120.0
 PATIENCE_S = 10.0
 """What came or was due within this time may still be on its way."""
 
