@@ -543,3 +543,32 @@ async def test_a_run_that_no_worker_knows_is_an_exception_until_one_does() -> No
     async with working(log, waiting):
         await until_said(log, run_id, facts.ExceptionResolved)
     assert flow.name == waiting.name
+
+
+async def test_a_partition_that_comes_back_is_read_on_and_not_anew() -> None:
+    class Asked(NoSnapshots):
+        def __init__(self) -> None:
+            self.partitions: list[int] = []
+
+        async def load(self, partition: int) -> PartitionState | None:
+            self.partitions.append(partition)
+            return None
+
+    async def ship(trigger: Order) -> Shipped:
+        return Shipped(number=trigger.number)
+
+    log, asked = await new_log(), Asked()
+    flow = order_flow(ship)
+    worker = Worker(log, Registry(flow), name="w", settings=QUICK, snapshots=asked)
+    running = asyncio.create_task(worker.run())
+    await worker.ready()
+    async with working(log, flow, name="other"):
+        assert len(worker.status().partitions) < 2
+        for run_id in await publish(log, *range(10)):
+            await until_said(log, run_id, facts.RunSucceeded)
+    for run_id in await publish(log, *range(10, 20)):
+        await until_said(log, run_id, facts.RunSucceeded)
+    worker.stop()
+    await running
+
+    assert sorted(asked.partitions) == [0, 1]

@@ -65,6 +65,14 @@ async def test_a_worker_needs_no_server_to_begin(line: Proxy, snapshots: Postgre
     assert await snapshots.load(0) == state()
 
 
+async def test_many_that_begin_at_once_make_one_table(
+    snapshots: PostgresSnapshots, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asyncio.gather(*(snapshots.load(partition) for partition in range(8)))
+
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 @pytest.mark.parametrize("fault", ["silent", "deaf"])
 async def test_a_silent_server_is_not_waited_for(
     line: Proxy, snapshots: PostgresSnapshots, fault: Any

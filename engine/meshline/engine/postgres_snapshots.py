@@ -82,7 +82,7 @@ class PostgresSnapshots:
             connection = await self._pool.acquire()
             try:
                 if not self._has_table:
-                    await connection.execute(_TABLES.format(schema=self._schema))
+                    await self._make_table(connection)
                     self._has_table = True
                 yield connection
             except (TimeoutError, asyncio.CancelledError):
@@ -91,6 +91,12 @@ class PostgresSnapshots:
                 raise
             finally:
                 await self._pool.release(connection, timeout=1.0)
+
+    async def _make_table(self, connection: Any) -> None:
+        async with connection.transaction():
+            # "if not exists" is no lock: two that begin at once would collide.
+            await connection.execute("select pg_advisory_xact_lock(hashtext($1))", self._schema)
+            await connection.execute(_TABLES.format(schema=self._schema))
 
     async def load(self, partition: int) -> PartitionState | None:
         try:

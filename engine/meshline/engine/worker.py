@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from meshline.engine.core.plan import plan_of
 from meshline.engine.core.state import PartitionState
 from meshline.engine.errors import StepsLost
 from meshline.engine.loop_watch import LoopWatch
+from meshline.engine.partitions import Held, Stray
 from meshline.engine.perform import Performer
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.snapshots import NoSnapshots, SnapshotStore
@@ -28,6 +30,9 @@ from meshline.workflow.registry import Registry
 __all__ = ["Worker", "WorkerStatus"]
 
 logger = logging.getLogger("meshline.engine")
+
+FOLD_RECORDS_MAX = 500
+"""Records that are folded without letting others run, the heartbeat among them: 15 ms or so."""
 
 LEAVE_S = 3.0
 """At a stop, for what is left to say and for snapshots, beyond ``drain_s``."""
@@ -51,20 +56,6 @@ class WorkerStatus:
     facts_appended: int
     void_facts: int
     unreadable_records: int
-
-
-@dataclass(slots=True)
-class _Held:
-    """One partition as the worker deals with it."""
-
-    keeper: Keeper
-    caught_up_at: int
-    append: asyncio.Task[None] | None = None
-    claim: asyncio.Task[None] | None = None
-    claim_not_before: float = 0.0
-    accepted_last: int | None = None
-    snapshot_at: int = 0
-    timer: asyncio.TimerHandle | None = None
 
 
 class Worker:
@@ -96,8 +87,8 @@ class Worker:
         self._under_way = UnderWay()
         self._performer = Performer(self._settings, self._under_way, self._take_outcome)
         self._watch = LoopWatch(self._settings, self._performer.trying)
-        self._held: dict[int, _Held] = {}
-        self._strays: dict[int, tuple[float, list[Outcome]]] = {}
+        self._held: dict[int, Held] = {}
+        self._strays: dict[int, Stray] = {}
         self._dirty: set[int] = set()
         self._news = asyncio.Event()
         self._pumped = asyncio.Event()
@@ -166,7 +157,7 @@ class Worker:
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
             await self._performer.drain(0)
             for held in self._held.values():
-                self._let_go(held)
+                held.let_go()
             self._watch.stop()
             await membership.aclose()
             await self._reader.aclose()
@@ -187,35 +178,41 @@ class Worker:
         """Another is to hold the partition. Its tries go on for a while: it may come back."""
         held = self._held.pop(partition)
         self._reader.remove(partition)
-        self._let_go(held)
+        held.let_go()
+        held.keeper.give_way()
         now = asyncio.get_running_loop().time()
-        self._strays[partition] = (now + self._settings.stray_s, held.keeper.untaken_outcomes())
+        self._strays[partition] = Stray(now + self._settings.stray_s, held)
         logger.info("Gave up partition %d", partition)
 
-    def _let_go(self, held: _Held) -> None:
-        if held.claim is not None:
-            held.claim.cancel()
-        if held.timer is not None:
-            held.timer.cancel()
-
     async def _take(self, partition: int) -> None:
-        """Begin to read a partition; it is claimed once all that stands in it is read."""
-        state = await self._snapshots.load(partition) or PartitionState(partition)
-        keeper = Keeper(
-            state,
+        """Begin to read a partition; it is claimed once all that stands in it is read.
+
+        One that comes back is read on from where it was: every sharing out takes all partitions
+        from everybody for a moment.
+        """
+        stray = self._strays.get(partition)
+        if stray is None:
+            keeper = await self._new_keeper(partition)
+            snapshot_at = keeper.state.next_offset
+        else:
+            stray.until = math.inf
+            keeper, snapshot_at = stray.held.keeper, stray.held.snapshot_at
+            keeper.replace_registry(self._registry)
+        end = await self._end_of(partition)
+        self._strays.pop(partition, None)
+        self._held[partition] = Held(keeper, end, snapshot_at=snapshot_at)
+        self._reader.add(partition, keeper.state.next_offset)
+        self._mark(partition)
+
+    async def _new_keeper(self, partition: int) -> Keeper:
+        return Keeper(
+            await self._snapshots.load(partition) or PartitionState(partition),
             self._registry,
             name=self._name,
             source=f"meshline/{partition}",
             under_way=self._under_way,
             limits=self._settings.keeper,
         )
-        end = await self._end_of(partition)
-        _, outcomes = self._strays.pop(partition, (0.0, []))
-        for outcome in outcomes:
-            keeper.outcome(outcome)
-        self._held[partition] = _Held(keeper, end, snapshot_at=state.next_offset)
-        self._reader.add(partition, state.next_offset)
-        self._mark(partition)
 
     async def _end_of(self, partition: int) -> int:
         """Return where the partition ends now; an outage of the log is waited for."""
@@ -238,13 +235,17 @@ class Worker:
             fetched = await self._reader.fetch(settings.fetch_records_max, settings.fetch_wait_s)
             for partition, records in fetched.items():
                 held = self._held.get(partition)
-                if held is not None:
-                    self._take_records(partition, held, records)
-            # Fetching never waits while the log is ahead: let the others run in between.
+                for first in range(0, len(records), FOLD_RECORDS_MAX):
+                    # Given up meanwhile, and perhaps taken again: then it is read again, too.
+                    if held is None or self._held.get(partition) is not held:
+                        break
+                    self._take_records(partition, held, records[first : first + FOLD_RECORDS_MAX])
+                    # Fetching never waits while the log is ahead: let the others run in between.
+                    await asyncio.sleep(0)
             await asyncio.sleep(0)
             await self._room()
 
-    def _take_records(self, partition: int, held: _Held, records: list[LogRecord]) -> None:
+    def _take_records(self, partition: int, held: Held, records: list[LogRecord]) -> None:
         try:
             held.keeper.read(records)
         except EventVersionUnknown:
@@ -286,7 +287,7 @@ class Worker:
             # What marks itself again must not keep the others from running.
             await asyncio.sleep(0)
 
-    def _advance(self, partition: int, held: _Held, now: datetime) -> None:
+    def _advance(self, partition: int, held: Held, now: datetime) -> None:
         """Do all that can be done for the partition without waiting."""
         keeper = held.keeper
         if not keeper.is_active:
@@ -319,7 +320,7 @@ class Worker:
             if node is not None and not node.outside and not self._draining:
                 self._performer.perform(Try(run, node, effect.attempt))
 
-    async def _append(self, partition: int, held: _Held, entries: list[Entry]) -> None:
+    async def _append(self, partition: int, held: Held, entries: list[Entry]) -> None:
         result = await self._log.append(partition, entries)
         keeper = held.keeper
         keeper.appended(result)
@@ -341,9 +342,9 @@ class Worker:
             held.keeper.outcome(outcome)
             self._mark(partition)
         elif partition in self._strays:
-            self._strays[partition][1].append(outcome)
+            self._strays[partition].held.keeper.outcome(outcome)
 
-    def _set_timer(self, partition: int, held: _Held, now: datetime) -> None:
+    def _set_timer(self, partition: int, held: Held, now: datetime) -> None:
         at = held.keeper.next_wakeup()
         if held.timer is not None:
             held.timer.cancel()
@@ -356,7 +357,7 @@ class Worker:
 
     # -- claiming ------------------------------------------------------------------------------
 
-    def _claim_if_due(self, partition: int, held: _Held, now: datetime) -> None:
+    def _claim_if_due(self, partition: int, held: Held, now: datetime) -> None:
         keeper = held.keeper
         if keeper.is_claiming or held.claim is not None or self._draining:
             return
@@ -367,7 +368,7 @@ class Worker:
             return
         held.claim = asyncio.get_running_loop().create_task(self._claim(partition, held, now))
 
-    async def _claim(self, partition: int, held: _Held, now: datetime) -> None:
+    async def _claim(self, partition: int, held: Held, now: datetime) -> None:
         entry = held.keeper.claim(new_event_id(), now)
         result = await self._log.append(partition, [entry])
         held.claim = None
@@ -387,22 +388,16 @@ class Worker:
         while True:
             await asyncio.sleep(self._settings.sweep_s)
             for partition, held in list(self._held.items()):
-                if self._has_passed_its_own(held):
+                if held.has_passed_its_own:
                     logger.warning("Partition %d: an append was not read back", partition)
                     held.keeper.give_way()
                     held.accepted_last = None
                 self._mark(partition)
-            for partition, (until, _) in list(self._strays.items()):
-                if loop.time() > until:
+            for partition, stray in list(self._strays.items()):
+                if loop.time() > stray.until:
                     del self._strays[partition]
                     self._drop_tries(partition)
             self._check_ready()
-
-    def _has_passed_its_own(self, held: _Held) -> bool:
-        """Return whether all is read up to where the log has a proposal, and it was not there."""
-        last = held.accepted_last
-        keeper = held.keeper
-        return last is not None and keeper.is_proposing and keeper.state.next_offset > last
 
     def _drop_tries(self, partition: int) -> None:
         """Stop the tries of a partition that did not come back: another does them again."""
@@ -411,7 +406,7 @@ class Worker:
             if partition_of(run_id, partitions) == partition:
                 self._performer.cancel_run(run_id)
 
-    def _snapshot_if_due(self, partition: int, held: _Held) -> None:
+    def _snapshot_if_due(self, partition: int, held: Held) -> None:
         offset = held.keeper.state.next_offset
         if offset - held.snapshot_at >= self._settings.snapshot_records:
             held.snapshot_at = offset

@@ -386,7 +386,6 @@ def test_an_outcome_whose_append_had_no_answer_is_said_again_and_not_done_again(
     keeper.propose(NOW)
 
     keeper.appended(UNKNOWN)
-    assert keeper.untaken_outcomes() == [Outcome(*first, 5, None)]
     partition.claim(keeper)
     partition.read(keeper)
 
@@ -408,12 +407,19 @@ def test_an_outcome_that_came_through_without_an_answer_is_not_said_again(
     assert (again.step, again.attempt, again.why) == ("second", 2, "taken_over")
 
 
-def test_outcomes_in_a_proposal_are_handed_over_too(partition: Partition) -> None:
+def test_a_keeper_that_gives_way_and_comes_back_says_what_it_had_proposed(
+    partition: Partition,
+) -> None:
     keeper, first = started(partition)
     keeper.outcome(Outcome(*first, 5, None))
     keeper.propose(NOW)
 
-    assert keeper.untaken_outcomes() == [Outcome(*first, 5, None)]
+    keeper.give_way()
+    keeper.appended(UNKNOWN)
+    partition.claim(keeper)
+    partition.read(keeper)
+
+    assert names(partition.say(keeper)) == ["StepSucceeded", "StepStarted"]
 
 
 def test_tries_of_which_the_outcomes_are_known_are_not_begun_again(partition: Partition) -> None:

@@ -152,7 +152,10 @@ class Keeper:
         )
 
     def give_way(self) -> None:
-        """Stop acting, as if another had claimed; ``claim`` again settles what was under way."""
+        """Stop acting, as if another had claimed; ``claim`` again settles what was under way.
+
+        What tries gave and was not read back is kept, to be said after that claim.
+        """
         self._stand_down()
 
     def forget_claim(self) -> None:
@@ -163,11 +166,6 @@ class Keeper:
     def drain(self) -> None:
         """Say from now on only what came of tries under way; begin nothing."""
         self._draining = True
-
-    def untaken_outcomes(self) -> list[Outcome]:
-        """Return the outcomes that came in and are not said yet, for whoever holds it next."""
-        proposed = [] if self._proposal is None else self._proposal.outcomes
-        return [*proposed, *self._outcomes]
 
     def replace_registry(self, registry: Registry) -> None:
         """Go on with other definitions, and look at what they make possible."""
