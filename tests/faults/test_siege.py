@@ -3,7 +3,7 @@
 `make test` strikes a dozen times, mixed by a seed; `make soak-faults` strikes 150 times, at three
 brokers, and then with the log in PostgreSQL. MESHLINE_FAULTS_STRIKES, MESHLINE_FAULTS_RUNS,
 MESHLINE_FAULTS_NODES and MESHLINE_SOAK_SEED say how often, how many orders, how many brokers (0:
-PostgreSQL alone) and when what.
+PostgreSQL alone) and when what; after MESHLINE_FAULTS_FOR_S seconds nothing more is struck.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ NODES = int(os.environ.get("MESHLINE_FAULTS_NODES", "1"))
 SEED = int(os.environ.get("MESHLINE_SOAK_SEED", "0")) or Random().randrange(1, 10**6)
 
 PARTITIONS = 4
+FOR_S = float(os.environ.get("MESHLINE_FAULTS_FOR_S", "inf"))
 STRIKE_S = float(os.environ.get("MESHLINE_FAULTS_STRIKE_S", "4"))
 """About what a strike takes; orders come during all of them."""
 
@@ -103,7 +104,8 @@ async def test_nothing_is_lost_and_nothing_doubled_whatever_is_struck(
             await until("the views", PATIENCE_S, views.are_there)
             siege = Siege(site, log, views, SEED)
             for name in drawn(catalogue, STRIKES, random):
-                await siege.strike(name, catalogue[name], random)
+                if time.monotonic() - started < FOR_S:
+                    await siege.strike(name, catalogue[name], random)
             print(siege.table())
 
             expected = expected_of(RUNS, siege.probes)
