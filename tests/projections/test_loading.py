@@ -35,6 +35,14 @@ def test_a_modules_own_projections_are_found_once_and_the_built_in_ones_are_not(
     assert beside_built_in(projections_in(module)) == (*BUILT_IN, module.__dict__["mine"])
 
 
+def test_a_projection_without_a_table_is_refused() -> None:
+    module = ModuleType("company_views")
+    module.__dict__["empty"] = Projection("empty", version=1)
+
+    with pytest.raises(ProjectionInvalid, match="'empty' has no table"):
+        projections_in(module)
+
+
 @pytest.mark.parametrize(("name", "table"), [("runs", "mine"), ("mine", "exception_groups")])
 def test_a_name_that_is_taken_is_refused_and_both_are_named(name: str, table: str) -> None:
     with pytest.raises(ProjectionInvalid, match=r"is declared by <projection .* and by"):
@@ -46,10 +54,13 @@ def test_a_module_is_imported_and_what_is_wrong_with_it_is_said(
 ) -> None:
     (tmp_path / "wrong_views.py").write_text("import math\n\nmath.nothing\n")
     (tmp_path / "empty_views.py").write_text("")
+    (tmp_path / "no_python.py").write_text("def x(:\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
     with pytest.raises(ProjectionInvalid, match=r"Cannot import 'wrong_views'.*line 3"):
         load_projections(["wrong_views"])
+    with pytest.raises(ProjectionInvalid, match=r"invalid syntax \(no_python.py, line 1\)\. Exp"):
+        load_projections(["no_python"])
     with pytest.raises(ProjectionInvalid, match="declares no projection"):
         load_projections(["empty_views"])
     with pytest.raises(ProjectionInvalid, match="No module named 'not_there'"):

@@ -9,15 +9,21 @@ import sys
 import sysconfig
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from meshline.projections.projection import Projection
 
-__all__ = ["code_hash_of"]
+__all__ = ["code_hash_of", "modules_of"]
 
 _INSTALLED = [
     Path(sysconfig.get_path(place)).resolve()
     for place in ("stdlib", "platstdlib", "purelib", "platlib")
 ]
+
+
+# The first answer stays: the files of a process that runs may say something else by now, and its
+# old code must not pass for the new.
+_known: WeakKeyDictionary[Projection, str] = WeakKeyDictionary()
 
 
 def code_hash_of(projection: Projection) -> str:
@@ -26,12 +32,26 @@ def code_hash_of(projection: Projection) -> str:
     Taken from the modules that hold its functions and rows and from what these import of the same
     project, without comments and docstrings: the constants and small functions beside a handler
     are part of what it does. Installed packages and Meshline itself are not looked into.
+
+    It is of the files as they are at the first call: ``loading.py`` makes that right after the
+    import.
     """
+    if projection not in _known:
+        _known[projection] = _hash(projection)
+    return _known[projection]
+
+
+def modules_of(projection: Projection) -> set[str]:
+    """Return the names of the modules that hold its code, and of what they import of theirs."""
     modules = {function.__module__ for function in projection.functions}
     modules |= {table.row.__module__ for table in projection.tables}
     _add_imports(modules)
+    return modules
+
+
+def _hash(projection: Projection) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(modules):
+    for name in sorted(modules_of(projection)):
         digest.update(_code_of(name).encode())
     for query, sql in sorted(projection.queries.items()):
         digest.update(f"{query}={sql}".encode())

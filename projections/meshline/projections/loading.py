@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import ModuleType
 
 from meshline.projections.built_in import BUILT_IN
+from meshline.projections.code_hash import code_hash_of
 from meshline.projections.errors import ProjectionInvalid
 from meshline.projections.projection import Projection
 
@@ -38,19 +40,34 @@ def _imported(name: str) -> ModuleType:
     except ProjectionInvalid:
         raise
     except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
         raise ProjectionInvalid(
-            f"Cannot import {name!r}: {type(error).__name__}: {error} (line {where.lineno} of "
-            f"{where.name}). Expected a module with projections, such as company.views, that "
-            "Python finds. Correct it or its name, or install its package."
+            f"Cannot import {name!r}: {type(error).__name__}: {error}{_place(error)}. Expected a "
+            "module with projections, such as company.views, that Python finds. Correct it or its "
+            "name, or install its package."
         ) from error
+
+
+def _place(error: Exception) -> str:
+    """Return where in somebody's code it arose; what can't be read at all says so itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    machinery = (__file__, importlib.__file__)
+    own = [f for f in frames if f.filename not in machinery and not f.filename.startswith("<")]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def projections_in(module: ModuleType) -> list[Projection]:
     """Return the projections that a module holds under names of its own, each once."""
     found = [value for value in vars(module).values() if isinstance(value, Projection)]
-    own = [projection for projection in found if projection not in BUILT_IN]
-    return list(dict.fromkeys(own))
+    own = list(dict.fromkeys(projection for projection in found if projection not in BUILT_IN))
+    for projection in own:
+        if not projection.tables:
+            raise ProjectionInvalid(
+                f"The projection {projection.name!r} has no table: expected one at least. Declare "
+                'it: projection.table("…", Row, key=["…"]).'
+            )
+        # Now, while the files still say what was imported.
+        code_hash_of(projection)
+    return own
 
 
 def beside_built_in(own: Iterable[Projection]) -> tuple[Projection, ...]:

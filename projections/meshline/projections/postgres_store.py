@@ -128,6 +128,11 @@ class PostgresStore:
         """The builds that this store is the writer of: name, version, build."""
         return frozenset(self._held)
 
+    @property
+    def meant(self) -> frozenset[_Build]:
+        """The builds that this store writes, or waits for: those of before a swap too."""
+        return frozenset((*view, build) for view, build in self._builds.items())
+
     def _sql(self, table: Table[Any], build: int) -> TableSql:
         sql = self._tables.get((table, build))
         if sql is None:

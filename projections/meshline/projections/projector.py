@@ -135,6 +135,8 @@ class Projector:
                     charge.try_at = now + self._settings.standby_poll_s
             except (ViewLayoutChanged, CodeChanged) as error:
                 charge.standing, charge.error = "halted", str(error)
+                # Another process may have the code that this build needs.
+                await self._store.release(charge.projection)
                 _logger.error("The view %s stops: %s", charge.projection.name, error)
                 if all(other.standing == "halted" for other in self._charges):
                     raise

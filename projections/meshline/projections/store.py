@@ -225,8 +225,9 @@ def check_log(projection: Projection, log_id: str, identity: LogIdentity) -> Non
 def checkpoint_moved(projection: Projection) -> CheckpointMoved:
     return CheckpointMoved(
         f"{projection.name} v{projection.version}",
-        f"Another projector has written {projection.name} version {projection.version}: expected "
-        "to be the only one. Nothing was written here; this one stands by.",
+        f"Another projector has written {projection.name} version {projection.version}, or its "
+        "build was dropped: expected to be the only one. Nothing was written here; this one stands "
+        "by.",
     )
 
 
