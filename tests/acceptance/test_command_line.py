@@ -53,6 +53,28 @@ async def ship(trigger: Ordered, big: Approval | None) -> Shipped:
     return Shipped(parcel=f"P-{trigger.number}")
 """
 
+PARCELS = """
+from typing import NamedTuple
+
+from meshline.events.facts import StepSucceeded
+from meshline.projections.projection import Projection, by_run
+
+
+class Parcel(NamedTuple):
+    run_id: str
+    is_small: bool
+
+
+projection = Projection("parcels", version=1)
+table = projection.table("parcels", Parcel, key=["run_id"], keys=by_run)
+
+
+@table.on(StepSucceeded)
+def shipped(row, event):
+    number = int(event.event.data.result["parcel"].removeprefix("P-"))
+    return Parcel(event.event.subject, number < 3)
+"""
+
 
 @pytest.fixture
 def folder() -> Iterator[Folder]:
@@ -193,6 +215,29 @@ def test_changed_code_is_loaded_and_broken_code_is_told(folder: Folder) -> None:
         folder.run("approval", "approve", waiting, "--form", '{"discount": 1}')
         reaches(folder, waiting, "succeeded")
         assert folder.data("run", "show", waiting)["outcome"] == {"parcel": "Q-1"}
+
+
+def test_changed_code_of_a_view_is_loaded_with_no_build_of_two_codes(folder: Folder) -> None:
+    views = folder.path / "parcels.py"
+    views.write_text(PARCELS, "utf-8")
+    folder.variables["MESHLINE_PROJECTIONS"] = "parcels"
+    with folder.dev("orders.py") as dev:
+        publish(folder, (1, 5), (2, 5))
+
+        views.write_text(PARCELS.replace("< 3", "< 2"), "utf-8")
+        dev.wait_for("Reloaded after a change of parcels.py")
+        dev.wait_for("ML5008 The code of the view parcels has changed")
+        folder.run("view", "rebuild", "parcels")
+        folder.run("view", "swap", "parcels")
+        publish(folder, (3, 5))
+        folder.run("view", "verify", "parcels")
+
+        views.write_text("def broken(:\n", "utf-8")
+        dev.wait_for("Not reloaded, the old code goes on: ML5001")
+        views.write_text(PARCELS.replace("bool\n", "bool\n    note: str = ''\n", 1), "utf-8")
+        dev.wait_for("ML5002 The tables of parcels version 1 are not those")
+    with folder.dev("orders.py"):
+        assert {view["name"] for view in folder.data("view", "list")} > {"parcels", "runs"}
 
 
 def test_sigterm_lets_a_step_finish_and_takes_less_than_ten_seconds(folder: Folder) -> None:

@@ -42,3 +42,10 @@ def test_a_file_has_none() -> None:
 def test_data_in_the_same_terminal_are_not_torn_apart() -> None:
     assert not shown(Terminal(), Terminal(), beside_data=True)
     assert shown(StringIO(), Terminal(), beside_data=True)
+
+
+def test_words_are_said_with_and_without_a_bar() -> None:
+    for stdout, stderr in ((Terminal(), Terminal()), (StringIO(), StringIO())):
+        with Progress(Output(Form.text, stdout, stderr), "Rebuilding", 100) as bar:
+            bar.say("Paused.")
+        assert "Paused." in stderr.getvalue()

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from meshline.cli.apps import module_of
+from meshline.cli.app_code import AppCode
 from meshline.cli.call import Call, command, group
 from meshline.cli.home import alone
 from meshline.cli.loops import run_fast
-from meshline.cli.own_views import known_projections
 from meshline.cli.place import EMBEDDED, HOME, Given, Place, Runtime, is_postgres, shown
 from meshline.cli.processes import (
     PARTITIONS,
@@ -35,11 +34,9 @@ from meshline.cli.sources import (
     source_topic,
 )
 from meshline.cli.words import prompt_name
-from meshline.workflow.loading import App
 
 if TYPE_CHECKING:
     from meshline.events.log import EventLog
-    from meshline.projections.projection import Projection
     from meshline.workflow.registry import Registry
     from meshline.workflow.spec import WorkflowSpec
 
@@ -80,10 +77,9 @@ async def dev(
     place = _place(call.given)
     with alone(place.home), closing(place), stop_signal() as stop:
         place.begin()
-        source = App(target)
-        registry = source.load()
+        code = AppCode(target)
+        registry = code.load()
         import_parts()
-        everything = _projections(target)
         views = place.views
         topics = [source_topic(text) for text in source_topics or ()]
         brokers = brokers_of(place.log, source_brokers) if topics else ""
@@ -91,7 +87,7 @@ async def dev(
         async with (
             open_or_create(place.log, partitions) as log,
             worker_on(log, registry, views=views) as worker,
-            viewing_on(log, views, everything) as viewing,
+            viewing_on(log, views, code.projections) as viewing,
             Service(log, worker=worker, viewing=viewing) as service,
         ):
             await service.during(service.ready(), stop.wait())
@@ -101,16 +97,14 @@ async def dev(
             works: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             works += [intake.run() for intake in intakes_on(log, topics, brokers)]
             if reload:
-                works.append(reload_on_change(source, stop, worker.replace_registry, call.out.say))
+
+                def replaced(registry: Registry) -> None:
+                    worker.replace_registry(registry)
+                    viewing.go_on_with(code.projections)
+
+                works.append(reload_on_change(code, stop, replaced, call.out.say))
             await service.during(*works)
             call.out.say("Stopping: steps under way may finish.")
-
-
-def _projections(target: str) -> tuple[Projection, ...]:
-    """Return all that is known, and the views that stand in the app itself."""
-    from meshline.projections.loading import beside, projections_in
-
-    return beside(known_projections(), projections_in(module_of(target)))
 
 
 def _place(given: Given) -> Place:

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from meshline.cli.place import is_postgres
 from meshline.events.errors import LogNotFound, MeshlineError
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from meshline.engine.snapshots import SnapshotStore
     from meshline.engine.worker import Worker
-    from meshline.projections.postgres_store import ChangedCode, PostgresStore
+    from meshline.projections.postgres_store import ChangedCode
     from meshline.projections.projection import Projection
-    from meshline.projections.projector import Projector
     from meshline.workflow.registry import Registry
 
 __all__ = [
@@ -142,16 +141,81 @@ async def either(
         task.result()
 
 
-class Viewing(NamedTuple):
-    """A projector, and the store that it writes."""
+class Viewing:
+    """A projector and the store that it writes, with what keeps warm builds warm."""
 
-    projector: Projector
-    store: PostgresStore
+    def __init__(
+        self,
+        log: EventLog,
+        address: str,
+        projections: Sequence[Projection],
+        changed_code: ChangedCode,
+        actor: str,
+    ) -> None:
+        self._log = log
+        self._address = address
+        self._changed_code = changed_code
+        self._actor = actor
+        self._next: Sequence[Projection] | None = None
+        self._begin(projections)
+
+    def _begin(self, projections: Sequence[Projection]) -> None:
+        from meshline.projections.postgres_store import PostgresStore
+        from meshline.projections.projector import Projector
+
+        self._projections = projections
+        self.store = PostgresStore(
+            self._address, changed_code=self._changed_code, actor=self._actor
+        )
+        self.projector = Projector(self._log, self.store, projections)
 
     @property
     def is_read(self) -> bool:
-        """Whether this process reads all views; another may have them."""
-        return all(view.standing == "reading" for view in self.projector.health())
+        """Whether this process reads all views that it can; another may have them."""
+        return all(view.standing in ("reading", "halted") for view in self.projector.health())
+
+    def go_on_with(self, projections: Sequence[Projection]) -> list[str]:
+        """Feed the views by this code from the next commit on; return which views it changes."""
+        from meshline.projections.code_hash import code_hash_of
+
+        now = {(p.name, p.version, code_hash_of(p)) for p in self._next or self._projections}
+        names = [p.name for p in projections if (p.name, p.version, code_hash_of(p)) not in now]
+        if names or len(projections) != len(now):
+            self._next = projections
+            self.projector.stop()
+        return names
+
+    def stop(self) -> None:
+        self._next = None
+        self.projector.stop()
+
+    async def run(self) -> None:
+        """Feed the views until ``stop``; see ``Projector.run`` for what it raises."""
+        await self._feed()
+        while self._next is not None:
+            projections, self._next = self._next, None
+            await self.store.aclose()
+            self._begin(projections)
+            await self.store.open()
+            await self._feed()
+
+    async def _feed(self) -> None:
+        from meshline.projections.warm import WarmBuilds
+
+        warm = WarmBuilds(
+            self._log,
+            self._address,
+            self.store,
+            self.projector.health,
+            self._projections,
+            changed_code=self._changed_code,
+        )
+        keeping = asyncio.create_task(warm.run())
+        try:
+            await self.projector.run()
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -163,28 +227,19 @@ async def viewing_on(
     changed_code: ChangedCode = "say",
     actor: str = "",
 ) -> AsyncGenerator[Viewing]:
-    """A projector, not yet running, and what keeps warm builds warm.
+    """A projector, not yet running.
 
     Args:
         projections: the built-in ones where none are given.
     """
     from meshline.projections.built_in import BUILT_IN
-    from meshline.projections.postgres_store import PostgresStore
-    from meshline.projections.projector import Projector
-    from meshline.projections.warm import WarmBuilds
 
-    store = PostgresStore(views, changed_code=changed_code, actor=actor)
-    await store.open()
-    fed = projections or BUILT_IN
-    projector = Projector(log, store, fed)
-    warm = WarmBuilds(log, views, store, projector.health, fed, changed_code=changed_code)
-    keeping = asyncio.create_task(warm.run())
+    viewing = Viewing(log, views, projections or BUILT_IN, changed_code, actor)
+    await viewing.store.open()
     try:
-        yield Viewing(projector, store)
+        yield viewing
     finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await store.aclose()
+        await viewing.store.aclose()
 
 
 class Service:
@@ -205,7 +260,7 @@ class Service:
         if self._worker is not None:
             self._tasks["worker"] = asyncio.create_task(self._worker.run())
         if self._viewing is not None:
-            self._tasks["projector"] = asyncio.create_task(self._viewing.projector.run())
+            self._tasks["projector"] = asyncio.create_task(self._viewing.run())
         return self
 
     async def __aexit__(
@@ -220,7 +275,7 @@ class Service:
         if self._viewing is not None:
             if not self._tasks["projector"].done():
                 await self._let_views_catch_up(self._viewing)
-            self._viewing.projector.stop()
+            self._viewing.stop()
             await asyncio.wait([self._tasks["projector"]])
         if error is None:
             for task in self._tasks.values():

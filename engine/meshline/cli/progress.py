@@ -78,6 +78,13 @@ class Progress:
             if speed:
                 self._bar.update(self._task, rate=f"{speed:,.0f}/s")
 
+    def say(self, words: str) -> None:
+        """Words for people, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(words, markup=False, highlight=False)
+        else:
+            self._out.say(words)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

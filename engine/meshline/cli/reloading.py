@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING
 from watchfiles import Change, awatch
 
 from meshline.events.errors import MeshlineError
-from meshline.workflow.loading import App
 
 if TYPE_CHECKING:
+    from meshline.cli.app_code import AppCode
     from meshline.workflow.registry import Registry
 
-__all__ = ["reload_on_change"]
+__all__ = ["Stamp", "Stamps", "reload_on_change", "stamp_of"]
+
+Stamp = tuple[int, int] | None
+Stamps = dict[Path, Stamp]
+
+LOOK_MS = 1_000
+"""How often the files are looked at, though nothing was heard of them."""
 
 
 async def reload_on_change(
-    target: App, stop: asyncio.Event, replaced: Callable[[Registry], None], say: Callable[..., None]
+    code: AppCode,
+    stop: asyncio.Event,
+    replaced: Callable[[Registry], None],
+    say: Callable[..., None],
 ) -> None:
     """Load the app anew after each change of its files, until ``stop``.
 
@@ -27,40 +36,46 @@ async def reload_on_change(
         replaced: is handed the new definitions.
         say: is told what was loaded, or why not.
     """
-    while not stop.is_set():
-        files = {file.resolve() for file in target.files}
-        changed = await _change_of(files, stop)
-        if not changed:
-            return
+    stamps = code.stamps
+    while changed := await _change_since(stamps, stop):
         try:
-            registry = target.load()
+            registry = code.load()
         except MeshlineError as error:
             say(f"Not reloaded, the old code goes on: {error}", *getattr(error, "__notes__", ()))
+            stamps = {file: stamp_of(file) for file in stamps}
         else:
+            stamps = code.stamps
             replaced(registry)
             names = ", ".join(sorted(path.name for path in changed))
             say(f"Reloaded after a change of {names}; runs go on.")
 
 
-async def _change_of(files: set[Path], stop: asyncio.Event) -> set[Path]:
-    """Return which of the files changed next; none if ``stop`` came first."""
+async def _change_since(stamps: Stamps, stop: asyncio.Event) -> set[Path]:
+    """Return which of the files changed; none if ``stop`` came first."""
     # Their folders are watched, because editors put a new file in the place of the old one.
-    folders = {file.parent for file in files}
-    known = {file: _stamp(file) for file in files}
+    folders = {file.parent for file in stamps}
 
     def concerns(change: Change, path: str) -> bool:
-        return Path(path) in files
+        return Path(path) in stamps
 
-    async for changes in awatch(
-        *folders, watch_filter=concerns, stop_event=stop, debounce=200, step=20, recursive=False
+    async for _ in awatch(
+        *folders,
+        watch_filter=concerns,
+        stop_event=stop,
+        debounce=200,
+        step=20,
+        recursive=False,
+        # What changed after it was loaded, and before anybody watched, is seen so.
+        rust_timeout=LOOK_MS,
+        yield_on_timeout=True,
     ):
-        changed = {Path(path) for _, path in changes}
-        if any(_stamp(file) != known[file] for file in changed):
+        changed = {file for file, stamp in stamps.items() if stamp_of(file) != stamp}
+        if changed:
             return changed
     return set()
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def stamp_of(file: Path) -> Stamp:
     """A file that was only read or touched the same way again is no change."""
     try:
         status = file.stat()

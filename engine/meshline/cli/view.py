@@ -63,7 +63,7 @@ COLUMNS = (
     Column("state", lambda v: v.state),
     Column("position", lambda v: f"{sum(v.positions.values()):,}", right=True),
     Column("behind", lambda v: f"{v.behind_events:,}", right=True),
-    Column("by", lambda v: f"{v.behind_s:.1f}s" if v.behind_events else "", right=True),
+    Column("for", lambda v: f"{v.behind_s:.1f}s" if v.behind_events else "", right=True),
     Column("rows", lambda v: f"{v.rows:,}", right=True),
     Column("size", lambda v: f"{v.bytes / 1e6:,.1f} MB", right=True),
     Column("parked", lambda v: str(v.parked), right=True),

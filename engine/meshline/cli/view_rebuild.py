@@ -12,7 +12,7 @@ import typer
 from meshline.cli.call import Call, end
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form
-from meshline.cli.own_views import known_projections
+from meshline.cli.own_views import VARIABLE, known_projections
 from meshline.cli.progress import Progress as Bar
 from meshline.cli.view_builds import build_named, builds_at
 
@@ -42,7 +42,10 @@ def declared(name: str) -> Projection:
         if projection.name == name:
             return projection
     names = ", ".join(projection.name for projection in known)
-    raise typer.BadParameter(f"there is no view {name!r}: expected one of {names}")
+    raise typer.BadParameter(
+        f"there is no view {name!r}: expected one of {names}. Views of your own are known where "
+        f"{VARIABLE} names their module"
+    )
 
 
 async def rebuild(
@@ -74,7 +77,8 @@ async def rebuild(
         end(Exit.FAILED)
     for build in work.builds.values():
         call.out.say(
-            f"Built {build}. Next: meshline view diff {build.name}, meshline view swap {build.name}"
+            f"Built {build}. What differs: meshline view diff {build.name}. "
+            f"Make it live: meshline view swap {build.name}"
         )
     await _say_parked(call, [*work.builds])
 
@@ -105,7 +109,7 @@ async def _show(call: Call, running: AsyncIterator[Progress], label: str) -> Non
             done = progress.done
             words = progress.error or ("Paused." if progress.paused else "")
             if words and words != said:
-                call.out.say(words)
+                bar.say(words)
             said = words
             if not bar.is_shown and not words and clock() >= say_at:
                 say_at = clock() + SAY_EACH_S
