@@ -23,7 +23,7 @@ from typing import Any
 
 import asyncpg
 import uvloop
-from rebuild import PARTITIONS, START, entries_of
+from rebuild_log import PARTITIONS, START, entries_of
 
 from meshline.cli.embedded import EmbeddedPostgres
 from meshline.events import facts
