@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md from the commands' own help, and errors.md from the errors."""
+"""Write docs/reference: the commands from their own help, errors and violations from the code."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from meshline.cli.exits import MEANINGS, exit_of
 from meshline.cli.nouns import NOUNS
 from meshline.engine import errors as engine_errors  # noqa: F401
 from meshline.events.errors import MeshlineError
+from meshline.events.violations import KINDS
 from meshline.workflow.errors import CODES
 
 FOLDER = Path(__file__).parent / "reference"
@@ -49,6 +50,18 @@ This page is made by `python docs/generate_reference.py`; a test compares it wit
 
 | code | name | means | exit code |
 |---|---|---|---|
+"""
+
+VIOLATIONS_HEAD = """\
+# Violations
+
+What `meshline verify` may say, by the [guarantee](../../GUARANTEES.md) that is broken. An error
+should never be; a warning may be as it should, and only who operates the log can say.
+
+This page is made by `python docs/generate_reference.py`; a test compares it with the code.
+
+| guarantee | code | severity | means | do |
+|---|---|---|---|---|
 """
 
 
@@ -100,6 +113,14 @@ def errors_page() -> str:
     )
 
 
+def violations_page() -> str:
+    """Return the page about what the checker may find."""
+    return VIOLATIONS_HEAD + "".join(
+        f"| {kind.invariant} | `{code}` | {kind.severity} | {kind.means} | {kind.do} |\n"
+        for code, kind in KINDS.items()
+    )
+
+
 def _errors(base: type[MeshlineError]) -> set[type[MeshlineError]]:
     found = {kind for kind in base.__subclasses__() if kind.__module__.startswith("meshline.")}
     return found.union(*(_errors(kind) for kind in found))
@@ -111,6 +132,7 @@ def _first_line(error: type[MeshlineError]) -> str:
 
 if __name__ == "__main__":
     os.environ["COLUMNS"] = str(WIDTH)
-    for page, text in (("cli.md", cli_page()), ("errors.md", errors_page())):
+    pages = {"cli.md": cli_page, "errors.md": errors_page, "violations.md": violations_page}
+    for page, text in ((page, make()) for page, make in pages.items()):
         (FOLDER / page).write_text(text, encoding="utf-8")
         print(f"Wrote {FOLDER / page}")

@@ -33,7 +33,6 @@ from tests.acceptance.support.verdict import (
     check_ends,
     check_outcomes,
     check_readers,
-    check_tries,
     check_views,
 )
 
@@ -81,7 +80,6 @@ async def test_every_run_comes_to_its_end_whoever_is_killed(
         begun, ended = executions_in(tmp_path / EXECUTIONS)
         check_ends(found, orders)
         check_outcomes(found, begun, ended)
-        check_tries(found)
         assert sum(reaper.kills[member.name] for member in workers) == KILLS
         await check_readers(found, place, log, SEED)
         await check_views(log, views)

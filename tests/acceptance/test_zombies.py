@@ -34,7 +34,6 @@ from tests.acceptance.support.verdict import (
     check_ends,
     check_outcomes,
     check_readers,
-    check_tries,
     check_views,
 )
 
@@ -121,7 +120,6 @@ async def test_workers_that_freeze_and_go_on_harm_nothing(
         found = await audit(log, REGISTRY)
         check_ends(found, orders)
         check_outcomes(found, *executions_in(tmp_path / EXECUTIONS))
-        check_tries(found)
         await check_readers(found, place, log, seed)
         await check_views(log, views)
         print(f"{place.kind}: {FREEZES} freezes, {len(found.void)} void facts, {described(found)}")

@@ -23,7 +23,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["cli", "errors"])
+@pytest.mark.parametrize("page", ["cli", "errors", "violations"])
 def test_a_page_is_what_the_code_says(page: str, generator: ModuleType) -> None:
     written = (REPOSITORY / f"docs/reference/{page}.md").read_text("utf-8")
 

@@ -19,14 +19,12 @@ from random import Random
 import pytest
 
 from meshline.projections.from_scratch import compare_views, fold_views
-from tests.acceptance.support.audit import executions_in
+from tests.acceptance.support.audit import executions_in, nobody
 from tests.acceptance.support.driven import EXECUTIONS
 from tests.acceptance.support.places import until
 from tests.acceptance.support.verdict import (
     check_outcomes,
     check_readers,
-    check_rest,
-    check_tries,
 )
 from tests.faults.support.besieged import Siege, expected_of
 from tests.faults.support.disk import Disk, mounted
@@ -122,9 +120,8 @@ async def test_nothing_is_lost_and_nothing_doubled_whatever_is_struck(
             operations = history_of(site.histories())
             said = check_history(operations, found)
             assert found.statuses == expected
-            check_rest(found)
+            assert siege.auditing.at_rest(0.0, nobody) == []
             check_outcomes(found, *executions_in(tmp_path / EXECUTIONS))
-            check_tries(found)
             await check_readers(found, site.place, log, SEED)
             assert await compare_views(views.store, await fold_views(log)) == []
             # What can't be read is shown, and stops no run.

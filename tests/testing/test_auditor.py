@@ -91,8 +91,8 @@ OPENED = facts.ExceptionOpened(
         ([], facts.ExceptionResolved(exception_id="e", how="retried"), "an open exception"),
         ([], facts.StepFailed(step="work", attempt=1, error=StepError(type="", message="")), "try"),
         ([], facts.ApprovalApproved(approval="deal", by="user:ada"), "approval"),
-        ([facts.RunFailed(reason="r")], facts.RunReopened(reason="r"), "a run that this is about"),
-        ([facts.RunFailed(reason="r")], BEGAN, "a run that this is about"),
+        ([facts.RunFailed(reason="r")], facts.RunReopened(reason="r"), "no more of a failed run"),
+        ([facts.RunFailed(reason="r")], BEGAN, "no more of a failed run"),
     ],
 )
 def test_what_must_not_be_is_said_so(said: list[Fact], wrong: Fact, expected: str) -> None:

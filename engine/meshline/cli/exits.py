@@ -22,7 +22,7 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done",
-    Exit.FAILED: "it did not work, or something was found (check, doctor); the message says what",
+    Exit.FAILED: "it did not work, or check, verify or doctor found something; see the message",
     Exit.USAGE: "the command line or an address is wrong; nothing was done",
     Exit.REFUSED: "a trigger or a request was rejected; the reason is printed and in the log",
     Exit.NOT_FOUND: "there is no such run, exception, approval or trigger, or the id is ambiguous",
@@ -38,6 +38,7 @@ _BY_CODE = {
     "ML2002": Exit.UNREACHABLE,
     "ML2006": Exit.REFUSED,
     "ML2007": Exit.UNANSWERED,
+    "ML2009": Exit.USAGE,
     # Settings and addresses.
     "ML3001": Exit.USAGE,
     "ML3002": Exit.UNREACHABLE,

@@ -1,4 +1,4 @@
-"""``meshline log``: create, info, tail, copy."""
+"""``meshline log``: create, info, tail, seal, copy."""
 
 from __future__ import annotations
 
@@ -168,6 +168,31 @@ def _line(record: LogRecord) -> str:
     kind = "fact" if event.is_fact else "asked"
     text = sentence(event)
     return f"{at:<9} {clock_time(event.recorded_at)}  {short(record.key):<8}  {kind:<5}  {text}"
+
+
+@command(app)
+async def seal(call: Call) -> None:
+    """Write a seal of the log: by partition, how many records it has and a hash over all of them.
+
+    Keep it away from the log. `meshline verify --seal FILE` proves later that the history up to
+    there is the same, byte for byte; also of a copy of the log.
+
+    \b
+    Examples:
+      meshline log seal > 2026-12-01.seal.json
+      meshline verify --seal 2026-12-01.seal.json
+    """
+    from meshline.cli.output import Form
+    from meshline.events.log.reading import seal_log
+
+    async with call.log() as log:
+        with Progress(call.out, "Sealed", sum((await log.ends()).values())) as progress:
+            made = await seal_log(log, call.clock.now(), progress.advance)
+    records = sum(partition.records for partition in made.partitions.values())
+    # A seal is for programs, whatever form is asked for; one line of it only for `jsonl`.
+    call.out.form = Form.json if call.out.is_text else call.out.form
+    call.out.thing(made, str)
+    call.out.say(f"Sealed {records:,} records of log {made.log_id}.")
 
 
 @command(app, where=False)

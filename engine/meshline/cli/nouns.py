@@ -33,8 +33,9 @@ NOUNS = {
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
         Noun("workflow", "workflow", "Look after", "list: the definitions that the log knows"),
         Noun("view", "view", "Look after", "list: how far the views are behind the log"),
-        Noun("log", "log", "Look after", "create, info, tail, copy"),
+        Noun("log", "log", "Look after", "create, info, tail, seal, copy"),
         Noun("check", "check", "Look after", "an app's workflows: the five questions, findings"),
+        Noun("verify", "verify", "Look after", "is the history whole, do the invariants hold"),
         Noun("doctor", "doctor", "Look after", "is everything as it must be; what to do if not"),
     )
 }

@@ -36,6 +36,7 @@ __all__ = [
     "opened_or_created",
     "process_name",
     "show_logs",
+    "snapshots_at",
     "stop_signal",
     "viewing_on",
     "worker_on",
@@ -99,14 +100,15 @@ async def worker_on(
     from meshline.engine.worker import Worker
 
     settings = WorkerSettings(drain_s=DRAIN_S)
-    async with _snapshots(views, log.identity.log_id) as snapshots:
+    async with snapshots_at(views, log.identity.log_id) as snapshots:
         yield Worker(
             log, registry, name=name or process_name(), settings=settings, snapshots=snapshots
         )
 
 
 @asynccontextmanager
-async def _snapshots(views: str | None, log_id: str) -> AsyncGenerator[SnapshotStore | None]:
+async def snapshots_at(views: str | None, log_id: str) -> AsyncGenerator[SnapshotStore | None]:
+    """Where the workers keep snapshots; None where nobody does."""
     if views is None or not is_postgres(views):
         yield None
         return

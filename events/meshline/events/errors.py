@@ -18,6 +18,7 @@ __all__ = [
     "PayloadRefused",
     "PositionLost",
     "PublisherClosed",
+    "SealInvalid",
     "SettingsInvalid",
 ]
 
@@ -107,6 +108,12 @@ class PublisherClosed(MeshlineError):
     """The publisher was closed, or belongs to the process that this one was forked from."""
 
     code = "ML2008"
+
+
+class SealInvalid(MeshlineError):
+    """A file that should hold the seal of a log holds none."""
+
+    code = "ML2009"
 
 
 class SettingsInvalid(MeshlineError):

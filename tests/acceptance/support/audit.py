@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from meshline.engine.core.auditor import Auditor
 from meshline.engine.core.keeper import Keeper
-from meshline.engine.core.reducer import fold
 from meshline.engine.core.state import PartitionState
-from meshline.engine.snapshots import SnapshotStore
+from meshline.engine.verify import LogCheck
 from meshline.events import facts
 from meshline.events.codec import decode
 from meshline.events.errors import EventUnreadable
 from meshline.events.fence import Fence
 from meshline.events.log import EventLog, LogRecord
-from meshline.testing.auditor import Auditor
+from meshline.events.violations import Violation
 from meshline.workflow.registry import Registry
 from tests.acceptance.support.places import every_record
 
@@ -28,8 +29,21 @@ __all__ = [
     "Execution",
     "audit",
     "executions_in",
-    "states_of_other_readers",
+    "nobody",
+    "states_in_batches",
 ]
+
+UnderWay = Callable[[str, str, int], bool]
+
+
+def nobody(run_id: str, step: str, attempt: int) -> bool:
+    """All workers have ended: no try is under way."""
+    return False
+
+
+def believed(run_id: str, step: str, attempt: int) -> bool:
+    """Some worker may be at the try, as the log says."""
+    return True
 
 
 class Execution(NamedTuple):
@@ -44,7 +58,8 @@ class Execution(NamedTuple):
 class Audit:
     """What a log says. Only facts that count are counted, but for ``void``.
 
-    ``started`` and ``outcomes`` are by try, ``succeeded`` by run and step.
+    ``started`` and ``outcomes`` are by try, ``succeeded`` by run and step; ``violations`` is what
+    does not hold of it.
     """
 
     records: dict[int, list[LogRecord]] = field(default_factory=dict)
@@ -52,10 +67,9 @@ class Audit:
     started: Counter[Execution] = field(default_factory=Counter)
     outcomes: Counter[Execution] = field(default_factory=Counter)
     succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
-    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
     why: Counter[str] = field(default_factory=Counter)
-    takeovers: Counter[tuple[str, str]] = field(default_factory=Counter)
     claims: Counter[int] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
     void: list[tuple[LogRecord, Any]] = field(default_factory=list)
     unreadable: list[LogRecord] = field(default_factory=list)
     statuses: dict[str, str] = field(default_factory=dict)
@@ -71,16 +85,12 @@ class Auditing:
         self._fences: dict[int, Fence] = {}
 
     async def read_on(self, log: EventLog) -> Audit:
-        """Read up to the present end.
-
-        Raises:
-            HistoryWrong: a fact that counts says what must never be said.
-        """
+        """Read up to the present end."""
         found = self.found
         start = {partition: len(records) for partition, records in found.records.items()}
         async for record in every_record(log, start):
             found.records.setdefault(record.partition, []).append(record)
-            self._read(record)
+            self._read(record, log.identity.partitions)
         found.states = {partition: auditor.state for partition, auditor in self._auditors.items()}
         found.statuses = {}
         for state in found.states.values():
@@ -88,18 +98,29 @@ class Auditing:
             found.statuses |= {run_id: ended.status for run_id, ended in state.ended.items()}
         return found
 
-    def _read(self, record: LogRecord) -> None:
+    def at_rest(self, patience_s: float, under_way: UnderWay = believed) -> list[Violation]:
+        """Return what is stuck, or has no owner: nothing that is older should be."""
+        now = datetime.now(UTC)
+        return [
+            each
+            for auditor in self._auditors.values()
+            for each in auditor.at_rest(now, patience_s, under_way)
+            if each.severity == "error"
+        ]
+
+    def _read(self, record: LogRecord, partitions: int) -> None:
         found, partition = self.found, record.partition
-        auditor = self._auditors.setdefault(partition, Auditor(self._registry, partition))
+        auditor = self._auditors.setdefault(
+            partition, Auditor(self._registry, partition, partitions=partitions)
+        )
+        found.violations += [e for e in auditor.read(record) if e.severity == "error"]
         try:
             event = decode(record.value)
         except EventUnreadable:
             # Somebody else's bytes concern no run.
             found.unreadable.append(record)
-            auditor.state.next_offset = record.offset + 1
             return
         counts = self._fences.setdefault(partition, Fence()).admits(event, record.offset)
-        auditor.read(record)
         if not counts:
             found.void.append((record, event))
         elif isinstance(event.data, facts.PartitionClaimed):
@@ -109,23 +130,20 @@ class Auditing:
 
 
 async def audit(log: EventLog, registry: Registry) -> Audit:
-    """Read all of the log.
-
-    Raises:
-        HistoryWrong: a fact that counts says what must never be said.
-    """
-    return await Auditing(registry).read_on(log)
+    """Read all of the log, as `meshline verify` does once all workers have ended."""
+    found = await Auditing(registry).read_on(log)
+    check = LogCheck(log, registry, datetime.now(UTC), patience_s=0.0, under_way=nobody)
+    found.violations = [each async for each in check.run() if each.severity == "error"]
+    return found
 
 
 def _count(found: Audit, run_id: str, data: Any) -> None:
     if isinstance(data, facts.StepStarted):
         found.started[Execution(run_id, data.step, data.attempt)] += 1
         found.why[data.why] += 1
-        found.takeovers[run_id, data.step] += data.why == "taken_over"
     elif isinstance(data, facts.StepSucceeded | facts.StepFailed):
         found.outcomes[Execution(run_id, data.step, data.attempt)] += 1
-        by_step = found.succeeded if isinstance(data, facts.StepSucceeded) else found.failed
-        by_step[run_id, data.step] += 1
+        found.succeeded[run_id, data.step] += isinstance(data, facts.StepSucceeded)
 
 
 def executions_in(file: Path) -> tuple[Counter[Execution], Counter[Execution]]:
@@ -138,15 +156,10 @@ def executions_in(file: Path) -> tuple[Counter[Execution], Counter[Execution]]:
     return begun, ended
 
 
-async def states_of_other_readers(
-    found: Audit, registry: Registry, snapshots: SnapshotStore | None, seed: int
-) -> Iterator[tuple[str, PartitionState]]:
-    """The states to which others come: a keeper that reads batches, and who begins at a snapshot.
-
-    They must all be those of the audit, which folds record by record.
-    """
+def states_in_batches(found: Audit, registry: Registry, seed: int) -> list[PartitionState]:
+    """The states to which a keeper comes that reads in batches."""
     random = Random(seed)
-    states: list[tuple[str, PartitionState]] = []
+    states: list[PartitionState] = []
     for partition, records in sorted(found.records.items()):
         keeper = Keeper(PartitionState(partition), registry, name="reader", source="test")
         position = 0
@@ -154,18 +167,5 @@ async def states_of_other_readers(
             size = random.randint(1, 700)
             keeper.read(records[position : position + size])
             position += size
-        states.append((f"keeper of {partition}", keeper.state))
-        snapshot = None if snapshots is None else await snapshots.load(partition)
-        if snapshot is not None:
-            start = snapshot.next_offset
-            for record in records[start:]:
-                _fold_record(snapshot, record)
-            states.append((f"snapshot of {partition} at {start}", snapshot))
-    return iter(states)
-
-
-def _fold_record(state: PartitionState, record: LogRecord) -> None:
-    try:
-        fold(state, decode(record.value), record.offset)
-    except EventUnreadable:
-        state.next_offset = record.offset + 1
+        states.append(keeper.state)
+    return states

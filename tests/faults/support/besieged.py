@@ -6,10 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from random import Random
 
-from meshline.engine.core.invariants import problems_of
 from meshline.events import Publisher
 from meshline.events.errors import MeshlineError
 from meshline.events.ids import run_id_of
@@ -86,13 +84,8 @@ class Siege:
         )
 
     def last_words(self) -> str:
-        found = self.auditing.found
-        now = datetime.now(UTC)
-        problems = [
-            problem
-            for state in found.states.values()
-            for problem in problems_of(state, REGISTRY, now, patience_s=PATIENCE_S)
-        ]
+        wrong = [*self.auditing.found.violations, *self.auditing.at_rest(PATIENCE_S)]
+        problems = [str(each) for each in wrong]
         words = [f"== {m.name}\n{m.said()[-1500:]}" for m in self.site.fleet.members.values()]
         return "\n".join([*problems[:10], *words])
 
@@ -127,13 +120,10 @@ class Siege:
         return reached
 
     async def _nothing_is_wrong(self) -> bool:
-        """Whether no run is stuck; that none is doubled is seen while the log is read."""
+        """Whether no run is stuck, and what the log says may be said."""
         found = await self.auditing.read_on(self.log)
-        now = datetime.now(UTC)
-        return not any(
-            problems_of(state, REGISTRY, now, patience_s=PATIENCE_S)
-            for state in found.states.values()
-        )
+        assert found.violations == []
+        return self.auditing.at_rest(PATIENCE_S) == []
 
     def table(self) -> str:
         """The strikes by name: how many, and the middle and the worst of the times."""

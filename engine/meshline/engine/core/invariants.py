@@ -9,24 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.gaps import close_gaps
 from meshline.engine.core.items import step_of
 from meshline.engine.core.plan import ItemStep, plan_of
-from meshline.engine.core.state import PartitionState, RunState
+from meshline.engine.core.state import PartitionState, RunState, WaitTuple
 from meshline.engine.core.waits import current_waits, is_active, next_wakeup
 from meshline.workflow.principals import is_principal
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import StepNode, WorkflowSpec
 
-__all__ = ["problems_of"]
+__all__ = ["Problem", "find_problems", "problems_of"]
 
 _NAMED_WAKEUP = frozenset({"timer", "retry"})
 
 
 def _perhaps(run_id: str, step: str, attempt: int) -> bool:
     return True
+
+
+class Problem(NamedTuple):
+    """What breaks the invariants, and whose it is; ``cause`` where it is an unanswered request."""
+
+    run_id: str
+    cause: str | None
+    text: str
 
 
 def problems_of(
@@ -39,30 +48,74 @@ def problems_of(
 ) -> list[str]:
     """Return what breaks the invariants, one sentence each, with the run that it is about.
 
+    See ``find_problems``.
+    """
+    found = find_problems(state, registry, now, patience_s=patience_s, under_way=under_way)
+    return [problem.text for problem in found]
+
+
+def find_problems(
+    state: PartitionState,
+    registry: Registry | None,
+    now: datetime,
+    *,
+    patience_s: float = 0.0,
+    under_way: Callable[[str, str, int], bool] = _perhaps,
+) -> Iterator[Problem]:
+    """Yield what breaks the invariants.
+
     Args:
-        registry: all definitions that the workers of this log have.
+        registry: all definitions that the workers of this log have; None: nobody knows, and only
+            what can be said without them is.
         patience_s: what came or was due within this time may still be on its way.
         under_way: whether some worker is at this try; who can't know believes what is said.
     """
     then = now - timedelta(seconds=patience_s)
-    problems = [
-        f"request {cause} ({type(request.data).__name__}) of run {request.subject!r} has had no "
-        f"answer since {request.recorded_at}"
-        for cause, request in state.pending.items()
-        if request.recorded_at <= then
-    ]
+    for cause, request in state.pending.items():
+        if request.recorded_at <= then:
+            yield Problem(
+                request.subject,
+                cause,
+                f"request {cause} ({type(request.data).__name__}) of run {request.subject!r} has "
+                f"had no answer since {request.recorded_at}",
+            )
+    moment = Moment(then, state.fence.epoch, under_way)
     for run in state.runs.values():
-        spec = registry.spec(run.workflow, run.version)
-        found = _of_run(spec, run, Moment(then, state.fence.epoch, under_way))
-        problems.extend(f"run {run.run_id} ({run.workflow}, {run.status}) {what}" for what in found)
-    return problems
+        if registry is None:
+            found = _of_undefined(run, moment)
+        else:
+            found = _of_run(registry.spec(run.workflow, run.version), run, moment)
+        for what in found:
+            text = f"run {run.run_id} ({run.workflow}, {run.status}) {what}"
+            yield Problem(run.run_id, None, text)
+
+
+def _of_undefined(run: RunState, moment: Moment) -> Iterator[str]:
+    """What can be said of a run whose definition is not at hand."""
+    yield from _of_exceptions(run)
+    if run.has_ended:
+        yield from _of_ended(run)
+        return
+    if run.status != "accepted":
+        yield from _of_owners(run)
+    if run.seen is None and run.status in ("waiting", "held", "paused") and not run.waits:
+        yield "waits for nothing"
+    for wait in run.waits:
+        yield from _of_wait(wait)
+    at = next_wakeup(None, run)
+    if at is not None and at < moment.now and run.seen is None:
+        yield f"should have been looked at by {at}"
+
+
+def _of_ended(run: RunState) -> Iterator[str]:
+    if run.nodes or run.waits or run.undo:
+        yield "has ended, but something in it has not"
 
 
 def _of_run(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Iterator[str]:
     yield from _of_exceptions(run)
     if run.has_ended:
-        if run.nodes or run.waits or run.undo:
-            yield "has ended, but something in it has not"
+        yield from _of_ended(run)
         yield from _of_demands(spec, run, moment)
         return
     if spec is not None or run.status != "accepted":
@@ -116,10 +169,7 @@ def _of_waits(spec: WorkflowSpec, run: RunState) -> Iterator[str]:
     if not run.waits:
         yield "waits for nothing"
     for wait in run.waits:
-        if not is_principal(wait.owner):
-            yield f"waits for {wait.kind} {wait.about!r} with the owner {wait.owner!r}"
-        if wait.kind in _NAMED_WAKEUP and wait.until is None:
-            yield f"waits for {wait.kind} {wait.about!r} without an end"
+        yield from _of_wait(wait)
     on_exceptions_only = all(wait.kind == "exception" for wait in run.waits)
     if (run.status == "held") != on_exceptions_only:
         yield f"waits for {[wait.kind for wait in run.waits]}"
@@ -127,6 +177,13 @@ def _of_waits(spec: WorkflowSpec, run: RunState) -> Iterator[str]:
         holding = [e for e in (run.exceptions or {}).values() if e.blocking and e.about == name]
         if (node.status == "held") != bool(holding):
             yield f"has {name!r} {node.status} with {len(holding)} exceptions that hold it"
+
+
+def _of_wait(wait: WaitTuple) -> Iterator[str]:
+    if not is_principal(wait.owner):
+        yield f"waits for {wait.kind} {wait.about!r} with the owner {wait.owner!r}"
+    if wait.kind in _NAMED_WAKEUP and wait.until is None:
+        yield f"waits for {wait.kind} {wait.about!r} without an end"
 
 
 def _of_policy(spec: WorkflowSpec, run: RunState) -> Iterator[str]:

@@ -1,0 +1,161 @@
+"""What must hold of each fact that counts, as its run stands: rules that need no definition.
+
+Each rule yields the kind of violation and what was expected instead. ``audit_definitions.py`` has
+those that a workflow's definition is needed for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from meshline.engine.core.state import RunState
+from meshline.events import facts
+from meshline.events.envelope import Event
+from meshline.workflow.principals import is_principal
+
+__all__ = ["RULES", "Case", "Noted", "Rule", "Wrong"]
+
+
+class Wrong(NamedTuple):
+    """The kind of violation, and what was expected instead of the fact."""
+
+    code: str
+    expected: str
+
+
+@dataclass(slots=True)
+class Noted:
+    """What is known of an open run beside its state.
+
+    Args:
+        completed: steps in the order of their results, which is undone in reverse.
+        exceptions: the ids of all that were opened.
+        offset: of the last fact.
+        at: when that was recorded.
+    """
+
+    at: datetime
+    offset: int
+    completed: list[str] = field(default_factory=list)
+    exceptions: set[str] = field(default_factory=set)
+
+
+class Case(NamedTuple):
+    """A fact that counts, and the run as it stood before it."""
+
+    event: Event[Any]
+    run: RunState
+    noted: Noted
+
+
+Rule = Callable[[Case, Any], Iterator[Wrong]]
+
+
+def _expect(holds: bool, code: str, expected: str) -> Iterator[Wrong]:
+    if not holds:
+        yield Wrong(code, expected)
+
+
+def _step_started(case: Case, data: facts.StepStarted) -> Iterator[Wrong]:
+    event, run, _ = case
+    before = run.nodes.get(data.step)
+    yield from _expect(run.status != "paused", "fact_out_of_turn", "nothing begun in a paused run")
+    attempt = 1 if before is None else before.attempt + 1
+    yield from _expect(data.attempt == attempt, "attempt_out_of_turn", f"attempt {attempt}")
+    status = None if before is None else before.status
+    is_allowed = status in {
+        "ready": (None, "ready"),
+        "compensation": (None, "ready"),
+        "retry": ("retrying",),
+        "taken_over": ("started",),
+        "operator": ("ready", "retrying"),
+    }.get(data.why, ())
+    yield from _expect(is_allowed, "attempt_out_of_turn", f"a step that is not {status}")
+    if before is not None and data.why == "retry" and is_allowed:
+        is_due = before.at is not None and event.time >= before.at
+        yield from _expect(is_due, "timer_early", f"no hurry: nothing before {before.at}")
+    if before is not None and data.why == "taken_over":
+        is_older = before.epoch != event.epoch
+        yield from _expect(is_older, "attempt_out_of_turn", "a step of an older epoch")
+
+
+def _step_ended(case: Case, data: facts.StepSucceeded | facts.StepFailed) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.step)
+    is_under_way = node is not None and node.status == "started" and node.attempt == data.attempt
+    yield from _expect(is_under_way, "second_outcome", "an outcome of a try that is under way")
+    if isinstance(data, facts.StepSucceeded):
+        case.noted.completed.append(data.step)
+
+
+def _step_joined(case: Case, data: facts.StepJoined) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.step)
+    if node is None or node.status != "fanned_out":
+        yield Wrong("fact_out_of_turn", "items to be joined")
+        return
+    items = [case.run.nodes.get(f"{data.step}[{index}]") for index in range(node.count)]
+    ended = all(item is not None and item.has_ended for item in items)
+    yield from _expect(ended, "fact_out_of_turn", "all items to have ended")
+    case.noted.completed.append(data.step)
+
+
+def _timer_fired(case: Case, data: facts.TimerFired) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.timer)
+    if node is None or node.status != "sleeping" or node.at is None:
+        yield Wrong("timer_unset", "a timer that is set")
+        return
+    yield from _expect(case.event.time >= node.at, "timer_early", f"nothing before {node.at}")
+
+
+def _approval_passed(case: Case, data: facts.ApprovalEscalated) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.approval)
+    if node is None or node.status != "requested" or node.at is None:
+        yield Wrong("timer_unset", "an approval that is due")
+        return
+    yield from _expect(case.event.time >= node.at, "timer_early", f"nothing before {node.at}")
+
+
+def _approval_decided(case: Case, data: facts.ApprovalApproved) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.approval)
+    is_asked = node is not None and node.status == "requested"
+    yield from _expect(is_asked, "fact_out_of_turn", "an approval that is asked")
+
+
+def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong]:
+    is_new = data.exception_id not in case.noted.exceptions
+    yield from _expect(is_new, "fact_out_of_turn", "an id of its own")
+    is_somebodys = is_principal(data.owner) and is_principal(data.route)
+    yield from _expect(is_somebodys, "wait_unowned", "an owner and a route")
+    case.noted.exceptions.add(data.exception_id)
+
+
+def _exception_changed(case: Case, data: facts.ExceptionResolved) -> Iterator[Wrong]:
+    is_open = data.exception_id in (case.run.exceptions or {})
+    yield from _expect(is_open, "fact_out_of_turn", "an open exception")
+
+
+def _run_waits(case: Case, data: facts.RunWaiting | facts.RunHeld) -> Iterator[Wrong]:
+    yield from _expect(bool(data.waits), "wait_unowned", "something that it waits for")
+    are_owned = all(is_principal(wait.owner) for wait in data.waits)
+    yield from _expect(are_owned, "wait_unowned", "an owner of each wait")
+
+
+RULES: dict[type[facts.Fact], Rule] = {
+    facts.StepStarted: _step_started,
+    facts.StepSucceeded: _step_ended,
+    facts.StepFailed: _step_ended,
+    facts.StepJoined: _step_joined,
+    facts.TimerFired: _timer_fired,
+    facts.ApprovalEscalated: _approval_passed,
+    facts.ApprovalExpired: _approval_passed,
+    facts.ApprovalApproved: _approval_decided,
+    facts.ApprovalDenied: _approval_decided,
+    facts.ExceptionOpened: _exception_opened,
+    facts.ExceptionAcknowledged: _exception_changed,
+    facts.ExceptionAssigned: _exception_changed,
+    facts.ExceptionResolved: _exception_changed,
+    facts.RunWaiting: _run_waits,
+    facts.RunHeld: _run_waits,
+}
