@@ -74,15 +74,16 @@ test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no
 	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"
 
 .PHONY: soak
-soak: .venv/.ready-dev ## kill -9 and freeze all there is, for half an hour (KILLS=50 RUNS=2000 SEED=…)
+soak: .venv/.ready-dev ## kill -9 and freeze all there is, for an hour (KILLS=50 RUNS=2000 SEED=…)
 	@MESHLINE_SOAK_KILLS=$(or $(KILLS),50) MESHLINE_SOAK_RUNS=$(or $(RUNS),2000) \
 		MESHLINE_SOAK_SEED=$(or $(SEED),0) MESHLINE_SOAK_FREEZES=$(or $(FREEZES),30) \
 		MESHLINE_SOAK_PROJECTOR_KILLS=$(or $(KILLS),50) \
 		MESHLINE_SOAK_REBUILD_KILLS=$(or $(REBUILD_KILLS),20) \
+		MESHLINE_SOAK_PASSINGS=$(or $(PASSINGS),8) \
 		MESHLINE_SOAK_CASES=$(or $(CASES),4000) MESHLINE_SOAK_SWAPS=$(or $(SWAPS),50) \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/acceptance/test_kills.py tests/acceptance/test_zombies.py \
-		tests/acceptance/test_changed_view.py \
+		tests/acceptance/test_crash_points.py tests/acceptance/test_changed_view.py \
 		tests/integration/test_projector_kills.py tests/integration/test_rebuild_kills.py
 
 .PHONY: soak-faults

@@ -179,7 +179,7 @@ async def test_what_an_older_reader_does_not_know_waits_for_the_upgrade(
     unknown = "meshline.owner.assigned.v1"
 
     with monkeypatch.context() as older:
-        older.delitem(CATALOGUE, unknown)  # type: ignore[arg-type]
+        older.delitem(CATALOGUE, unknown)
         views = await fold_views(log)
         parked = [p for projection in BUILT_IN for p in await views.parked(projection)]
         readers = [keeper_of(records) for records in read(path).values()]

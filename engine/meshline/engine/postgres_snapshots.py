@@ -12,6 +12,7 @@ import asyncpg
 
 from meshline.engine.core.state import REDUCER_VERSION, PartitionState
 from meshline.engine.snapshots import dump_state, load_state
+from meshline.events.crash_points import crash_point
 
 __all__ = ["PostgresSnapshots"]
 
@@ -152,6 +153,7 @@ class PostgresSnapshots:
 
     async def _write(self, partition: int, position: int, chunks: list[bytes]) -> None:
         key = (self._log_id, partition, REDUCER_VERSION)
+        crash_point("snapshot.before")
         try:
             async with self._connection(self._save_s) as connection, connection.transaction():
                 await connection.execute(
@@ -159,6 +161,7 @@ class PostgresSnapshots:
                     " where (log_id, partition, reducer_version) = ($1, $2, $3)",
                     *key,
                 )
+                crash_point("snapshot.half")
                 await connection.executemany(
                     f"insert into {self._schema}.snapshots"
                     " (log_id, partition, reducer_version, position, chunk, body)"
@@ -168,6 +171,8 @@ class PostgresSnapshots:
         except _FAILURES:
             # A cache: without it the next start only takes longer.
             logger.warning("No snapshot of partition %d was kept", partition, exc_info=True)
+        else:
+            crash_point("snapshot.after")
 
     async def aclose(self) -> None:
         if self._saving:

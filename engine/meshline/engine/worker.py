@@ -22,6 +22,7 @@ from meshline.engine.settings import WorkerSettings
 from meshline.engine.snapshots import NoSnapshots, SnapshotStore
 from meshline.engine.trial import Try
 from meshline.events.clock import Clock, SystemClock
+from meshline.events.crash_points import crash_point
 from meshline.events.errors import EventVersionUnknown, LogUnavailable
 from meshline.events.ids import new_event_id, partition_of
 from meshline.events.log import Accepted, Entry, EventLog, LogRecord, Membership
@@ -324,6 +325,7 @@ class Worker:
         result = await self._log.append(partition, entries)
         keeper = held.keeper
         keeper.appended(result)
+        crash_point("append.answered")
         held.append = None
         if self._held.get(partition) is not held:
             return
@@ -370,7 +372,9 @@ class Worker:
 
     async def _claim(self, partition: int, held: Held, now: datetime) -> None:
         entry = held.keeper.claim(new_event_id(), now)
+        crash_point("claim.before")
         result = await self._log.append(partition, [entry])
+        crash_point("claim.after")
         held.claim = None
         loop = asyncio.get_running_loop()
         held.claim_not_before = loop.time() + self._settings.reclaim_s

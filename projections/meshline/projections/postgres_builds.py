@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from meshline.events.crash_points import crash_point
 from meshline.events.log import LogIdentity
 from meshline.projections.code_hash import code_hash_of
 from meshline.projections.errors import NotFound, NotSwappable
@@ -154,6 +155,7 @@ class Builds:
 
     async def finish(self, projection: Projection, build: Build) -> None:
         """The build is loaded: make its indexes, and let a projector go on with it."""
+        crash_point("finish.before")
         async with self._changing() as session:
             found = await session.fetch(
                 f"select bulk, layout from {self._views} where {_THIS} and state = 'building'",
@@ -172,6 +174,8 @@ class Builds:
                 f"update {self._views} set state = 'warm', bulk = false, error = '' where {_THIS}",
                 *build,
             )
+            crash_point("finish.inside")
+        crash_point("finish.after")
 
     async def wish(self, build: Build, wish: Wish) -> None:
         """Ask this of the build's rebuild; what was asked before no longer counts."""
@@ -248,6 +252,7 @@ class Builds:
                 more than ``behind_max`` events behind the log.
             StoreUnavailable: readers hold the names; try again.
         """
+        crash_point("swap.before")
         async with self._changing() as session:
             await session.execute(f"set local lock_timeout = {LOCK_TIMEOUT_MS}")
             live = await self._live(session, target.name)
@@ -261,6 +266,8 @@ class Builds:
             await session.execute(
                 self._books.change, target.name, what, actor, *origin, *target[1:]
             )
+            crash_point("swap.inside")
+        crash_point("swap.after")
         return live
 
     async def _live(self, session: Session, name: str) -> Build | None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from meshline.events.crash_points import crash_point
 from meshline.events.envelope import Position
 from meshline.events.log import LogIdentity
 from meshline.projections.code_hash import code_hash_of
@@ -273,6 +274,7 @@ class PostgresStore:
             raise
 
     async def _commit(self, changes: Sequence[Change]) -> None:
+        crash_point("commit.before")
         async with self._connection.transaction() as session:
             self._forget_lost_session()
             for change in changes:
@@ -289,6 +291,8 @@ class PostgresStore:
                     self._books.park,
                     [(*view, *parked.position, *parked[1:]) for parked in change.parked],
                 )
+            crash_point("commit.inside")
+        crash_point("commit.after")
 
     async def _move(self, session: Session, change: Change, view: _Build) -> None:
         moves = [

@@ -66,11 +66,11 @@ class Orders:
 @asynccontextmanager
 async def consenting(publisher: Publisher, views: Views, orders: Orders) -> AsyncGenerator[None]:
     """Meanwhile somebody looks at what is asked, and says yes or no as the order's kind wants."""
-    kinds = orders.kinds
-    left_alone = [run_id for run_id, kind in kinds.items() if kind == "asked"]
 
     async def decide() -> None:
         while True:
+            kinds = orders.kinds
+            left_alone = [run_id for run_id, kind in kinds.items() if kind == "asked"]
             rows = await views.query(
                 "select run_id from {ns}.approvals"
                 " where state = 'requested' and run_id <> all ($1)",

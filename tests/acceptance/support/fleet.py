@@ -28,6 +28,7 @@ class Member:
         self.name = name
         self.command = command
         self.output = folder / f"{name}.log"
+        self.environment: dict[str, str] = {}
         self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -40,7 +41,7 @@ class Member:
             self._process = subprocess.Popen(
                 [*bound_to_this_process(), *self.command],
                 cwd=REPOSITORY,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

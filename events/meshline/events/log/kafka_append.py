@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from meshline.events.clock import SystemClock
 from meshline.events.codec import CONTENT_TYPE
+from meshline.events.crash_points import crash_point
 from meshline.events.log.kafka_producer import close_producer, open_producer
 from meshline.events.log.protocol import Accepted, AppendResult, Entry, Refused, Unknown
 from meshline.events.log.refusing import refusal_of
@@ -217,6 +218,7 @@ class Appender:
         self._under_way[batch.partition] = batch
         self._under_way_bytes += batch.size
         now_ms = int(self._clock.now().timestamp() * 1000)
+        crash_point("append.before")
         try:
             builder = producer.create_batch()
             add = builder.append
@@ -233,6 +235,7 @@ class Appender:
         future.add_done_callback(partial(self._answered, batch))
 
     def _answered(self, batch: _Batch, future: asyncio.Future[Any]) -> None:
+        crash_point("append.sent")
         error = future.exception()
         if self._under_way.get(batch.partition) is not batch:
             # Its producer was given up, and its appends were answered as unknown.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from meshline.events.crash_points import crash_point
 from meshline.events.log.postgres_link import LOST, Connection, Link, LinkDown, is_lost
 from meshline.events.log.postgres_schema import Statements
 from meshline.events.log.protocol import Accepted, AppendResult, Entry, Refused, Unknown
@@ -198,6 +199,7 @@ class Appender:
                 values.append(entry.value)
                 place += 1
             counts[append.partition] = place
+        crash_point("append.before")
         rows = await connection.fetch(
             self._statements.append,
             self._log_id,
@@ -209,6 +211,7 @@ class Appender:
             # A connection that is dead without saying so holds up the others no longer than this.
             timeout=self._settings.append_deadline_s,
         )
+        crash_point("append.sent")
         if not rows:
             for append in group:
                 _answer(append, Refused(
