@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +15,14 @@ from meshline.cli.diagnosis import Finding, diagnose
 from meshline.cli.doctor import doctor
 from meshline.cli.exits import Exit
 from meshline.cli.place import Place
+from meshline.events.clock import ManualClock
+from meshline.events.codec import encode
+from meshline.events.envelope import Event
 from meshline.events.errors import LogUnavailable
+from meshline.events.facts import RunResumed
+from meshline.events.log import Entry
 from meshline.events.log.kafka_inspect import TopicState, wanted_settings
+from meshline.events.log.memory import MemoryLog
 from meshline.projections.lag import ViewLag
 from tests.cli import rows
 from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
@@ -24,7 +32,7 @@ from tests.cli.test_publish import ending
 def topic(**changes: Any) -> TopicState:
     state: dict[str, Any] = {
         "name": "n.events", "settings": wanted_settings(3), "partitions": 8, "replicas": 3,
-        "in_sync": 3, "brokers": 3,
+        "in_sync": 3, "brokers": 3, "auto_create": "false",
     }  # fmt: skip
     return TopicState(**(state | changes))
 
@@ -34,7 +42,8 @@ async def kafka(monkeypatch: pytest.MonkeyPatch, state: TopicState) -> dict[str,
         return state
 
     monkeypatch.setattr("meshline.events.log.kafka_inspect.inspect_topic", inspect_topic)
-    return {finding.about: finding for finding in await diagnosis._kafka("kafka://b:1/n")}
+    log = await memory_log(partitions=8)
+    return {finding.about: finding for finding in await diagnosis._kafka("kafka://b:1/n", log)}
 
 
 async def test_a_topic_as_it_must_be_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +76,22 @@ async def test_a_replica_out_of_sync_is_an_error(monkeypatch: pytest.MonkeyPatch
     found = await kafka(monkeypatch, topic(in_sync=2))
 
     assert found["kafka replicas"].status == "error"
+
+
+async def test_partitions_that_somebody_added_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = await kafka(monkeypatch, topic(partitions=9))
+
+    assert found["kafka partitions"].status == "error"
+    assert "meshline log copy" in found["kafka partitions"].do
+
+
+async def test_brokers_that_make_topics_by_themselves_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = await kafka(monkeypatch, topic(auto_create="true"))
+
+    assert found["kafka auto.create.topics.enable"].status == "warning"
+    assert len(await kafka(monkeypatch, topic(auto_create=None))) == len(found) - 1
 
 
 async def test_larger_messages_than_wanted_are_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +160,65 @@ def test_clocks_that_differ_are_told(seconds: float, status: str) -> None:
 def test_a_server_that_does_not_write_through_is_an_error() -> None:
     assert diagnosis._durable("postgresql", "fsync", "off").status == "error"
     assert diagnosis._durable("postgresql", "fsync", "on").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("off_s", "status"), [(0.0, "ok"), (-20.0, "ok"), (2.0, "error"), (-40.0, "warning")]
+)
+async def test_a_worker_whose_clock_is_not_the_logs_is_told(off_s: float, status: str) -> None:
+    log = MemoryLog(clock=ManualClock(NOW))
+    await log.open(create_partitions=1)
+    at = NOW + timedelta(seconds=off_s)
+    event = Event("x", "s", "run", at, RunResumed(), at).numbered(1, 1, "s")
+    await log.append(0, [Entry("run", encode(event))])
+
+    finding = await diagnosis._writers_clocks(log)
+
+    assert finding.status == status
+    assert bool(finding.do) == (status != "ok")
+
+
+def test_a_server_whose_disk_may_change_bytes_is_a_warning() -> None:
+    assert diagnosis._checksums("postgresql", "off").status == "warning"
+    assert diagnosis._checksums("postgresql", "on").status == "ok"
+
+
+SERVER = {"read_only": False, "may_create": True, "this_user": "ada"}
+
+
+def test_a_server_that_only_reads_is_an_error() -> None:
+    (finding,) = diagnosis._rights("postgresql", "log", SERVER | {"read_only": True}, [])
+
+    assert (finding.status, "read-only" in finding.found) == ("error", True)
+
+
+def test_rights_that_are_missing_are_named_and_how_to_give_them() -> None:
+    missing = [("n_log.records", "INSERT"), ("n_log.records", "SELECT")]
+    (finding,) = diagnosis._rights("postgresql", "log", SERVER, missing)
+
+    assert finding.status == "error"
+    assert "ada has no right to INSERT in n_log.records, and 1 more" in finding.found
+    assert "grant SELECT, INSERT on all tables in schema n_log to ada" in finding.do
+
+
+def test_whoever_makes_views_must_make_schemas() -> None:
+    no_schemas = SERVER | {"may_create": False}
+
+    assert diagnosis._rights("postgresql", "views", no_schemas, [])[0].status == "error"
+    assert diagnosis._rights("postgresql", "log", no_schemas, [])[0].status == "ok"
+
+
+def test_a_folder_that_can_not_be_written_to_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = TestedCall()
+    call.__dict__["place"] = Place(tmp_path, "embedded", "embedded", "test")
+    assert diagnosis._machine(call)[0].status in ("ok", "warning")
+
+    # Root may write anywhere, whatever the folder's mode says.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    assert diagnosis._machine(call)[0].status == "error"
 
 
 async def test_a_log_that_can_not_be_reached_ends_with_its_own_code(

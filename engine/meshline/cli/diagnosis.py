@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from meshline.cli.call import Call
@@ -23,6 +25,9 @@ LAG_S_MAX = 30.0
 SKEW_S_MAX = 1.0
 UNANSWERED_S_MAX = 30.0
 DISK_FREE_MIN = 0.10
+APPEND_S_MAX = 30.0
+"""From a fact's time to when the log took it; a slow append is no wrong clock."""
+WRITERS_LOOKED_AT = 200
 POSTGRES_MIN = 150_000
 """As ``server_version_num`` has it: 15."""
 
@@ -43,8 +48,9 @@ async def diagnose(call: Call) -> list[Finding]:
         address = call.place.log
         async with call.log() as log:
             findings.append(await _log(call, log))
+            findings.append(await _writers_clocks(log))
             if urlsplit(address).scheme == "kafka":
-                findings += await _asked("kafka", lambda: _kafka(address))
+                findings += await _asked("kafka", lambda: _kafka(address, log))
             else:
                 findings += await _asked("postgresql", lambda: _postgres(call, address, "log"))
             findings += await _views(call, log)
@@ -61,10 +67,14 @@ async def _asked(about: str, ask: Callable[[], Awaitable[list[Finding]]]) -> lis
 
 
 def _machine(call: Call) -> list[Finding]:
-    home = call.place.home if call.place.home.exists() else call.place.home.parent
-    usage = shutil.disk_usage(home if home.exists() else ".")
+    data, home = call.place.data, call.place.home
+    folder = next((f for f in (data, home, home.parent) if f.exists()), Path())
+    usage = shutil.disk_usage(folder)
     free = usage.free / usage.total
-    found = f"{usage.free / 2**30:.1f} GiB free where {call.place.home} is ({free:.0%})"
+    found = f"{usage.free / 2**30:.1f} GiB free where {home} is ({free:.0%})"
+    if home.exists() and not os.access(home, os.W_OK | os.X_OK):
+        do = f"Give this user the right to write there: chown or chmod {home}."
+        return [Finding("error", "disk", f"{home} can't be written to by this user", do)]
     if free >= DISK_FREE_MIN:
         return [Finding("ok", "disk", found)]
     status: Literal["warning", "error"] = "warning" if usage.free > 2**30 else "error"
@@ -87,10 +97,34 @@ async def _log(call: Call, log: EventLog) -> Finding:
     )
 
 
+async def _writers_clocks(log: EventLog) -> Finding:
+    """Whoever wrote last said by its own clock when; the log has one too."""
+    from meshline.cli.log_reading import last_records, readable
+
+    ahead, behind = _NOTHING, _NOTHING
+    who = ""
+    for record in await last_records(log, await log.ends(), WRITERS_LOOKED_AT):
+        event = readable(record)
+        if event is None or not event.is_fact:
+            continue
+        taken = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
+        if event.recorded_at - taken > ahead:
+            ahead, who = event.recorded_at - taken, f"{record.partition}:{record.offset}"
+        behind = max(behind, taken - event.recorded_at)
+    if ahead.total_seconds() > SKEW_S_MAX:
+        do = "The worker's clock is fast, and its timers early: let all follow one time server."
+        found = f"{age(ahead)} ahead of the log's, in the fact at {who}"
+        return Finding("error", "workers' clocks", found, do)
+    if behind.total_seconds() > APPEND_S_MAX:
+        do = "A worker's clock is slow, or its appends are: compare its clock with a time server."
+        return Finding("warning", "workers' clocks", f"{age(behind)} behind the log's", do)
+    return Finding("ok", "workers' clocks", "as the log's, in the last facts")
+
+
 # -- Kafka -------------------------------------------------------------------------------------
 
 
-async def _kafka(address: str) -> list[Finding]:
+async def _kafka(address: str, log: EventLog) -> list[Finding]:
     from meshline.events.log.kafka_inspect import REPLICAS_WANTED, inspect_topic, wanted_settings
 
     topic = await inspect_topic(address)
@@ -116,7 +150,20 @@ async def _kafka(address: str) -> list[Finding]:
         findings.append(Finding("warning", "kafka replicas", replicas, do))
     else:
         findings.append(Finding("ok", "kafka replicas", replicas))
+    findings.append(_partitions(topic.partitions, log.identity.partitions))
+    if topic.auto_create == "true":
+        do = "Set auto.create.topics.enable=false on the brokers: a deleted log comes back empty."
+        findings.append(Finding("warning", "kafka auto.create.topics.enable", "true", do))
+    elif topic.auto_create is not None:
+        findings.append(Finding("ok", "kafka auto.create.topics.enable", topic.auto_create))
     return findings
+
+
+def _partitions(there: int, stored: int) -> Finding:
+    if there == stored:
+        return Finding("ok", "kafka partitions", f"{there}, as the log was made with")
+    do = "The layout is fixed: make a new log, and `meshline log copy` the history into it."
+    return Finding("error", "kafka partitions", f"{there}, but the log was made with {stored}", do)
 
 
 def _is_as_wanted(name: str, found: str, wanted: str) -> bool:
@@ -132,21 +179,36 @@ _SETTINGS = """
 select current_setting('fsync') as fsync,
        current_setting('full_page_writes') as full_page_writes,
        current_setting('synchronous_commit') as synchronous_commit,
+       current_setting('data_checksums') as data_checksums,
+       pg_is_in_recovery() or current_setting('transaction_read_only')::bool as read_only,
+       has_database_privilege(current_database(), 'CREATE') as may_create,
+       current_user as this_user,
        current_setting('server_version_num')::int as version,
        current_setting('server_version') as version_text,
        clock_timestamp() as now
+"""
+_RIGHTS = """
+select n.nspname || '.' || c.relname as relation, p.privilege
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+cross join unnest($2::text[]) as p (privilege)
+where n.nspname = $1 and c.relkind = 'r'
+and not (has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, p.privilege))
+order by 1, 2
 """
 
 
 async def _postgres(call: Call, address: str, what: str) -> list[Finding]:
     from meshline.projections.postgres_connection import Pool, parse_address
 
-    pool = Pool(parse_address(address), 1)
+    parsed = parse_address(address)
+    pool = Pool(parsed, 1)
     try:
         await pool.fetch("select 1")
         before = call.clock.now()
         found = (await pool.fetch(_SETTINGS))[0]
         after = call.clock.now()
+        schema = f"{parsed.namespace}_{what}"
+        missing = await pool.fetch(_RIGHTS, schema, _PRIVILEGES[what])
     finally:
         await pool.aclose()
     findings = []
@@ -158,9 +220,48 @@ async def _postgres(call: Call, address: str, what: str) -> list[Finding]:
         findings.append(Finding("ok", f"{about} version", found["version_text"]))
     if what == "log":
         findings += [_durable(about, name, found[name]) for name in _MUST_BE_ON]
+        findings.append(_checksums(about, found["data_checksums"]))
+    findings += _rights(about, what, found, [(m["relation"], m["privilege"]) for m in missing])
     skew = found["now"] - before if found["now"] < before else max(found["now"] - after, _NOTHING)
     findings.append(_skew(about, abs(skew)))
     return findings
+
+
+_PRIVILEGES = {
+    "log": ["SELECT", "INSERT"],
+    "views": ["SELECT", "INSERT", "UPDATE", "DELETE"],
+}
+
+
+def _checksums(about: str, value: str) -> Finding:
+    if value == "on":
+        return Finding("ok", f"{about} data_checksums", value)
+    found = "off: bytes that a disk changes are not noticed by PostgreSQL"
+    do = "Stop the server, and pg_checksums --enable. And keep seals: `meshline log seal`."
+    return Finding("warning", f"{about} data_checksums", found, do)
+
+
+def _rights(
+    about: str, what: str, found: Mapping[str, Any], missing: Sequence[tuple[str, str]]
+) -> list[Finding]:
+    if found["read_only"]:
+        do = "It is a standby, or set so: name the address of the server that is written to."
+        return [Finding("error", f"{about} rights", "the server is read-only", do)]
+    user = found["this_user"]
+    if missing:
+        relation, privilege = missing[0]
+        text = f"{user} has no right to {privilege} in {relation}"
+        if len(missing) > 1:
+            text += f", and {len(missing) - 1} more such"
+        schema = relation.partition(".")[0]
+        do = f"grant usage on schema {schema} to {user}; "
+        do += f"grant {', '.join(_PRIVILEGES[what])} on all tables in schema {schema} to {user};"
+        return [Finding("error", f"{about} rights", text, do)]
+    if what == "views" and not found["may_create"]:
+        text = f"{user} can't create schemas: each build of a view has one of its own"
+        do = f"grant create on database NAME to {user};"
+        return [Finding("error", f"{about} rights", text, do)]
+    return [Finding("ok", f"{about} rights", f"{user} may do what is needed")]
 
 
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
@@ -195,8 +296,10 @@ async def _views(call: Call, log: EventLog) -> list[Finding]:
             ]
     except MeshlineError as error:
         return [Finding("error", "views", error.message, "See what the message says.")]
-    if is_postgres(address) and address != call.place.log:
-        findings += await _asked("views", lambda: _postgres(call, address, "views"))
+    if is_postgres(address):
+        found = await _asked("views", lambda: _postgres(call, address, "views"))
+        is_known = address == call.place.log
+        findings += [f for f in found if not is_known or f.about.endswith("rights")]
     return findings
 
 

@@ -28,6 +28,7 @@ class TopicState:
         replicas: the fewest of any partition.
         in_sync: the fewest replicas in sync of any partition.
         brokers: how many there are.
+        auto_create: ``auto.create.topics.enable`` of the first broker; None: it does not say.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TopicState:
     replicas: int
     in_sync: int
     brokers: int
+    auto_create: str | None = None
 
 
 def wanted_settings(replicas: int, settings: LogSettings | None = None) -> dict[str, str]:
@@ -60,6 +62,7 @@ async def inspect_topic(address: str) -> TopicState:
         cluster = await admin.describe_cluster()
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
         responses = await admin.describe_configs([resource])
+        auto_create = await _auto_create(admin, cluster["brokers"][0]["node_id"])
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogUnavailable(
             f"The brokers at {parts.netloc} did not say how topic {name!r} is set up: "
@@ -76,4 +79,17 @@ async def inspect_topic(address: str) -> TopicState:
         replicas=min(len(partition["replicas"]) for partition in described),
         in_sync=min(len(partition["isr"]) for partition in described),
         brokers=len(cluster["brokers"]),
+        auto_create=auto_create,
     )
+
+
+async def _auto_create(admin: AIOKafkaAdminClient, broker: int) -> str | None:
+    """Asking a broker for its settings is a right of its own: without it nobody knows."""
+    name = "auto.create.topics.enable"
+    resource = ConfigResource(ConfigResourceType.BROKER, str(broker), {name: None})
+    try:
+        (response,) = await admin.describe_configs([resource])
+    except KafkaError:
+        return None
+    entries = response.resources[0][4]
+    return next((entry[1] for entry in entries if entry[0] == name), None)
