@@ -96,7 +96,7 @@ def read_seal(value: bytes, name: str) -> Seal:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SealInvalid(
             f"Cannot read the seal {name!r}: {type(error).__name__}: {error}. Expected what "
-            f"`meshline log seal --output json` wrote ({_FORMAT}). Name such a file."
+            f"`meshline log seal` wrote ({_FORMAT}). Name such a file."
         ) from error
 
 
