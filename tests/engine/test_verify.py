@@ -19,7 +19,7 @@ from meshline.events.clock import SystemClock
 from meshline.events.codec import decode, encode
 from meshline.events.fence import Fence
 from meshline.events.history import read_seal
-from meshline.events.log import LogRecord
+from meshline.events.log import Entry, LogRecord
 from meshline.events.log.memory import MemoryLog
 from meshline.events.log.reading import seal_log
 from meshline.events.requests import StepError
@@ -377,6 +377,16 @@ async def test_bytes_that_were_changed_and_still_make_sense_contradict_the_seal(
         found = await found_in(written, seals=[seal])
 
     assert "history_changed" in codes(found)
+
+
+async def test_a_seal_proves_a_copy_too_and_says_of_which_log_it_is(
+    written: MemoryLog, seal: Any
+) -> None:
+    copy = MemoryLog()
+    await copy.open(create_partitions=1)
+    await copy.append(0, [Entry(record.key, record.value) for record in of(written)[1:]])
+
+    assert codes(await found_in(copy, REGISTRY, seals=[seal])) == ["seal_of_another_log"]
 
 
 async def test_a_log_that_was_cut_off_contradicts_the_seal(written: MemoryLog, seal: Any) -> None:
