@@ -196,9 +196,12 @@ def test_runs_go_on_after_kill_9(folder: Folder) -> None:
     assert state(folder, run_id) == "waiting"
     words = ("approval", "approve", run_id, "big", "--form", '{"discount": 1}', "--wait", "500ms")
     folder.run(*words, code=6)
+    unanswered = folder.data("verify", "orders.py", "--log-only", "--patience", "0s", code=1)
+    assert [each["code"] for each in unanswered] == ["request_unanswered"]
 
     with folder.dev("orders.py"):
         reaches(folder, run_id, "succeeded")
+        assert folder.data("verify", "orders.py") == []
 
 
 def test_changed_code_is_loaded_and_broken_code_is_told(folder: Folder) -> None:
