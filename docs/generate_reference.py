@@ -10,6 +10,7 @@ from typing import Any
 
 import typer.main
 
+import meshline.api
 import meshline.engine
 import meshline.events
 import meshline.projections
@@ -22,6 +23,13 @@ from meshline.events.errors import MeshlineError
 from meshline.events.violations import KINDS
 from meshline.workflow.errors import CODES
 
+PACKAGES = (
+    meshline.events,
+    meshline.workflow,
+    meshline.engine,
+    meshline.projections,
+    meshline.api,
+)
 FOLDER = Path(__file__).parent / "reference"
 WIDTH = 96
 
@@ -100,7 +108,14 @@ def _help_of(command: Any, name: str) -> str:
 
 def errors_page() -> str:
     """Return the page about all errors."""
-    for package in (meshline.events, meshline.workflow, meshline.engine, meshline.projections):
+    rooms = (
+        meshline.events,
+        meshline.workflow,
+        meshline.engine,
+        meshline.projections,
+        meshline.api,
+    )
+    for package in rooms:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     importlib.import_module("meshline.cli.embedded")

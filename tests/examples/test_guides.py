@@ -33,7 +33,7 @@ ON_POSTGRES = "postgresql://localhost/meshline"
 
 NAMED = re.compile(r"# (\w+\.py)\n")
 EXITS = re.compile(r"(.*?)\s+# exit (\d)")
-STARTS = re.compile(r"meshline (dev|worker|projector)\b")
+STARTS = re.compile(r"meshline (dev|worker|projector|serve)\b")
 NOT_HERE = re.compile(r"(make|git) ")
 
 SHELL = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshline.events.errors import MeshlineError
 
-__all__ = ["CommandRefused", "CopyRefused", "HomeInUse", "NoLogHere"]
+__all__ = ["AddressInUse", "CommandRefused", "CopyRefused", "HomeInUse", "NoLogHere"]
 
 
 class NoLogHere(MeshlineError):
@@ -29,3 +29,9 @@ class CopyRefused(MeshlineError):
     """A log can't be copied to where it should be."""
 
     code = "ML3006"
+
+
+class AddressInUse(MeshlineError):
+    """A server can't listen where it was told to."""
+
+    code = "ML3007"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from meshline.events.envelope import Actor, Event, Position
+from meshline.events.envelope import Actor, Event, Position, Recorded
 from meshline.events.facts import (
     FieldProblem,
     RequestRejected,
@@ -41,7 +41,8 @@ class Answer:
     starts nothing; ``code`` (stable), ``reason`` and ``problems`` say why.
 
     ``source`` and ``trigger_id`` are those in the log: they differ from what was given only where
-    that could not be a key.
+    that could not be a key. ``position`` is the trigger's, ``decided_at`` that of the fact which
+    answers it: a view that has read so far shows it.
     """
 
     status: Literal["appended", "accepted", "repeated", "rejected"]
@@ -52,13 +53,15 @@ class Answer:
     code: str | None = None
     reason: str = ""
     problems: tuple[FieldProblem, ...] = ()
+    decided_at: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestAnswer:
     """What became of another request: ``appended`` (see ``Answer``), ``accepted`` or ``rejected``.
 
-    ``code`` and ``reason`` say why it was rejected.
+    ``code`` and ``reason`` say why it was rejected; ``decided_at`` where that or the first fact
+    that follows from it stands.
     """
 
     status: Literal["appended", "accepted", "rejected"]
@@ -66,6 +69,7 @@ class RequestAnswer:
     position: Position
     code: str | None = None
     reason: str = ""
+    decided_at: Position | None = None
 
 
 TRIGGER_ANSWERS = (TriggerAccepted, TriggerDeduplicated, TriggerRejected, RequestRejected)
@@ -81,21 +85,25 @@ def answers_request(fact: Event[Any]) -> bool:
     return True
 
 
-def trigger_answer(appended: Answer, fact: Event[Any]) -> Answer:
+def trigger_answer(appended: Answer, decision: Recorded[Any]) -> Answer:
     """Return the answer that the fact gives to a trigger, ``appended`` so far."""
-    known = (appended.source, appended.trigger_id, appended.run_id, appended.position)
-    data = fact.data
+    data, at = decision.event.data, decision.position
     if isinstance(data, TriggerAccepted):
-        return Answer("accepted", *known)
+        return replace(appended, status="accepted", decided_at=at)
     if isinstance(data, TriggerDeduplicated):
-        return Answer("repeated", *known)
+        return replace(appended, status="repeated", decided_at=at)
     problems = data.problems if isinstance(data, TriggerRejected) else ()
-    return Answer("rejected", *known, code=data.code, reason=data.reason, problems=problems)
+    return replace(
+        appended, status="rejected", code=data.code, reason=data.reason, problems=problems,
+        decided_at=at,
+    )  # fmt: skip
 
 
-def request_answer(appended: RequestAnswer, fact: Event[Any]) -> RequestAnswer:
+def request_answer(appended: RequestAnswer, decision: Recorded[Any]) -> RequestAnswer:
     """Return the answer that the fact gives to a request, ``appended`` so far."""
-    known = (appended.run_id, appended.position)
-    if isinstance(fact.data, RequestRejected):
-        return RequestAnswer("rejected", *known, code=fact.data.code, reason=fact.data.reason)
-    return RequestAnswer("accepted", *known)
+    data, at = decision.event.data, decision.position
+    if isinstance(data, RequestRejected):
+        return replace(
+            appended, status="rejected", code=data.code, reason=data.reason, decided_at=at
+        )
+    return replace(appended, status="accepted", decided_at=at)

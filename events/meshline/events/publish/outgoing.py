@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshline.events.envelope import Event, Position
+from meshline.events.envelope import Event, Position, Recorded
 from meshline.events.log import Entry
 
 __all__ = ["Outgoing"]
@@ -28,7 +28,7 @@ class Outgoing:
     deadline_s: float
     appended: asyncio.Future[Position]
     answers: Callable[[Event[Any]], bool]
-    decided: asyncio.Future[Event[Any] | None] | None = None
+    decided: asyncio.Future[Recorded[Any] | None] | None = None
     appended_at_s: float = 0.0
     causes: list[bytes] = field(default_factory=list)
 

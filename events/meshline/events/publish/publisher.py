@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.codec import encode, plain
-from meshline.events.envelope import Actor, Event, Position
+from meshline.events.envelope import Actor, Event, Position, Recorded
 from meshline.events.gate import Gate, check_identifier, check_time
 from meshline.events.ids import new_event_id, partition_of
 from meshline.events.log import Entry, EventLog, open_log
@@ -244,7 +244,7 @@ class Publisher:
         appended = Answer("appended", *known)
         return appended if fact is None else trigger_answer(appended, fact)
 
-    async def _decided(self, outgoing: Outgoing, wait_s: float | None) -> Event[Any] | None:
+    async def _decided(self, outgoing: Outgoing, wait_s: float | None) -> Recorded[Any] | None:
         if outgoing.decided is None or wait_s is None:
             return None
         if outgoing.decided.done():

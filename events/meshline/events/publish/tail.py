@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meshline.events.codec import Glance, decode, glance
-from meshline.events.envelope import Position
+from meshline.events.envelope import Position, Recorded
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, MeshlineError
 from meshline.events.ids import causation_of
 from meshline.events.log import EventLog, LogReader, LogRecord
@@ -233,7 +233,7 @@ class Tail:
         decided = outgoing.decided
         if decided is None or decided.done() or not outgoing.answers(fact):
             return
-        decided.set_result(fact)
+        decided.set_result(Recorded(fact, Position(record.partition, record.offset)))
         self.forget(outgoing)
 
     def _give_up(self) -> None:

@@ -1,0 +1,119 @@
+"""``meshline key``: who may speak to the HTTP API, and as whom."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshline.cli.call import Call, command, group, seconds
+from meshline.cli.tables import Column
+from meshline.cli.words import ago
+
+if TYPE_CHECKING:
+    from meshline.api.keys import ApiKeys, Key
+
+__all__ = ["app"]
+
+app = group("Keys of the HTTP API: who may do what, and as whom.")
+
+
+@command(app)
+async def create(
+    call: Call,
+    actor: Annotated[
+        str, typer.Argument(metavar="ACTOR", help="user:NAME or service:NAME: stands on its events")
+    ],
+    role: Annotated[
+        list[str],
+        typer.Option(help="source, viewer, auditor, approver, operator or admin; may be repeated."),
+    ],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="The only sources that it may publish for; may be repeated."),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="90d", help="After so long it counts no more.")
+    ] = None,
+) -> None:
+    """Make a key and show it, this once: only a hash of it is kept.
+
+    source: publish · viewer: see all but payloads · auditor: payloads too · approver: decide
+    approvals · operator: act on runs and exceptions · admin: everything.
+
+    \b
+    Examples:
+      meshline key create service:crm --role source --source web.forms --expires 90d
+      meshline key create user:ada --role operator --role approver
+      KEY=$(meshline key create user:ada --role admin --output json | jq -r .key)
+    """
+    expires_at = None
+    if expires is not None:
+        expires_at = call.clock.now() + timedelta(seconds=seconds(expires, "--expires"))
+    async with _keys(call) as keys:
+        made, secret = await keys.create(
+            actor, role, made_by=call.actor.id, sources=source, expires_at=expires_at
+        )
+    call.out.thing({"key": secret, **made._asdict()}, lambda: secret)
+    call.out.say(f"It is {actor} for the API, as {', '.join(role)}. It is not shown again.")
+
+
+@command(app, "list")
+async def list_keys(call: Call) -> None:
+    """List the keys that there ever were, the newest first, without their secrets.
+
+    \b
+    Examples:
+      meshline key list
+    """
+    async with _keys(call) as keys:
+        found = await keys.all()
+    call.out.rows(found, _columns(call.clock.now()), empty="There is no key yet.")
+
+
+@command(app)
+async def revoke(
+    call: Call, key: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")]
+) -> None:
+    """Let a key count no more, on every server within seconds.
+
+    \b
+    Examples:
+      meshline key revoke 1f0c2a9b44d1
+    """
+    async with _keys(call) as keys:
+        revoked = await keys.revoke(key)
+    call.out.say(f"The key {revoked.id} of {revoked.actor} counts no more.")
+
+
+def _columns(now: datetime) -> list[Column]:
+    return [
+        Column("id", lambda k: k.id, whole=True),
+        Column("actor", lambda k: k.actor),
+        Column("roles", lambda k: ", ".join(k.roles)),
+        Column("sources", lambda k: "all" if k.sources is None else ", ".join(k.sources)),
+        Column("made", lambda k: ago(k.made_at, now)),
+        Column("by", lambda k: k.made_by),
+        Column("state", lambda k: _state_of(k, now), stateful=True),
+    ]
+
+
+def _state_of(key: Key, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= now else "good"
+
+
+@asynccontextmanager
+async def _keys(call: Call) -> AsyncIterator[ApiKeys]:
+    from meshline.api.keys import ApiKeys
+
+    keys = ApiKeys(call.place.views)
+    try:
+        await keys.open()
+        yield keys
+    finally:
+        await keys.aclose()

@@ -1,0 +1,136 @@
+"""``meshline serve``: the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from meshline.cli.call import Call, command, group
+from meshline.cli.errors import AddressInUse
+from meshline.cli.loops import run_fast
+from meshline.cli.processes import show_logs, stop_signal
+
+__all__ = ["app", "listening"]
+
+app = group("The HTTP API.")
+
+PORT = 8080
+END_S = 8
+"""For requests under way at a stop."""
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")]
+
+
+@command(app, data=False, runner=run_fast)
+async def serve(
+    call: Call,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen: this machine only.")
+    ] = "127.0.0.1",
+    port: Port = PORT,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name under which clients reach it; may be repeated."),
+    ] = None,
+) -> None:
+    """Serve the HTTP API: publish, look and act over HTTP. The document is at /docs.
+
+    Every request needs a key (`meshline key create`). An address other than this machine's own
+    needs a --host-name: by no other name is it spoken to. Put a proxy that ends TLS before it.
+
+    \b
+    Examples:
+      meshline key create service:crm --role source
+      meshline serve
+      curl -H "Authorization: Bearer $KEY" "localhost:8080/v1/runs?state=held"
+      meshline serve --host 0.0.0.0 --host-name meshline.example.org
+    """
+    show_logs()
+    if not _is_loopback(host) and not host_name:
+        raise typer.BadParameter(
+            f"{host!r} can be reached from elsewhere: expected --host-name too, which says by what "
+            "name. Only requests to it are answered",
+            param_hint="--host",
+        )
+    with stop_signal() as stop:
+        async with _api(call, host_name or []) as api, listening(api, host, port) as address:
+            call.out.say(f"Ready: {address}/docs tells what there is. Ctrl-C stops.")
+            await stop.wait()
+            call.out.say("Stopping: requests under way are answered.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@asynccontextmanager
+async def _api(call: Call, host_names: list[str]) -> AsyncIterator[Any]:
+    from meshline.api import ApiSettings, create_api
+    from meshline.api.context import Services
+    from meshline.api.keys import ApiKeys
+    from meshline.events.publish import Publisher
+
+    keys = ApiKeys(call.place.views)
+    try:
+        async with call.log() as log, call.views() as views, Publisher(log) as publisher:
+            await keys.open()
+            settings = ApiSettings()
+            names = frozenset(name.lower() for name in host_names)
+            yield create_api(
+                Services(log, publisher, views),
+                keys,
+                ApiSettings(hosts=settings.hosts | names),
+            )
+    finally:
+        await keys.aclose()
+
+
+@asynccontextmanager
+async def listening(api: Any, host: str, port: int) -> AsyncIterator[str]:
+    """Serve the ASGI application while the context is open; gives the address to type.
+
+    Raises:
+        AddressInUse: nothing can listen there.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> Any:
+            # The command has its own.
+            return nullcontext()
+
+    with _bound(host, port) as bound:
+        config = uvicorn.Config(
+            api, log_config=None, access_log=False, server_header=False, lifespan="off",
+            timeout_graceful_shutdown=END_S,
+        )  # fmt: skip
+        server = Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        try:
+            while not server.started and not serving.done():  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            shown = f"[{host}]" if ":" in host else host
+            yield f"http://{shown}:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise AddressInUse(
+            f"Nothing can listen at {host}:{port}: {error.strerror}. Expected a free port of this "
+            "machine: give another with --port, or end what listens there."
+        ) from error

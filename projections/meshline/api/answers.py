@@ -1,0 +1,104 @@
+"""What the API answers: the rows of the views as models, pages of them, and masked payloads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from pydantic import BaseModel, create_model
+
+from meshline.api.access import Permission, Principal
+from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.history_view import HistoryRow
+from meshline.projections.lag import ViewLag
+from meshline.projections.ownership_view import PeriodRow
+from meshline.projections.pages import Page
+from meshline.projections.queries import ExceptionGroup, OwnerLoad
+from meshline.projections.runs_view import RunRow
+from meshline.projections.triggers_view import TriggerRow
+from meshline.projections.workflows_view import WorkflowRow
+
+__all__ = ["ListOf", "item_of", "items", "list_of", "page_of", "shown"]
+
+_audit = logging.getLogger("meshline.audit")
+
+PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
+    RunRow: ("outcome",),
+    HistoryRow: ("data",),
+    TriggerRow: ("payload", "unreadable", "problems"),
+    ExceptionRow: ("error",),
+    ApprovalRow: ("form",),
+}
+"""What of a row comes from the outside, or goes there."""
+
+
+_NAMES: dict[type[Any], str] = {
+    RunRow: "Run",
+    HistoryRow: "HistoryItem",
+    PeriodRow: "OwnerPeriod",
+    OwnerLoad: "Owner",
+    ExceptionRow: "Exception",
+    ExceptionGroup: "ExceptionGroup",
+    ApprovalRow: "Approval",
+    TriggerRow: "Trigger",
+    WorkflowRow: "Workflow",
+    ViewLag: "View",
+}
+
+
+def _model(row: type[Any]) -> type[BaseModel]:
+    hidden = PAYLOAD_FIELDS.get(row, ())
+    fields: dict[str, Any] = {
+        field: (hint | None if field in hidden else hint, ...)
+        for field, hint in get_type_hints(row).items()
+    }
+    return create_model(_NAMES[row], __doc__=row.__doc__, **fields)
+
+
+_MODELS = {row: _model(row) for row in _NAMES}
+
+
+def item_of(row: type[Any]) -> Any:
+    """Return the model for a row of a view, for the document and the answers."""
+    return _MODELS[row]
+
+
+M = TypeVar("M")
+
+
+class ListOf(BaseModel, Generic[M]):
+    """A page of a list; ``next`` is what to send as ``after`` to get the one that follows."""
+
+    items: list[M]
+    next: str | None = None
+
+
+def list_of(row: type[Any]) -> Any:
+    """Return the model for a page of such rows."""
+    return ListOf.__class_getitem__(item_of(row))
+
+
+def shown(row: Any, principal: Principal, about: str) -> dict[str, Any]:
+    """Return a row as this principal may see it; who reads a payload is noted."""
+    fields: dict[str, Any] = row._asdict()
+    hidden = [name for name in PAYLOAD_FIELDS.get(type(row), ()) if fields[name] is not None]
+    if not hidden:
+        return fields
+    if not principal.may(Permission.READ_PAYLOADS):
+        return fields | dict.fromkeys(hidden)
+    _audit.info("%s read %s of %s", principal.actor.id, ", ".join(hidden), about)
+    return fields
+
+
+def items(rows: Iterable[Any], principal: Principal, about: str) -> list[Any]:
+    """Return rows as this principal may see them."""
+    return [shown(row, principal, about) for row in rows]
+
+
+def page_of(page: Page[Any] | Sequence[Any], principal: Principal, about: str) -> dict[str, Any]:
+    """Return a page of rows as this principal may see them."""
+    if isinstance(page, Page):
+        return {"items": items(page.rows, principal, about), "next": page.next}
+    return {"items": items(page, principal, about), "next": None}

@@ -1,0 +1,180 @@
+"""API keys: made once, shown once, and kept as a hash beside the views."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from meshline.api.access import ROLES, Principal
+from meshline.events.clock import Clock, SystemClock
+from meshline.events.envelope import Actor
+from meshline.events.errors import SettingsInvalid
+from meshline.projections.errors import NotFound
+from meshline.projections.postgres_connection import Pool, parse_address
+
+__all__ = ["ApiKeys", "Key"]
+
+KNOWN_FOR_S = 2.0
+"""How long a key that was looked up is taken as known: so soon a revocation counts."""
+
+KNOWN_MAX = 10_000
+_FORM = re.compile(r"mlk_([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
+_ACTOR = re.compile(r"(user|service):[^\s:]\S{0,199}")
+
+_TABLE = """
+create schema if not exists {schema};
+create table if not exists {schema}.keys (
+    id text primary key,
+    secret_hash bytea not null,
+    actor text not null,
+    roles text[] not null,
+    sources text[],
+    made_at timestamptz not null,
+    made_by text not null,
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+"""
+
+
+class Key(NamedTuple):
+    """A key without its secret. ``sources``: the only ones it may publish for; None: all."""
+
+    id: str
+    actor: str
+    roles: list[str]
+    sources: list[str] | None
+    made_at: datetime
+    made_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class ApiKeys:
+    """The keys of an installation; an ``Authenticator``.
+
+    Args:
+        address: of the views: the keys are in a schema beside theirs.
+    """
+
+    def __init__(self, address: str, *, clock: Clock | None = None) -> None:
+        parsed = parse_address(address)
+        self._schema = f"{parsed.namespace}_access"
+        self._pool = Pool(parsed, connections_max=2)
+        self._clock = clock or SystemClock()
+        self._known: dict[str, tuple[float, Principal | None]] = {}
+
+    async def open(self) -> None:
+        """Make the table if it is not there."""
+        for statement in _TABLE.format(schema=self._schema).split(";\n"):
+            if statement.strip():
+                await self._pool.fetch(statement)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+    async def create(
+        self,
+        actor: str,
+        roles: Sequence[str],
+        *,
+        made_by: str,
+        sources: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[Key, str]:
+        """Return a new key and its secret text, which nobody can tell again.
+
+        Args:
+            actor: ``user:ada`` or ``service:crm``: stands on every event that it leads to.
+        Raises:
+            SettingsInvalid: there is no such role, or the actor is nobody who can ask.
+        """
+        if not _ACTOR.fullmatch(actor):
+            raise SettingsInvalid(
+                f"{actor!r} is nobody who can have a key: expected user:NAME or service:NAME."
+            )
+        unknown = [role for role in roles if role not in ROLES]
+        if unknown or not roles:
+            raise SettingsInvalid(
+                f"The roles are {', '.join(roles) or 'none'}: expected some of {', '.join(ROLES)}."
+            )
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        found = await self._pool.fetch(
+            f"insert into {self._schema}.keys (id, secret_hash, actor, roles, sources, made_at, "
+            "made_by, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8) returning *",
+            key_id,
+            _hash(secret),
+            actor,
+            [*roles],
+            None if sources is None else [*sources],
+            self._clock.now(),
+            made_by,
+            expires_at,
+        )
+        return _key(found[0]), f"mlk_{key_id}_{secret}"
+
+    async def all(self) -> list[Key]:
+        """Return every key that there ever was, the newest first."""
+        found = await self._pool.fetch(f"select * from {self._schema}.keys order by made_at desc")
+        return [_key(record) for record in found]
+
+    async def revoke(self, key_id: str) -> Key:
+        """Let the key count no more; other servers follow within ``KNOWN_FOR_S``.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        found = await self._pool.fetch(
+            f"update {self._schema}.keys set revoked_at = coalesce(revoked_at, $2) where id = $1 "
+            "returning *",
+            key_id,
+            self._clock.now(),
+        )
+        if not found:
+            raise NotFound(f"There is no key {key_id!r}: `meshline key list` shows them.")
+        self._known.clear()
+        return _key(found[0])
+
+    async def principal(self, credential: str | None) -> Principal | None:
+        """Return whose key it is; None for one that is unknown, expired or revoked."""
+        form = _FORM.fullmatch(credential or "")
+        if credential is None or form is None:
+            return None
+        now_s = asyncio.get_running_loop().time()
+        # By hash: what is remembered here is no key that somebody could use.
+        name = hashlib.sha256(credential.encode()).hexdigest()
+        known = self._known.get(name)
+        if known is not None and known[0] > now_s:
+            return known[1]
+        found = await self._look_up(form[1], form[2])
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[name] = (now_s + KNOWN_FOR_S, found)
+        return found
+
+    async def _look_up(self, key_id: str, secret: str) -> Principal | None:
+        records = await self._pool.fetch(f"select * from {self._schema}.keys where id = $1", key_id)
+        if not records or not hmac.compare_digest(records[0]["secret_hash"], _hash(secret)):
+            return None
+        key = _key(records[0])
+        is_over = key.expires_at is not None and key.expires_at <= self._clock.now()
+        if is_over or key.revoked_at is not None:
+            return None
+        permissions = frozenset(p for role in key.roles for p in ROLES.get(role, ()))
+        sources = None if key.sources is None else frozenset(key.sources)
+        return Principal(Actor(key.actor.partition(":")[0], key.actor), permissions, sources)
+
+
+def _hash(secret: str) -> bytes:
+    # 256 random bits: there is nothing to guess that a slow hash would make harder.
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _key(record: dict[str, Any]) -> Key:
+    return Key(**{field: record[field] for field in Key._fields})

@@ -1,0 +1,203 @@
+"""What goes wrong, as RFC 9457 problems: a stable code, what happened, and what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from meshline.events.errors import MeshlineError
+
+__all__ = [
+    "Conflict",
+    "Denied",
+    "FieldError",
+    "Problem",
+    "TriggerRefused",
+    "Unauthenticated",
+    "answer_problems",
+    "documented",
+]
+
+_logger = logging.getLogger("meshline.api")
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field; ``pointer`` is a JSON pointer into what was sent."""
+
+    pointer: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An answer other than success. ``code`` never changes its meaning; ``detail`` is for people.
+
+    ``run_id`` and ``position`` say where what was sent stands in the log: also what is refused is
+    kept there.
+    """
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError] = []
+    run_id: str | None = None
+    position: str | None = None
+
+
+class Unauthenticated(MeshlineError):
+    """The request does not say who sends it, or with a key that nobody knows."""
+
+    code = "ML6001"
+
+
+class Denied(MeshlineError):
+    """Who sends the request may not do this."""
+
+    code = "ML6002"
+
+
+class Conflict(MeshlineError):
+    """What was asked for was refused, as things are: the refusal is in the run's history.
+
+    Args:
+        reason: the refusal's own code, such as ``already_ended``.
+    """
+
+    code = "ML6003"
+
+    def __init__(self, message: str, *, reason: str, run_id: str, position: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.run_id = run_id
+        self.position = position
+
+
+class TriggerRefused(MeshlineError):
+    """A trigger starts nothing; it is kept, with the reason."""
+
+    code = "ML6004"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        run_id: str,
+        position: str,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.run_id = run_id
+        self.position = position
+        self.errors = list(errors)
+
+
+_STATUS = {
+    "ML1001": 422,
+    "ML2001": 503,
+    "ML2002": 503,
+    "ML2006": 422,
+    "ML2007": 503,
+    "ML5005": 503,
+    "ML5006": 503,
+    "ML5007": 404,
+    "ML6001": 401,
+    "ML6002": 403,
+    "ML6003": 409,
+    "ML6004": 422,
+}
+_TITLES = {
+    400: "The request is wrong",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not here",
+    409: "Refused, as things are",
+    413: "Too large",
+    415: "Not JSON",
+    422: "Refused",
+    500: "A mistake in Meshline",
+    503: "Try again",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route says of its problems in the OpenAPI document."""
+    return {
+        status: {
+            "description": _TITLES[status],
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "model": Problem,
+        }
+        for status in (*statuses, 401, 403, 503)
+    }
+
+
+def problem(
+    status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """Return the answer for a problem."""
+    body = Problem(
+        title=_TITLES.get(status, "Not done"), status=status, code=code, detail=detail, **more
+    )
+    headers = dict(headers or {})
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+def answer_problems(api: FastAPI) -> None:
+    """Let every error leave the API as a problem."""
+
+    @api.exception_handler(MeshlineError)
+    async def _of_meshline(_: Request, error: MeshlineError) -> JSONResponse:
+        status = _STATUS.get(error.code, 500)
+        if status == 500:
+            _logger.error("%s", error, exc_info=error)
+        more = {
+            name: value
+            for name in ("run_id", "position", "errors")
+            if (value := getattr(error, name, None))
+        }
+        return problem(status, getattr(error, "reason", error.code), error.message, **more)
+
+    @api.exception_handler(RequestValidationError)
+    async def _of_validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            FieldError(pointer="/" + "/".join(map(str, each["loc"])), message=each["msg"])
+            for each in error.errors()
+        ]
+        detail = "; ".join(f"{each.pointer}: {each.message}" for each in errors[:5])
+        return problem(422, "invalid_request", f"The request is not as expected: {detail}.",
+                       errors=errors)  # fmt: skip
+
+    @api.exception_handler(HTTPException)
+    async def _of_http(_: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "no_such_path", 405: "no_such_method"}.get(error.status_code, "http_error")
+        return problem(
+            error.status_code, code, f"{error.detail}. The paths are in /openapi.json.",
+            headers=dict(error.headers or {}),
+        )  # fmt: skip
+
+    @api.exception_handler(Exception)
+    async def _of_a_mistake(_: Request, error: Exception) -> JSONResponse:
+        _logger.error("A mistake in Meshline", exc_info=error)
+        return problem(
+            500, "mistake", "The server met what it was not made for; its log says what. Nothing "
+            "that was answered as accepted is lost.",
+        )  # fmt: skip

@@ -1,0 +1,83 @@
+"""A whole Meshline in this process, with the API in front of it: worker, projector, keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from meshline.api import ApiSettings, create_api
+from meshline.api.context import Services
+from meshline.api.keys import ApiKeys
+from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
+from meshline.events.log import EventLog
+from meshline.events.publish import Publisher
+from meshline.projections.queries import Views
+from meshline.workflow.registry import Registry
+
+__all__ = ["Installation", "installed"]
+
+
+@dataclass
+class Installation:
+    """What a test speaks to; ``as_`` gives a client with a key of its own."""
+
+    log: EventLog
+    keys: ApiKeys
+    transport: httpx.ASGITransport
+
+    @asynccontextmanager
+    async def as_(
+        self, actor: str | None, *roles: str, sources: list[str] | None = None
+    ) -> AsyncIterator[Client]:
+        headers = {}
+        if actor is not None:
+            _, secret = await self.keys.create(actor, roles, made_by="user:test", sources=sources)
+            headers["Authorization"] = f"Bearer {secret}"
+        async with httpx.AsyncClient(
+            transport=self.transport, base_url="http://localhost", headers=headers, timeout=30
+        ) as http:
+            yield Client(http)
+
+
+@dataclass
+class Client:
+    """Reads and asks; each call says which status it must be answered with."""
+
+    http: httpx.AsyncClient
+
+    async def get(self, path: str, status: int = 200, **query: Any) -> Any:
+        answer = await self.http.get(path, params=query)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Any = None, status: int = 202, **query: Any) -> Any:
+        answer = await self.http.post(path, json={} if body is None else body, params=query)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@asynccontextmanager
+async def installed(address: str, registry: Registry) -> AsyncIterator[Installation]:
+    """An installation whose log and views are at the address."""
+    views, keys = Views(address), ApiKeys(address)
+    try:
+        async with (
+            open_or_create(address, 2) as log,
+            worker_on(log, registry, views=None, name="worker") as worker,
+            viewing_on(log, address) as viewing,
+            Service(log, worker=worker, viewing=viewing) as service,
+            Publisher(log) as publisher,
+        ):
+            await keys.open()
+            await service.ready()
+            api = create_api(
+                Services(log, publisher, views), keys, ApiSettings(body_bytes_max=200_000)
+            )
+            yield Installation(log, keys, httpx.ASGITransport(api, raise_app_exceptions=False))
+    finally:
+        await keys.aclose()
+        await views.aclose()
