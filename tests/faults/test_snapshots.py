@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,7 @@ from tests.faults.support.proxy import Proxy
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
+LOAD_S = 1.0
 PATIENCE_S = 20.0
 
 
@@ -38,7 +40,7 @@ async def snapshots(line: Proxy, postgres_dsn: str) -> AsyncIterator[PostgresSna
         f"postgresql://{user}@127.0.0.1:{line.port}{parts.path}",
         f"log of {line.port}",
         schema=f"snapshots_{line.port}",
-        load_s=1.0,
+        load_s=LOAD_S,
         save_s=1.0,
     )
     await found.open()
@@ -80,9 +82,13 @@ async def test_a_silent_server_is_not_waited_for(
     await snapshots.save(state())
     line.set(fault)
 
-    assert await in_time(snapshots.load(0)) is None
+    started = time.monotonic()
+    loads = await in_time(asyncio.gather(*(snapshots.load(p) for p in range(12))))
+    assert loads == [None] * 12
+    assert time.monotonic() - started < 12 * LOAD_S, "each waited for the silent server"
     await in_time(snapshots.save(state(8)))
     line.heal()
+    await asyncio.sleep(LOAD_S)
     found = await in_time(snapshots.load(0))
     assert found in (state(7), state(8)), "what was asked in vain may have been done"
 

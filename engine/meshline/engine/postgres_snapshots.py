@@ -18,7 +18,7 @@ __all__ = ["PostgresSnapshots"]
 
 logger = logging.getLogger("meshline.engine")
 
-LOAD_S = 10.0
+LOAD_S = 30.0
 SAVE_S = 30.0
 CLOSE_S = 5.0
 """A server that does not answer is not waited for: it keeps nothing that the log does not have."""
@@ -70,10 +70,12 @@ class PostgresSnapshots:
         self._pool: asyncpg.Pool[Any] | None = None
         self._has_table = False
         self._saving: set[asyncio.Task[None]] = set()
+        self._loading = asyncio.Lock()
+        self._silent_until = 0.0
 
     async def open(self) -> None:
         """Connects to nobody yet."""
-        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=4)
+        self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=2)
 
     @asynccontextmanager
     async def _connection(self, seconds: float) -> AsyncGenerator[Any]:
@@ -100,22 +102,32 @@ class PostgresSnapshots:
             await connection.execute(_TABLES.format(schema=self._schema))
 
     async def load(self, partition: int) -> PartitionState | None:
-        try:
-            try:
-                chunks = await self._read(partition)
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError):
-                # A server that was started anew has closed what the pool still takes for open.
-                chunks = await self._read(partition)
-            if not chunks:
+        # One after the other: all at once would each take as long as all together. And where one
+        # got no answer, those behind it need not ask.
+        async with self._loading:
+            loop = asyncio.get_running_loop()
+            if loop.time() < self._silent_until:
+                logger.warning("No snapshot of partition %d: the server is silent", partition)
                 return None
-            return await asyncio.to_thread(lambda: load_state(iter(chunks)))
-        except (*_FAILURES, ValueError, KeyError, TypeError):
-            logger.warning(
-                "No snapshot of partition %d could be used; folding the log instead",
-                partition,
-                exc_info=True,
-            )
-            return None
+            try:
+                return await self._load(partition)
+            except (*_FAILURES, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, TimeoutError):
+                    self._silent_until = loop.time() + self._load_s
+                logger.warning(
+                    "No snapshot of partition %d could be used; folding the log instead",
+                    partition,
+                    exc_info=True,
+                )
+                return None
+
+    async def _load(self, partition: int) -> PartitionState | None:
+        try:
+            chunks = await self._read(partition)
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError):
+            # A server that was started anew has closed what the pool still takes for open.
+            chunks = await self._read(partition)
+        return await asyncio.to_thread(lambda: load_state(iter(chunks))) if chunks else None
 
     async def _read(self, partition: int) -> list[bytes]:
         async with self._connection(self._load_s) as connection:

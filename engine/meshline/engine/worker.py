@@ -171,7 +171,7 @@ class Worker:
             known = await membership.changed(known)
             for partition in set(self._held) - known:
                 self._give_up(partition)
-            # All at once: where snapshots do not answer, that is waited for once.
+            # The first can be read while the snapshots of the others are being loaded.
             await asyncio.gather(*map(self._take, sorted(known - set(self._held))))
             self._check_ready()
 
