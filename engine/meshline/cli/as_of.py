@@ -78,8 +78,8 @@ async def seen(call: Call) -> AsyncIterator[Views | ViewsAsOf]:
         return
     from meshline.projections.as_of_queries import ViewsAsOf
 
-    async with call.log() as log:
-        folded = await ViewsAsOf.of_log(log, call.moment)
+    async with call.log() as log, call.kept() as kept:
+        folded = await ViewsAsOf.of_log(log, call.moment, kept)
     yield folded
 
 

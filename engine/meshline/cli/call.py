@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from meshline.events.publish import Publisher
     from meshline.projections.as_of import Moment
     from meshline.projections.queries import Views
+    from meshline.projections.snapshots import KeptViews
 
 __all__ = ["Call", "command", "end", "group", "seconds"]
 
@@ -106,6 +107,21 @@ class Call:
                 yield views
         finally:
             await views.aclose()
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[KeptViews | None]:
+        """What is kept of the views to look at the past, if anybody says where they are."""
+        from meshline.projections.postgres_snapshots import PostgresSnapshots
+
+        try:
+            kept = PostgresSnapshots(self.place.views)
+        except NoLogHere:
+            yield None
+            return
+        try:
+            yield kept
+        finally:
+            await kept.aclose()
 
 
 _NOT_THERE = ("UndefinedTableError", "InvalidSchemaNameError")

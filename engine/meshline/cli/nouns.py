@@ -36,7 +36,6 @@ NOUNS = {
         Noun("view", "view", "Look after", "list: how far the views are behind the log"),
         Noun("log", "log", "Look after", "create, info, tail, seal, copy"),
         Noun("key", "key", "Look after", "keys of the HTTP API: create, list, revoke"),
-        Noun("log", "log", "Look after", "create, info, tail, copy"),
         Noun("check", "check", "Look after", "an app's workflows: the five questions, findings"),
         Noun("verify", "verify", "Look after", "is the history whole, do the invariants hold"),
         Noun("doctor", "doctor", "Look after", "is everything as it must be; what to do if not"),

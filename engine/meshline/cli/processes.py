@@ -202,6 +202,7 @@ class Viewing:
             await self._feed()
 
     async def _feed(self) -> None:
+        from meshline.projections.snapshot_maker import SnapshotMaker
         from meshline.projections.warm import WarmBuilds
 
         warm = WarmBuilds(
@@ -212,12 +213,17 @@ class Viewing:
             self._projections,
             changed_code=self._changed_code,
         )
-        keeping = asyncio.create_task(warm.run())
+        # What keeps warm builds warm, and what makes snapshots of the live ones.
+        beside = [
+            asyncio.create_task(warm.run()),
+            asyncio.create_task(SnapshotMaker(self._address, self._projections).run()),
+        ]
         try:
             await self.projector.run()
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 @asynccontextmanager

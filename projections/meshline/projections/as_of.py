@@ -1,88 +1,76 @@
 """Views as of a past moment: the log folded again, up to there and no further.
 
-What "up to there" means is one of three things, and each is a plain rule about events:
-
-- by **recorded** time: what Meshline had been told by then. Of each run the events before the first
-  one that was recorded after the moment, so always the beginning of what the run's history shows.
-- by **event** time: what was so by then, as far as is known today. The events whose own time is not
-  after the moment, in the order of the log. An event that was imported late counts at the time at
-  which it happened; two that came in the wrong order are still applied in the order of the log.
-- by **position**: the events up to and with this place of a partition; of partitions that are not
-  named, all.
-
-What is void is void at every moment: the fence sees the whole log, and the moment only what counts.
+From the first record on, or from what is kept (see ``snapshots.py``): with the same answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from meshline.events.catalogue import CATALOGUE
 from meshline.events.envelope import Actor, Event, Position, Recorded
 from meshline.events.log import EventLog, LogIdentity
-from meshline.projections.from_scratch import fold_views
+from meshline.projections.errors import StoreUnavailable
+from meshline.projections.from_scratch import fold_segments
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.intake import Item, Undecodable
 from meshline.projections.memory_store import MemoryStore
+from meshline.projections.moment import Moment
 from meshline.projections.projection import Projection
+from meshline.projections.snapshots import Base, KeptViews, segments_of
 from meshline.projections.store import Checkpoint
 from meshline.projections.view import Batch, View
 
 __all__ = ["Moment", "fold_as_of", "fold_history", "item_of", "rows_until"]
 
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A past moment: a time, or a position in some partitions.
-
-    Args:
-        time: with its zone; None where ``offsets`` says it all.
-        by: which of an event's two times counts.
-        offsets: the last offset that counts, by partition.
-    """
-
-    time: datetime | None = None
-    by: Literal["event", "recorded"] = "event"
-    offsets: Mapping[int, int] = field(default_factory=dict)
-
-    def admits(self) -> Callable[[Item], bool]:
-        """Return a function that says of each event, in the order of the log, whether it counts.
-
-        It remembers which runs have passed the moment: make a new one for each reading.
-        """
-        passed: set[str] = set()
-        time, by, last_of = self.time, self.by, self.offsets
-
-        def counts(item: Item) -> bool:
-            partition, offset = item.position
-            if offset > last_of.get(partition, offset):
-                return False
-            if time is None or isinstance(item, Undecodable):
-                # Nobody knows the time of what can't be read; as in a live view, it stops its run.
-                return True
-            if by == "event":
-                return item.event.time <= time
-            if item.event.recorded_at > time:
-                passed.add(item.event.subject)
-            return item.event.subject not in passed
-
-        return counts
+_logger = logging.getLogger("meshline.projections")
 
 
 async def fold_as_of(
-    log: EventLog, projections: Iterable[Projection], moment: Moment
+    log: EventLog,
+    projections: Iterable[Projection],
+    moment: Moment,
+    kept: KeptViews | None = None,
 ) -> MemoryStore:
     """Return the views as of the moment.
 
-    It reads the log from its first record on, in partitions whose position is given up to there:
-    the time that it takes grows with the log.
+    Args:
+        kept: without it, or where it has nothing that serves, the log is read from its first record
+            on, in partitions whose position is given up to there.
     """
-    ends = await log.ends()
-    until = {p: min(end, moment.offsets.get(p, end) + 1) for p, end in ends.items()}
-    return await fold_views(log, projections, until=until, admits=moment.admits())
+    some = list(projections)
+    ends = {p: min(e, moment.offsets.get(p, e) + 1) for p, e in (await log.ends()).items()}
+    bases = await _loaded(kept, some, moment, ends, log.identity)
+    store, views = MemoryStore(), list[View]()
+    for projection in some:
+        base = bases.get(projection, Base())
+        installed = await store.install(projection, log.identity)
+        if (there := base.snapshot) is not None:
+            installed = store.begin_from(projection, there.checkpoints, base.rows, there.stopped)
+        views.append(View(projection, store, installed))
+    known = [bases.get(projection, Base()) for projection in some]
+    segments = {p: segments_of(known, moment, p, end) for p, end in ends.items()}
+    await fold_segments(log, store, views, segments, admits=moment.admits())
+    return store
+
+
+async def _loaded(
+    kept: KeptViews | None,
+    projections: Sequence[Projection],
+    moment: Moment,
+    ends: Mapping[int, int],
+    identity: LogIdentity,
+) -> Mapping[Projection, Base]:
+    if kept is None:
+        return {}
+    try:
+        return await kept.load(projections, moment, ends, identity)
+    except StoreUnavailable as error:
+        _logger.warning("The whole log is read, for want of what is kept of views: %s", error)
+        return {}
 
 
 def item_of(row: HistoryRow) -> Item:

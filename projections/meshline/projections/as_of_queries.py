@@ -19,6 +19,7 @@ from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
 from meshline.projections.queries import OPEN_APPROVALS, OPEN_RUNS, OwnerLoad, Views
 from meshline.projections.runs_view import RunRow
+from meshline.projections.snapshots import KeptViews
 
 __all__ = ["ABOUT_RUNS", "ViewsAsOf", "whole_history"]
 
@@ -41,9 +42,9 @@ class ViewsAsOf:
         self._history = history
 
     @staticmethod
-    async def of_log(log: EventLog, moment: Moment) -> ViewsAsOf:
-        """Fold the whole log up to the moment: for lists. The history is left out."""
-        return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment))
+    async def of_log(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> ViewsAsOf:
+        """Fold the log up to the moment, from what is kept: for lists. The history is left out."""
+        return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment, kept))
 
     @staticmethod
     async def of_run(views: Views, begins: str, moment: Moment) -> ViewsAsOf:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from pydantic import BaseModel
 
 from meshline.events.log import EventLog
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.intake import Intake, Item
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.projection import Projection
-from meshline.projections.store import Checkpoint, ViewStore
+from meshline.projections.store import Checkpoint, Segment, ViewStore
 from meshline.projections.view import Batch, View
 
-__all__ = ["Difference", "compare_views", "fold_views"]
+__all__ = ["Difference", "compare_views", "fold_segments", "fold_views"]
 
 _RECORDS_MAX = 2_000
 _WAIT_S = 5.0
@@ -55,36 +57,75 @@ async def fold_views(
         View(projection, store, await store.install(projection, log.identity))
         for projection in projections
     ]
-    wanted = {kind for view in views for kind in view.projection.handles}
-    intake = Intake({p: Checkpoint() for p in ends}, wanted)
-    for partition, end in ends.items():
-        reader = log.reader({partition: 0})
-        done = 0
-        try:
-            while done < end:
-                fetched = await reader.fetch(min(_RECORDS_MAX, end - done), _WAIT_S)
-                records = [r for r in fetched.get(partition, ()) if r.offset < end]
-                if not records:
-                    raise TimeoutError(f"no record of partition {partition} after {done}")
-                items = intake.take(records)
-                batch = Batch(
-                    items if admits is None else [item for item in items if admits(item)],
-                    {partition: done},
-                    {partition: intake.checkpoint(records[-1])},
-                )
-                done = records[-1].offset + 1
-                for view in views:
-                    await _apply(store, view, batch)
-        finally:
-            await reader.aclose()
+    segments = {p: [Segment(Checkpoint(), end)] for p, end in ends.items()}
+    await fold_segments(log, store, views, segments, admits=admits)
     return store
+
+
+async def fold_segments(
+    log: EventLog,
+    store: MemoryStore,
+    views: Sequence[View],
+    segments: Mapping[int, Sequence[Segment]],
+    *,
+    admits: Callable[[Item], bool] | None = None,
+) -> None:
+    """Fold parts of the log into views that may have something already.
+
+    Args:
+        segments: by partition, in its order. The views are taken over what lies between, as over
+            records that do not count; what they have already is not folded again.
+    """
+    wanted = {kind for view in views for kind in view.projection.handles}
+    for partition, some in segments.items():
+        for segment in some:
+            for view in views:
+                here = view.checkpoints[partition].offset
+                if here < segment.start.offset:
+                    await _apply(
+                        store, view, Batch((), {partition: here}, {partition: segment.start})
+                    )
+            await _fold(log, store, views, wanted, partition, segment, admits)
+
+
+async def _fold(
+    log: EventLog,
+    store: MemoryStore,
+    views: Sequence[View],
+    wanted: set[type[BaseModel]],
+    partition: int,
+    segment: Segment,
+    admits: Callable[[Item], bool] | None,
+) -> None:
+    done, end = segment.start.offset, segment.end
+    if done >= end:
+        return
+    intake = Intake({partition: segment.start}, wanted)
+    reader = log.reader({partition: done})
+    try:
+        while done < end:
+            fetched = await reader.fetch(min(_RECORDS_MAX, end - done), _WAIT_S)
+            records = [r for r in fetched.get(partition, ()) if r.offset < end]
+            if not records:
+                raise TimeoutError(f"no record of partition {partition} after {done}")
+            items = intake.take(records)
+            batch = Batch(
+                items if admits is None else [item for item in items if admits(item)],
+                {partition: done},
+                {partition: intake.checkpoint(records[-1])},
+            )
+            done = records[-1].offset + 1
+            for view in views:
+                await _apply(store, view, batch)
+    finally:
+        await reader.aclose()
 
 
 async def _apply(store: MemoryStore, view: View, batch: Batch) -> None:
     change = await view.prepare(batch, checked=True)
-    assert change is not None, "each record is folded once"
-    await store.commit([change])
-    view.committed(change)
+    if change is not None:
+        await store.commit([change])
+        view.committed(change)
 
 
 async def compare_views(

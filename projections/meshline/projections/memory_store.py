@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -95,6 +95,21 @@ class MemoryStore:
         check_log(projection, view.log_id, identity)
         check_layout(projection, view.layout)
         stopped = frozenset(parked.entity for parked in view.parked if parked.stops)
+        return Installed(view.state, dict(view.checkpoints), stopped)
+
+    def begin_from(
+        self,
+        projection: Projection,
+        checkpoints: Mapping[int, Checkpoint],
+        rows: Mapping[Table[Any], Iterable[Row]],
+        stopped: frozenset[str],
+    ) -> Installed:
+        """Put an installed view where another one stood, with its rows."""
+        view = self._view(projection)
+        view.checkpoints.update(checkpoints)
+        for table in projection.tables:
+            key_of = table.key_of
+            view.rows[table.name] = {key_of(row): row for row in rows[table]}
         return Installed(view.state, dict(view.checkpoints), stopped)
 
     async def acquire(self, projection: Projection) -> bool:

@@ -57,10 +57,11 @@ class Loading(NamedTuple):
 
 
 class Size(NamedTuple):
-    """``rows`` is PostgreSQL's estimate; ``bytes`` with indexes."""
+    """``rows`` is PostgreSQL's estimate; ``bytes`` with indexes, and those of snapshots apart."""
 
     rows: int
     bytes: int
+    snapshot_bytes: int = 0
 
 
 class ViewChange(NamedTuple):
@@ -335,14 +336,10 @@ class Builds:
                 raise NotSwappable(
                     f"{target} is live: expected one that nobody is shown. Swap to another first."
                 )
-            await session.execute(
-                f"delete from {self._checkpoints} where {_THIS}",
-                *target,
-            )
-            await session.execute(
-                f"delete from {self._books.schema}.parked where {_THIS}",
-                *target,
-            )
+            for books in ("checkpoints", "parked", "spans"):
+                await session.execute(
+                    f"delete from {self._books.schema}.{books} where {_THIS}", *target
+                )
             moved = await session.execute(
                 f"update {self._views} set state = 'retired', bulk = false where {_THIS} "
                 "and state <> 'retired'",
@@ -377,14 +374,18 @@ class Builds:
         async with self._connection.use() as session:
             records: list[Any] = await session.fetch(
                 "select n.nspname, "
-                "sum(coalesce(nullif(c.reltuples::bigint, -1), s.n_live_tup, 0))::bigint, "
-                "sum(pg_total_relation_size(c.oid))::bigint from pg_class c "
+                "sum(coalesce(nullif(c.reltuples::bigint, -1), s.n_live_tup, 0)) "
+                "filter (where not starts_with(c.relname, '_'))::bigint, "
+                "sum(pg_total_relation_size(c.oid)) "
+                "filter (where not starts_with(c.relname, '_'))::bigint, "
+                "coalesce(sum(pg_total_relation_size(c.oid)) "
+                "filter (where starts_with(c.relname, '_')), 0)::bigint from pg_class c "
                 "join pg_namespace n on n.oid = c.relnamespace "
                 "left join pg_stat_user_tables s on s.relid = c.oid "
                 "where c.relkind = 'r' and n.nspname like $1 group by 1",
                 f"{self._namespace}\\_view\\_%",
             )
-        by_schema = {record[0]: Size(record[1], record[2]) for record in records}
+        by_schema = {record[0]: Size(*record[1:]) for record in records}
         return {
             Build(s.name, s.version, s.build): by_schema.get(
                 schema_of(self._namespace, s.name, s.version, s.build), Size(0, 0)

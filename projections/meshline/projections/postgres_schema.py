@@ -56,7 +56,7 @@ class Books:
     def __init__(self, namespace: str) -> None:
         self.schema = f"{namespace}_views"
         views, checkpoints = f"{self.schema}.views", f"{self.schema}.checkpoints"
-        parked = f"{self.schema}.parked"
+        parked, spans = f"{self.schema}.parked", f"{self.schema}.spans"
         self.create = f"""
             create schema if not exists {namespace};
             create schema if not exists {self.schema};
@@ -73,6 +73,7 @@ class Books:
                 live_at timestamptz,
                 bulk boolean not null default false,
                 scratch boolean not null default false,
+                mixed boolean not null default false,
                 wish text not null default 'run' check (wish in ('run', 'pause', 'cancel')),
                 error text not null default '',
                 primary key (name, version, build)
@@ -90,9 +91,26 @@ class Books:
                 event_id text not null default '',
                 recorded_ms bigint not null default 0,
                 updated_at timestamptz not null default now(),
+                event_max timestamptz not null default '-infinity',
+                recorded_max timestamptz not null default '-infinity',
+                event_min timestamptz not null default 'infinity',
+                recorded_min timestamptz not null default 'infinity',
                 primary key (name, version, build, partition),
                 foreign key (name, version, build) references {views} on delete cascade
             ) with (fillfactor = 20);
+            create table if not exists {spans} (
+                name text not null,
+                version integer not null,
+                build integer not null,
+                partition integer not null,
+                next_offset bigint not null,
+                epoch bigint not null,
+                sequence bigint not null,
+                event_min timestamptz not null,
+                recorded_min timestamptz not null,
+                primary key (name, version, build, partition, next_offset),
+                foreign key (name, version, build) references {views} on delete cascade
+            );
             create table if not exists {parked} (
                 name text not null,
                 version integer not null,
@@ -152,7 +170,11 @@ class Books:
         self.move = f"""
             update {checkpoints} as c
             set next_offset = a.next_offset, epoch = a.epoch, sequence = a.sequence,
-                event_id = a.event_id, recorded_ms = a.recorded_ms, updated_at = now()
+                event_id = a.event_id, recorded_ms = a.recorded_ms, updated_at = now(),
+                event_max = greatest(c.event_max, $14::timestamptz),
+                recorded_max = greatest(c.recorded_max, $16::timestamptz),
+                event_min = least(c.event_min, $13::timestamptz),
+                recorded_min = least(c.recorded_min, $15::timestamptz)
             from unnest(
                 $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
                 $9::bigint[], $10::bigint[], $11::text[], $12::bigint[]
@@ -165,6 +187,17 @@ class Books:
               and c.next_offset = a.before_offset and c.epoch = a.before_epoch
               and c.sequence = a.before_sequence
         """
+        # The span ends here; what is read next begins another.
+        self.end_spans = f"""
+            with ended as (
+                insert into {spans} select name, version, build, partition, next_offset, epoch,
+                    sequence, event_min, recorded_min
+                from {checkpoints} where {_THIS} and partition = any($4::integer[])
+            )
+            update {checkpoints} set event_min = 'infinity', recorded_min = 'infinity'
+            where {_THIS} and partition = any($4::integer[])
+        """
+        self.mix = f"update {views} set mixed = true where {_THIS} and not mixed"
         self.park = (
             f"insert into {parked} (name, version, build, partition, log_offset, entity, "
             "event_type, why, stops, error, stack) "

@@ -49,6 +49,9 @@ COPY_ROWS_MIN = 200
 """From so many rows on COPY is faster than prepared statements in a pipeline (measured: 500 rows
 are even, 4,000 take 60 %)."""
 
+SPAN_RECORDS = 2_500
+"""Of a partition, about: what reads the past can tell of as many whether it needs them."""
+
 
 def lock_id(namespace: str, *names: object) -> int:
     text = "\x1f".join(map(str, ("meshline", namespace, *names)))
@@ -197,6 +200,7 @@ class PostgresStore:
                 *(projection.name, "accept", self._actor, version, build, version, build),
             )
         else:
+            await session.execute(self._books.mix, *view)
             _logger.warning("%s", changed)
 
     async def _create(
@@ -303,9 +307,17 @@ class PostgresStore:
             self._books.move,
             *view,
             *(list(column) for column in zip(*moves, strict=True)),
+            *(change.times or (None,) * 4),
         )
         if moved != len(moves):
             raise checkpoint_moved(change.projection)
+        ended = [
+            p
+            for p, before in change.before.items()
+            if change.after[p].offset // SPAN_RECORDS > before.offset // SPAN_RECORDS
+        ]
+        if ended:
+            await session.execute(self._books.end_spans, *view, ended)
 
     async def _write(self, session: Session, part: TableChange, build: int) -> None:
         sql = self._sql(part.table, build)

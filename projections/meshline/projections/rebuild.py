@@ -23,7 +23,8 @@ from meshline.projections.postgres_store import PostgresStore
 from meshline.projections.projection import Projection
 from meshline.projections.projector import Projector
 from meshline.projections.rebuild_pace import PacedLog
-from meshline.projections.settings import ProjectorSettings
+from meshline.projections.settings import ProjectorSettings, SnapshotSettings
+from meshline.projections.snapshot_maker import SnapshotMaker
 
 __all__ = ["REBUILDING", "Progress", "Rebuild", "swap_when_ready"]
 
@@ -79,6 +80,7 @@ class Rebuild:
         events_per_s_max: int | None = None,
         scratch: bool = False,
         settings: ProjectorSettings = REBUILDING,
+        snapshots: SnapshotSettings | None = None,
     ) -> None:
         self.builds: dict[str, Build] = {}
         self.cancelled = False
@@ -87,6 +89,7 @@ class Rebuild:
         self._projections = list(projections)
         self._scratch = scratch
         self._settings = replace(settings)
+        self._snapshots = snapshots or SnapshotSettings()
         self._samples: list[tuple[float, int]] = []
 
     async def run(self) -> AsyncGenerator[Progress]:
@@ -127,6 +130,7 @@ class Rebuild:
         # Only now: who is turned away above must not wake a rebuild that rests.
         await _persist(lambda: books.go_on([*self.builds.values()]))
         task = asyncio.create_task(projector.run())
+        making = asyncio.create_task(self._keep_snapshots())
         thresholds = gc.get_threshold()
         # Batches make many small tuples and no cycles: to look for those takes 1 µs an event. Two
         # batches at a time are about 200,000 objects; what is more than that is looked at.
@@ -142,14 +146,22 @@ class Rebuild:
                 for projection in self._projections:
                     await self._finish(books, projection)
         finally:
+            making.cancel()
             if not task.done():
                 task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(task, making, return_exceptions=True)
             gc.set_threshold(*thresholds)
             await store.aclose()
         if self.cancelled:
             for build in self.builds.values():
                 await books.discard(build)
+
+    async def _keep_snapshots(self) -> None:
+        if not self._scratch:
+            own = frozenset(self.builds.values())
+            await SnapshotMaker(
+                self._address, self._projections, self._snapshots, among=own.__contains__
+            ).run()
 
     async def _watch(
         self, books: Builds, projector: Projector, task: asyncio.Task[None]

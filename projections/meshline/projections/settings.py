@@ -1,10 +1,10 @@
-"""Settings of the projector, each with its unit and default."""
+"""Settings of the projector and of what runs beside it, each with its unit and default."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ProjectorSettings"]
+__all__ = ["ProjectorSettings", "SnapshotSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +31,23 @@ class ProjectorSettings:
     retry_s: float = 0.2
     retry_s_max: float = 10.0
     merge_within_records: int = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    """How often the rows of views are kept for looking at the past, and how much of that stays.
+
+    Args:
+        every_events: at least so many from one snapshot of a view to the next.
+        time_share_max: at most this share of the time goes into making them, so that they are
+            rarer where views are large.
+        count_max: of each build; those that are missed least go.
+        bytes_max: of each build, compressed. The newest stays, whatever its size.
+        look_s: how often is looked whether one is due.
+    """
+
+    every_events: int = 25_000
+    time_share_max: float = 0.05
+    count_max: int = 24
+    bytes_max: int = 1 << 30
+    look_s: float = 1.0

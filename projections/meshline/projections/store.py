@@ -19,6 +19,8 @@ __all__ = [
     "Checkpoint",
     "Installed",
     "Parked",
+    "Segment",
+    "Times",
     "ViewState",
     "ViewStatus",
     "ViewStore",
@@ -51,6 +53,13 @@ class Checkpoint(NamedTuple):
     recorded_ms: int = 0
 
 
+class Segment(NamedTuple):
+    """Records of a partition that are read: from ``start``, with its fence, to before ``end``."""
+
+    start: Checkpoint
+    end: int
+
+
 class Parked(NamedTuple):
     """An event that a view could not apply, or that waits behind one of the same entity.
 
@@ -68,15 +77,38 @@ class Parked(NamedTuple):
     stack: str = ""
 
 
+class Times(NamedTuple):
+    """The bounds of some events' times: ``event`` when they happened, ``recorded`` when told."""
+
+    event_min: datetime
+    event_max: datetime
+    recorded_min: datetime
+    recorded_max: datetime
+
+    def and_(self, other: Times) -> Times:
+        """Return the bounds of both together."""
+        return Times(
+            min(self.event_min, other.event_min),
+            max(self.event_max, other.event_max),
+            min(self.recorded_min, other.recorded_min),
+            max(self.recorded_max, other.recorded_max),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one batch does to one view, rows and checkpoints together: all of it or nothing."""
+    """What one batch does to one view, rows and checkpoints together: all of it or nothing.
+
+    ``times``: of the events that the view handles, for views of the past (see ``snapshots.py``);
+    None where there are none.
+    """
 
     projection: Projection
     before: Mapping[int, Checkpoint]
     after: Mapping[int, Checkpoint]
     tables: Sequence[TableChange]
     parked: Sequence[Parked] = ()
+    times: Times | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,29 +5,54 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, reduce
 from typing import Any
 
 from meshline.events.catalogue import type_name
 from meshline.events.envelope import Position, Recorded
+from meshline.events.moments import TIME_MIN
 from meshline.projections.errors import RowRefused
 from meshline.projections.intake import Item, Undecodable
 from meshline.projections.projection import Key, Projection, Table
 from meshline.projections.rows import Missing, Rows
-from meshline.projections.store import Change, Checkpoint, Installed, Parked, ViewStore
+from meshline.projections.store import Change, Checkpoint, Installed, Parked, Times, ViewStore
 
 __all__ = ["Batch", "View"]
 
+# What can't be read counts at every moment (see ``Moment.admits``): it makes no time the greatest.
+_AT_ANY_TIME = ([TIME_MIN], [TIME_MIN])
 ERROR_LENGTH_MAX = 4_000
 STACK_LENGTH_MAX = 8_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Some partitions' next records: what counts of them, and where they begin and end."""
 
     items: Sequence[Item]
     starts: Mapping[int, int]
     ends: Mapping[int, Checkpoint]
+
+    @cached_property
+    def times(self) -> Mapping[type[Any], Times]:
+        """The bounds of the items' times, for each class of event; once for all views."""
+        found: dict[type[Any], tuple[list[datetime], list[datetime]]] = {}
+        for item in self.items:
+            if isinstance(item, Undecodable):
+                found[Undecodable] = _AT_ANY_TIME
+                continue
+            event = item.event
+            kind = event.data.__class__
+            known = found.get(kind)
+            if known is None:
+                known = found[kind] = ([], [])
+            known[0].append(event.time)
+            known[1].append(event.recorded_at)
+        return {
+            kind: Times(min(event), max(event), min(recorded), max(recorded))
+            for kind, (event, recorded) in found.items()
+        }
 
 
 class View:
@@ -84,7 +109,15 @@ class View:
             after=after,
             tables=self._rows.changes(),
             parked=tuple(self._parked),
+            times=self._times(batch if items is batch.items else Batch(items, {}, {})),
         )
+
+    def _times(self, batch: Batch) -> Times | None:
+        handled = self._dispatch
+        found = [
+            times for kind, times in batch.times.items() if kind in handled or kind is Undecodable
+        ]
+        return reduce(Times.and_, found) if found else None
 
     def committed(self, change: Change) -> None:
         """The change is in the store."""
