@@ -103,7 +103,7 @@ async def test_any_time_that_an_event_may_have_comes_back(
     rows = [thing("a", n)._replace(moment=moment) for n, moment in enumerate(moments)]
 
     rows += [thing("b", n) for n in range(others)]
-    await store.commit([change(TableChange(things, new=rows))])
+    await store.commit([change(TableChange(things, new=[*rows]))])
 
     assert await store.rows(things) == rows
 

@@ -33,10 +33,10 @@ SEEDS_MAX = 200
 # What is broken: the function, a piece of it, and what stands there instead.
 MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     "facts of an old epoch count": (
-        Fence.admits, "event.epoch != self.epoch or ", "",
+        Fence.admits_numbers, "epoch != self.epoch or ", "",
     ),
     "facts behind a lost one count": (
-        Fence.admits, " or event.sequence != self.sequence + 1", "",
+        Fence.admits_numbers, " or sequence != self.sequence + 1", "",
     ),
     "a keeper acts on when another has claimed": (
         Keeper._read_claim, "elif not mine and self.epoch is not None:", "elif False:",

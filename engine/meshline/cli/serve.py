@@ -81,12 +81,17 @@ async def _api(call: Call, host_names: list[str]) -> AsyncIterator[Any]:
 
     keys = ApiKeys(call.place.views)
     try:
-        async with call.log() as log, call.views() as views, Publisher(log) as publisher:
+        async with (
+            call.log() as log,
+            call.views() as views,
+            call.kept() as kept,
+            Publisher(log) as publisher,
+        ):
             await keys.open()
             settings = ApiSettings()
             names = frozenset(name.lower() for name in host_names)
             yield create_api(
-                Services(log, publisher, views),
+                Services(log, publisher, views, kept),
                 keys,
                 ApiSettings(hosts=settings.hosts | names),
             )

@@ -17,10 +17,11 @@ from meshline.events.envelope import Actor, Event, Position
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PayloadRefused
 from meshline.events.facts import PartitionClaimed
 from meshline.events.moments import TIME_MAX, TIME_MIN, in_utc
+from meshline.events.requests import Request
 from meshline.events.text import holds_nul
 from meshline.events.upcast import upcast
 
-__all__ = ["CONTENT_TYPE", "Glance", "decode", "encode", "glance", "plain"]
+__all__ = ["CONTENT_TYPE", "Glance", "decode", "encode", "glance", "numbers_of", "plain"]
 
 CONTENT_TYPE = "application/cloudevents+json"
 
@@ -135,6 +136,20 @@ def decode(value: bytes, position: Position | None = None) -> Event[Any]:
             f"JSON, but {type(error).__name__}: {str(error)[:400]}. Something else wrote to the "
             "log's topic or table: find the writer, and give it its own."
         ) from error
+
+
+def numbers_of(value: bytes) -> tuple[int, int] | None:
+    """Return epoch and number of a fact whose bytes can't be decoded; None if they hold none.
+
+    A type that this program does not know is taken for a newer writer's fact, where it has numbers.
+    """
+    try:
+        envelope = orjson.loads(value)
+        kind = CATALOGUE.get(envelope["type"])
+        numbers = int(envelope["epoch"]), int(envelope["sequence"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None if kind is not None and issubclass(kind, Request) else numbers
 
 
 class Glance(NamedTuple):

@@ -48,7 +48,14 @@ class Fence:
             return True
         if kind not in _NUMBERED:
             return True
-        if event.epoch != self.epoch or self.epoch < 0 or event.sequence != self.sequence + 1:
+        return self.admits_numbers(event.epoch, event.sequence)
+
+    def admits_numbers(self, epoch: int | None, sequence: int | None) -> bool:
+        """Take note of a fact of which only its numbers are known; return whether it counts.
+
+        So counts what can't be read: what stands behind it would be void else, for some readers.
+        """
+        if epoch != self.epoch or self.epoch < 0 or sequence != self.sequence + 1:
             return False
         self.sequence += 1
         return True

@@ -21,6 +21,7 @@ from meshline.events.requests import Request as AskedRequest
 from meshline.projections.as_of import Moment
 from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.queries import Views
+from meshline.projections.snapshots import KeptViews
 
 __all__ = [
     "After",
@@ -64,9 +65,16 @@ Wait = Annotated[
 
 
 class Services:
-    """What the API stands on: all of one installation, opened and closed by who makes it."""
+    """What the API stands on: all of one installation, opened and closed by who makes it.
 
-    def __init__(self, log: EventLog, publisher: Publisher, views: Views) -> None:
+    Args:
+        kept: snapshots of the views, for lists of the past.
+    """
+
+    def __init__(
+        self, log: EventLog, publisher: Publisher, views: Views, kept: KeptViews | None = None
+    ) -> None:
+        self.kept = kept
         self.publisher = publisher
         self.views = views
         self.log = log
@@ -150,7 +158,7 @@ class AsOf:
         if self.moment is None:
             yield services.views
         else:
-            yield await ViewsAsOf.of_log(services.log, self.moment)
+            yield await ViewsAsOf.of_log(services.log, self.moment, services.kept)
 
     @asynccontextmanager
     async def seen_of(self, services: Services, begins: str) -> AsyncIterator[Views | ViewsAsOf]:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel
 
 from meshline.events.catalogue import CATALOGUE
-from meshline.events.codec import decode
+from meshline.events.codec import decode, numbers_of
 from meshline.events.envelope import Position, Recorded
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PositionLost
-from meshline.events.facts import Fact, LogCreated, PartitionClaimed, RunResumed
+from meshline.events.facts import LogCreated, PartitionClaimed
 from meshline.events.fence import Fence
 from meshline.events.log import LogRecord
 from meshline.events.requests import Request
@@ -33,7 +32,6 @@ _TYPE = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","
 _REST = re.compile(
     rb'(?:"subject":"[^"\\]*",)?"time":"[^"\\]*",(?:"epoch":"(\d+)","sequence":"(\d+)",)?'
 )
-_SOME_FACT = RunResumed()
 _CLAIM = f"{PartitionClaimed.TYPE}.v"
 
 
@@ -51,15 +49,6 @@ class Undecodable(NamedTuple):
 
 
 Item = Recorded[Any] | Undecodable
-
-
-@dataclass(slots=True)
-class _Numbered:
-    """As much of a fact as the fence looks at."""
-
-    epoch: int | None
-    sequence: int | None
-    data: Fact = _SOME_FACT
 
 
 def _envelope_of(value: bytes) -> dict[str, Any]:
@@ -140,7 +129,7 @@ class Intake:
         epoch, sequence = rest.groups()
         if epoch is None:
             return False
-        _admits(fence, _Numbered(int(epoch), int(sequence)), offset)
+        fence.admits_numbers(int(epoch), int(sequence))
         return True
 
     def checkpoint(self, last: LogRecord) -> Checkpoint:
@@ -155,12 +144,6 @@ class Intake:
         )
 
 
-def _admits(fence: Fence, numbered: _Numbered, offset: int) -> bool:
-    event: Any = numbered
-    admitted: bool = fence.admits(event, offset)
-    return admitted
-
-
 def _undecodable(
     position: Position,
     key: str,
@@ -173,21 +156,15 @@ def _undecodable(
     event_type = event_type if isinstance(event_type, str) else ""
     if isinstance(error, EventVersionUnknown) and event_type.startswith(_CLAIM):
         raise error
-    is_fact = False
-    try:
-        numbered = _Numbered(int(envelope["epoch"]), int(envelope["sequence"]))
-    except (KeyError, TypeError, ValueError):
-        pass
-    else:
-        is_fact = not issubclass(CATALOGUE.get(event_type, Fact), Request)
-        # A fact of a newer writer counts in the numbering, or all behind it would be void.
-        if is_fact and not _admits(fence, numbered, position.offset):
-            return None
+    numbers = numbers_of(value)
+    # It counts in the numbering, or all behind it would be void.
+    if numbers is not None and not fence.admits_numbers(*numbers):
+        return None
     subject = envelope.get("subject")
     return Undecodable(
         position=position,
         entity=subject if isinstance(subject, str) else key,
         event_type=event_type,
         error=str(error),
-        stops=is_fact,
+        stops=numbers is not None,
     )

@@ -21,6 +21,8 @@ from meshline.events.errors import EventVersionUnknown
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Accepted, Entry, LogRecord, Refused, Unknown
 from meshline.events.requests import TriggerReceived
+from meshline.projections.intake import Intake
+from meshline.projections.store import Checkpoint
 from meshline.workflow import Registry
 from tests.engine.core.workflows import Done, Order, new_workflow
 
@@ -557,6 +559,37 @@ def test_bytes_of_somebody_else_are_counted_and_passed_by(partition: Partition) 
 
     assert keeper.unreadable_records == 2
     assert len(keeper.state.runs) == 1
+
+
+def test_a_fact_that_cannot_be_read_takes_its_number_for_every_reader(
+    partition: Partition,
+) -> None:
+    keeper = partition.acting()
+    run_id = partition.trigger()
+    partition.read(keeper)
+    partition.say(keeper)
+    assert keeper.epoch is not None
+    number = keeper.state.fence.sequence + 1
+    broken = Event("x", "ann", run_id, NOW, facts.RunPaused(reason="x"), NOW).numbered(
+        keeper.epoch, number, "ann"
+    )
+    partition.put(Entry(run_id, encode(broken).replace(b'"reason":"x"', b'"reason":7')))
+    partition.read(keeper)
+
+    assert not keeper.is_active, "what it would say next would be void"
+    partition.claim(keeper)
+    partition.read(keeper)
+    partition.trigger("another")
+    partition.read(keeper)
+    partition.say(keeper)
+
+    start = {0: Checkpoint()}
+    intake = Intake(start, {facts.RunStarted})
+    intake.take(partition.records)
+    read_by_views = intake.checkpoint(partition.records[-1])
+    fence = keeper.state.fence
+    assert (read_by_views.epoch, read_by_views.sequence) == (fence.epoch, fence.sequence)
+    assert len(keeper.state.runs) == 2
 
 
 def test_facts_of_a_newer_version_are_not_passed_by(partition: Partition) -> None:

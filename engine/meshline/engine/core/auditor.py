@@ -14,7 +14,7 @@ from typing import Any
 from meshline.engine.core.audit_definitions import DEFINED
 from meshline.engine.core.audit_rules import RULES, Case, Noted, Wrong
 from meshline.engine.core.invariants import find_problems
-from meshline.engine.core.reducer import fold
+from meshline.engine.core.reducer import fold, pass_over
 from meshline.engine.core.state import ENDED, PartitionState
 from meshline.engine.core.transitions import never
 from meshline.events import facts
@@ -69,7 +69,7 @@ class Auditor:
         try:
             event = decode(record.value)
         except EventUnreadable as error:
-            self.state.next_offset = record.offset + 1
+            pass_over(self.state, record.value, record.offset)
             return [self._unreadable(record, error)]
         return [self._violation(event, record.offset, wrong) for wrong in self._read(event, record)]
 

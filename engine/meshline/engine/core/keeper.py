@@ -18,7 +18,7 @@ from typing import Any
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.draft import Draft, Outcome, Proposal
 from meshline.engine.core.effects import Effect, effect_of
-from meshline.engine.core.reducer import apply, fold, keep
+from meshline.engine.core.reducer import apply, fold, keep, pass_over
 from meshline.engine.core.state import REDUCER_VERSION, PartitionState, RunState
 from meshline.engine.core.waits import next_wakeup
 from meshline.events.codec import decode, encode
@@ -228,8 +228,10 @@ class Keeper:
             event = decode(record.value)
         except EventUnreadable:
             # Somebody else's bytes concern no run; the views show them with their address.
-            self.state.next_offset = record.offset + 1
             self.unreadable_records += 1
+            if pass_over(self.state, record.value, record.offset) and self.is_active:
+                # It took the number of what comes next from here.
+                self._stand_down()
             return
         data = event.data
         if isinstance(data, PartitionClaimed):

@@ -17,11 +17,12 @@ from meshline.engine.core.state import (
 )
 from meshline.engine.core.transitions import SAME, TRANSITIONS
 from meshline.events import facts
+from meshline.events.codec import numbers_of
 from meshline.events.envelope import Event
 from meshline.events.ids import causation_of
 from meshline.events.requests import ActivityReported, Request
 
-__all__ = ["apply", "ended_of", "evolve", "fold", "is_kept", "keep", "report_key"]
+__all__ = ["apply", "ended_of", "evolve", "fold", "is_kept", "keep", "pass_over", "report_key"]
 
 
 def fold(
@@ -43,6 +44,16 @@ def fold(
     elif event.epoch is not None:
         apply(state, event, runs_in_place=runs_in_place)
     return True
+
+
+def pass_over(state: PartitionState, value: bytes, offset: int) -> bool:
+    """Take note of a record that can't be read; return whether it is a fact that counts.
+
+    It changes no run, and the views stop at it. What it would have said is decided again.
+    """
+    state.next_offset = offset + 1
+    numbers = numbers_of(value)
+    return numbers is not None and state.fence.admits_numbers(*numbers)
 
 
 def apply(state: PartitionState, event: Event[Any], *, runs_in_place: bool = True) -> None:
