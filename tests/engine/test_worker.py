@@ -574,3 +574,33 @@ async def test_a_partition_that_comes_back_is_read_on_and_not_anew() -> None:
     await running
 
     assert sorted(asked.partitions) == [0, 1]
+
+
+async def test_a_worker_is_ready_when_it_holds_all_and_not_only_what_is_loaded() -> None:
+    class Slow(NoSnapshots):
+        def __init__(self) -> None:
+            self.go_on = asyncio.Event()
+
+        async def load(self, partition: int) -> PartitionState | None:
+            if partition == 1:
+                await self.go_on.wait()
+            return None
+
+    async def ship(trigger: Order) -> Shipped:
+        return Shipped(number=trigger.number)
+
+    log, slow = await new_log(), Slow()
+    worker = Worker(log, Registry(order_flow(ship)), name="w", settings=QUICK, snapshots=slow)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(5):
+        while worker.status().partitions != (0,):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await worker.ready()
+    slow.go_on.set()
+    await worker.ready()
+
+    assert worker.status().partitions == (0, 1)
+    worker.stop()
+    await running

@@ -88,6 +88,7 @@ class Worker:
         self._under_way = UnderWay()
         self._performer = Performer(self._settings, self._under_way, self._take_outcome)
         self._watch = LoopWatch(self._settings, self._performer.trying)
+        self._assigned: frozenset[int] = frozenset()
         self._held: dict[int, Held] = {}
         self._strays: dict[int, Stray] = {}
         self._dirty: set[int] = set()
@@ -168,7 +169,7 @@ class Worker:
     async def _follow_membership(self, membership: Membership) -> None:
         known: frozenset[int] = frozenset()
         while True:
-            known = await membership.changed(known)
+            self._assigned = known = await membership.changed(known)
             for partition in set(self._held) - known:
                 self._give_up(partition)
             # The first can be read while the snapshots of the others are being loaded.
@@ -225,7 +226,10 @@ class Worker:
                 await asyncio.sleep(self._settings.sweep_s)
 
     def _check_ready(self) -> None:
-        if self._held and all(held.keeper.is_active for held in self._held.values()):
+        # One that is assigned is not held yet while its snapshot is being loaded.
+        if self._assigned and self._assigned == {
+            partition for partition, held in self._held.items() if held.keeper.is_active
+        }:
             self._ready.set()
 
     # -- reading -------------------------------------------------------------------------------
