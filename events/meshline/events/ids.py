@@ -18,6 +18,7 @@ __all__ = [
     "new_event_id",
     "partition_of",
     "payload_hash_of",
+    "position_of",
     "run_id_of",
 ]
 
@@ -75,3 +76,9 @@ def causation_of(partition: int, offset: int) -> str:
     answered for itself.
     """
     return f"{partition}:{offset}"
+
+
+def position_of(causation_id: str) -> tuple[int, int]:
+    """Return partition and offset of the request that a causation id names."""
+    partition, _, offset = causation_id.partition(":")
+    return int(partition), int(offset)

@@ -20,6 +20,7 @@ __all__ = [
     "ExceptionActionRequested",
     "MessageReceived",
     "OwnerChangeRequested",
+    "ParkedActionRequested",
     "PauseRequested",
     "Request",
     "ResumeRequested",
@@ -191,4 +192,21 @@ class RetryRequested(Request):
 
     TYPE = "meshline.retry.requested"
 
+    reason: str = ""
+
+
+class ParkedActionRequested(Request):
+    """Do something about an event that a view could not apply, and parked.
+
+    ``retry`` applies it again, and what waits behind it; ``skip`` leaves it out, and goes on with
+    what waits behind it. The event stands in the partition of this request; the subject of this
+    request is the event's, whether that is a run or not.
+    """
+
+    TYPE = "meshline.parked.action.requested"
+
+    view: str
+    partition: int
+    offset: int
+    action: Literal["retry", "skip"]
     reason: str = ""

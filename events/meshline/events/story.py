@@ -227,11 +227,20 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     requests.CancelRequested: _says("asked to cancel the run", reason=True),
     requests.PauseRequested: _pause_requested,
     requests.ResumeRequested: _says("asked to resume the run", reason=True),
+    requests.ParkedActionRequested: _says(
+        "asked to {action} what the view {view} has parked at {partition}:{offset}", reason=True
+    ),
     requests.RetryRequested: _says("asked to try again what failed", reason=True),
     facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
     facts.PartitionClaimed: _says("{keeper} took the partition"),
     facts.WorkflowRegistered: _says("{workflow} version {version} was registered"),
     facts.RequestRejected: _says("{request} was refused: {code}: {reason}"),
+    facts.ParkedEventRetried: _says(
+        "the view {view} applies again what it has parked from {partition}:{offset} on", reason=True
+    ),
+    facts.ParkedEventSkipped: _says(
+        "the view {view} leaves out the event at {partition}:{offset}", reason=True
+    ),
     facts.TriggerAccepted: _says("the trigger {trigger_id} of {source} was accepted"),
     facts.TriggerRejected: _says("the trigger {trigger_id} was rejected: {code}: {reason}"),
     facts.TriggerDeduplicated: _says("the trigger {trigger_id} came again; it is this run"),

@@ -53,7 +53,7 @@ VALUES: dict[str, Any] = {
     "delay_s": 1.0, "why": "ready", "timer": "n", "message": "n", "activity": "a", "approval": "n",
     "by": "user:ada", "previous": "team:a", "exception_id": "e", "kind": "step_failed",
     "about": "n", "route": "queue:q", "severity": "high", "cause": "c", "blocking": True,
-    "how": "retried", "count": 2,
+    "how": "retried", "count": 2, "view": "runs", "offset": 1,
 }  # fmt: skip
 
 

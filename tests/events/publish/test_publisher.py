@@ -21,6 +21,7 @@ from meshline.events.requests import (
     ActivityReported,
     CancelRequested,
     MessageReceived,
+    ParkedActionRequested,
     TriggerReceived,
 )
 from tests.events.publish.doubles import NOW, Keeper, everything, memory_log
@@ -278,3 +279,15 @@ async def test_an_address_is_opened_and_closed() -> None:
 
     assert answer.status == "appended"
     assert (await log.ends())[answer.position.partition] == 2
+
+
+async def test_a_request_about_a_record_goes_to_its_partition_whosever_it_is() -> None:
+    log = await memory_log()
+    wish = ParkedActionRequested(view="runs", partition=3, offset=0, action="retry")
+
+    async with Publisher(log) as publisher:
+        for subject in ("", "workflow:orders", run_id_of("s", "1")):
+            answer = await publisher.request(subject, wish, actor=ADA, partition=3)
+            assert answer.position.partition == 3
+        with pytest.raises(PayloadRefused):
+            await publisher.request("", wish, actor=ADA)

@@ -34,6 +34,8 @@ _WITHOUT_RUN = (
     facts.TriggerRejected,
     facts.TriggerDeduplicated,
     facts.RequestRejected,
+    facts.ParkedEventRetried,
+    facts.ParkedEventSkipped,
 )
 _OF_NO_RUN = (facts.PartitionClaimed, facts.WorkflowRegistered, facts.LogCreated)
 _ANSWERED_MAX = 1_000

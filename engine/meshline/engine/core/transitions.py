@@ -27,6 +27,8 @@ from meshline.events.facts import (
     MessageAwaited,
     MessageMatched,
     OwnerAssigned,
+    ParkedEventRetried,
+    ParkedEventSkipped,
     RequestRejected,
     RunCancelled,
     RunFailed,
@@ -109,7 +111,15 @@ TRANSITIONS: Final[Pairs] = {
         ),
         SAME,
     ),
-    **_pairs(STATUSES, (RequestRejected, TriggerDeduplicated, TriggerRejected), SAME),
+    # Said about a request, or to a view: the run, if there is one, stays as it is.
+    **_pairs(
+        STATUSES,
+        (
+            RequestRejected, TriggerDeduplicated, TriggerRejected, ParkedEventRetried,
+            ParkedEventSkipped,
+        ),
+        SAME,
+    ),
     **_pairs(_GOING, (RunWaiting,), "waiting"),
     **_pairs(_GOING, (RunHeld,), "held"),
     **_pairs(_GOING, (RunPaused,), "paused"),

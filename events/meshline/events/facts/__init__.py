@@ -14,6 +14,8 @@ from meshline.events.facts.fact import (
 )
 from meshline.events.facts.partition import (
     LogCreated,
+    ParkedEventRetried,
+    ParkedEventSkipped,
     PartitionClaimed,
     RequestRejected,
     WorkflowRegistered,
@@ -71,6 +73,8 @@ __all__ = [
     "PartitionClaimed",
     "WorkflowRegistered",
     "RequestRejected",
+    "ParkedEventRetried",
+    "ParkedEventSkipped",
     "TriggerAccepted",
     "TriggerRejected",
     "TriggerDeduplicated",

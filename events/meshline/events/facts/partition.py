@@ -8,6 +8,8 @@ from meshline.events.facts.fact import Fact
 
 __all__ = [
     "LogCreated",
+    "ParkedEventRetried",
+    "ParkedEventSkipped",
     "PartitionClaimed",
     "RequestRejected",
     "WorkflowRegistered",
@@ -51,4 +53,34 @@ class RequestRejected(Fact):
 
     request: str
     code: str
+    reason: str
+
+
+class ParkedEventRetried(Fact):
+    """Here the view applies again what it has parked of the key of this event.
+
+    Like ``ParkedEventSkipped`` it is said to a view and changes nothing else. It frees what is
+    parked at this place of the partition, in every build of the view: so a rebuild repeats it.
+    """
+
+    TYPE = "meshline.parked.event.retried"
+
+    view: str
+    partition: int
+    offset: int
+    reason: str = ""
+
+
+class ParkedEventSkipped(Fact):
+    """Here the view leaves this event out if it has it parked, and applies what waits behind it.
+
+    What was applied before is never taken back: in a build whose code can apply the event nothing
+    is parked here, and nothing is skipped.
+    """
+
+    TYPE = "meshline.parked.event.skipped"
+
+    view: str
+    partition: int
+    offset: int
     reason: str

@@ -188,6 +188,7 @@ class Publisher:
         data: Request,
         *,
         actor: Actor,
+        partition: int | None = None,
         event_id: str | None = None,
         time: datetime | None = None,
         correlation_id: str | None = None,
@@ -197,8 +198,11 @@ class Publisher:
         """Append a request about a run, and return what became of it.
 
         Args:
+            run_id: with ``partition``, it may be any subject, or none.
             data: anything but a trigger: those are published.
             actor: who asks. Computed by the server that asks here, never taken from its client.
+            partition: for what is asked about a record of this partition, whosever it is; None:
+                the run's.
             event_id: the asker's own id for it, by which a report of an activity that comes again
                 is known; None: a new one.
             wait_s: as in ``publish``.
@@ -207,7 +211,8 @@ class Publisher:
             AppendRefused, AppendUnknown, LogUnavailable: as in ``publish``.
         """
         assert not isinstance(data, TriggerReceived), "publish() triggers"
-        check_identifier("run id", run_id)
+        if run_id or partition is None:
+            check_identifier("run id", run_id)
         if event_id is not None:
             check_identifier("event id", event_id)
         if time is not None:
@@ -217,6 +222,7 @@ class Publisher:
             Received(checked, run_id, "meshline", time, correlation_id, traceparent, actor),
             wait_s is not None,
             event_id,
+            partition,
         )
         await self._outbox.put(outgoing)
         position = await outgoing.appended
@@ -257,7 +263,13 @@ class Publisher:
         finally:
             self._tail.forget(outgoing)
 
-    def _outgoing(self, received: Received, waits: bool, event_id: str | None = None) -> Outgoing:
+    def _outgoing(
+        self,
+        received: Received,
+        waits: bool,
+        event_id: str | None = None,
+        partition: int | None = None,
+    ) -> Outgoing:
         loop = asyncio.get_running_loop()
         now = self._clock.now()
         event = Event(
@@ -272,8 +284,10 @@ class Publisher:
             traceparent=received.traceparent,
         )
         is_trigger = isinstance(received.data, TriggerReceived)
+        if partition is None:
+            partition = partition_of(received.run_id, self._log.identity.partitions)
         return Outgoing(
-            partition=partition_of(received.run_id, self._log.identity.partitions),
+            partition=partition,
             event_id=event.id,
             entry=Entry(received.run_id, encode(event)),
             deadline_s=loop.time() + self._settings.append_deadline_s,
