@@ -12,6 +12,7 @@ from meshline.events.requests import Request
 from meshline.projections.intake import Item
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.projection import Projection, Table
+from meshline.projections.recall import recall_among
 from meshline.projections.store import Checkpoint, Parked
 from meshline.projections.view import Batch, View
 
@@ -58,8 +59,9 @@ def numbered(events: Iterable[Any]) -> list[Item]:
 
 async def view_after(projection: Projection, *events: Any) -> tuple[View, MemoryStore]:
     store = MemoryStore()
-    view = View(projection, store, await store.install(projection, IDENTITY))
     items = numbered(events)
+    recall = recall_among({item.position: item for item in items})
+    view = View(projection, store, await store.install(projection, IDENTITY), recall)
     change = await view.prepare(
         Batch(items, {0: 0}, {0: Checkpoint(offset=len(items))}), checked=True
     )

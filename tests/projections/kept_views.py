@@ -81,7 +81,7 @@ class KeptInMemory:
             {p: read[p][end - 1][0] if end else Checkpoint() for p, end in until.items()},
             max((event.time for event in readable), default=None),
             max((event.recorded_at for event in readable), default=None),
-            frozenset(each.entity for each in parked if each.stops),
+            tuple(parked),
         )
         rows = {table: await store.rows(table) for table in projection.tables}
         return snapshot, Base(snapshot, rows)

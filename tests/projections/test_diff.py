@@ -20,7 +20,7 @@ from meshline.projections.history_view import projection as history
 from meshline.projections.postgres_store import PostgresStore
 from meshline.projections.projection import Projection, Table, by_run
 from meshline.projections.projector import Projector
-from tests.projections.streams import fill, new_log, write
+from tests.projections.streams import Stream, fill, new_log, write
 
 pytestmark = pytest.mark.postgres
 
@@ -75,10 +75,10 @@ def rule(version: int) -> tuple[Projection, Table[Any]]:
 
 @asynccontextmanager
 async def fed(
-    address: str, projections: Sequence[Projection], runs: int = 120
+    address: str, projections: Sequence[Projection], runs: int = 120, stream: Stream | None = None
 ) -> AsyncIterator[Any]:
     log = await new_log()
-    await fill(log, write(21, runs).entries)
+    await fill(log, (stream or write(21, runs)).entries)
     store = PostgresStore(address)
     await store.open()
     projector = Projector(log, store, projections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +14,20 @@ from meshline.projections.from_scratch import compare_views, fold_views
 from meshline.projections.history_view import history
 from meshline.projections.intake import Intake
 from meshline.projections.memory_store import MemoryStore
+from meshline.projections.projection import Projection
+from meshline.projections.recall import recall_from
 from meshline.projections.runs_view import runs
 from meshline.projections.store import Checkpoint
 from meshline.projections.view import Batch, View
 from tests.projections.streams import Stream, fill, new_log, write
 
 
-async def in_batches(stream: Stream, seed: int, restart_chance: float) -> MemoryStore:
+async def in_batches(
+    stream: Stream,
+    seed: int,
+    restart_chance: float,
+    projections: Sequence[Projection] = BUILT_IN,
+) -> MemoryStore:
     """Fold the stream in batches of any size, with a fresh process now and then."""
     choose = random.Random(seed)
     log = await new_log(len(stream.partitions))
@@ -34,11 +42,12 @@ async def in_batches(stream: Stream, seed: int, restart_chance: float) -> Memory
     intake = None
     while any(records.values()):
         if not views or choose.random() < restart_chance:
-            installed = [(p, await store.install(p, log.identity)) for p in BUILT_IN]
+            installed = [(p, await store.install(p, log.identity)) for p in projections]
             views = [
-                View(p, store, i, known_rows_max=choose.choice([0, 1, 50])) for p, i in installed
+                View(p, store, i, recall_from(log), known_rows_max=choose.choice([0, 1, 50]))
+                for p, i in installed
             ]
-            wanted = {kind for p in BUILT_IN for kind in p.handles}
+            wanted = {kind for p in projections for kind in p.handles}
             intake = Intake(views[0].checkpoints, wanted)
         assert intake is not None
         items, starts, ends = [], {}, {}

@@ -205,7 +205,9 @@ async def test_what_was_stopped_before_a_snapshot_stays_stopped(postgres_address
     assert snapshot is not None and stopped
     until = {p: c.offset for p, c in snapshot.checkpoints.items()}
     there: list[Parked] = await (await fold_views(log, [fragile], until=until)).parked(fragile)
-    assert snapshot.stopped == {parked.entity for parked in there if parked.stops}
+    assert [(p.position, p.entity, p.why) for p in snapshot.parked] == [
+        (p.position, p.entity, p.why) for p in there
+    ]
 
 
 async def test_without_any_the_whole_log_is_read(postgres_address: str) -> None:

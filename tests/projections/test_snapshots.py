@@ -127,9 +127,8 @@ async def moments(log: MemoryLog, drawn: random.Random, count: int) -> list[Mome
 async def same(here: MemoryStore, there: MemoryStore, views: Any) -> None:
     assert await compare_views(here, there, views) == []
     for view in views:
-        # What could not be applied before a snapshot was parked then, and is not again.
-        stopped = {p.entity for p in await there.parked(view) if p.stops}
-        assert {p.entity for p in await here.parked(view) if p.stops} <= stopped
+        parked = {(p.position, p.entity, p.why) for p in await there.parked(view)}
+        assert {(p.position, p.entity, p.why) for p in await here.parked(view)} == parked
 
 
 @pytest.mark.parametrize("seed", range(8))

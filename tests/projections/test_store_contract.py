@@ -235,7 +235,7 @@ async def test_parked_events_stop_their_entities(open_store: OpenStore) -> None:
     await store.commit([change(parked=(failed, behind, shown))])
 
     assert await store.parked(projection) == [shown, failed, behind]
-    assert (await store.install(projection, IDENTITY)).stopped == {"run-1"}
+    assert (await store.install(projection, IDENTITY)).stopped == {(0, "run-1")}
     (status,) = await store.status()
     assert (status.parked, status.stopped, status.state) == (3, 1, "live")
 
@@ -274,3 +274,25 @@ async def test_a_new_version_builds_beside_the_live_one_until_it_is_made_live(
     assert {s.version: s.state for s in await store.status()} == {1: "live", 2: "warm"}
     with pytest.raises(NotFound):
         await store.make_live("things", 3)
+
+
+async def test_what_is_freed_is_gone_and_may_be_parked_again(open_store: OpenStore) -> None:
+    store = await ready(open_store)
+    first = Parked(Position(0, 3), "run-1", "t", "failed", True, "ValueError: no", "stack")
+    behind = Parked(Position(0, 4), "run-1", "t", "behind", False)
+    elsewhere = Parked(Position(1, 4), "run-1", "t", "failed", True, "ValueError: no", "stack")
+    await store.commit([change(parked=(first, behind, elsewhere))])
+    assert (await store.install(projection, IDENTITY)).stopped == {(0, "run-1"), (1, "run-1")}
+    assert (await store.status())[0].stopped == 2
+    assert await store.parked_at(projection, Position(0, 4)) == behind
+    assert await store.parked_of(projection, (0, "run-1")) == [first, behind]
+
+    again = behind._replace(why="failed", stops=True, error="KeyError: 1")
+    freed = (first.position, behind.position)
+    await store.commit([replace(change(offset=10, to=20, parked=(again,)), freed=freed)])
+
+    assert await store.parked(projection) == [again, elsewhere]
+    assert await store.parked_at(projection, first.position) is None
+    await store.commit([replace(change(offset=20, to=30), freed=(again.position,))])
+    assert await store.parked_of(projection, (0, "run-1")) == []
+    assert (await store.install(projection, IDENTITY)).stopped == {(1, "run-1")}

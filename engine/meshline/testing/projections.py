@@ -17,6 +17,7 @@ from meshline.events.log.protocol import LogRecord
 from meshline.projections.intake import Intake, Item
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.projection import Projection, Row, Table
+from meshline.projections.recall import recall_among
 from meshline.projections.store import Checkpoint, Parked
 from meshline.projections.view import Batch, View
 from meshline.testing.workflow_test import START, WorkflowTest
@@ -49,7 +50,8 @@ class ProjectionTest:
         self._store = MemoryStore()
         identity = LogIdentity("test", 1, datetime(2026, 1, 1, tzinfo=UTC))
         installed = _result_of(self._store.install(projection, identity))
-        self._view = View(projection, self._store, installed)
+        self._seen: dict[Position, Item] = {}
+        self._view = View(projection, self._store, installed, recall_among(self._seen))
 
     # -- given and when ------------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class ProjectionTest:
         before = self._view.checkpoints[0].offset
         if self._offset == before:
             return
+        self._seen |= {item.position: item for item in items}
         batch = Batch(items, {0: before}, {0: Checkpoint(offset=self._offset)})
         change = _result_of(self._view.prepare(batch, checked=True))
         assert change is not None, "the batch goes on where the last one ended"

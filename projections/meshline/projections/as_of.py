@@ -20,6 +20,7 @@ from meshline.projections.intake import Item, Undecodable
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.moment import Moment
 from meshline.projections.projection import Projection
+from meshline.projections.recall import recall_among, recall_from
 from meshline.projections.snapshots import Base, KeptViews, segments_of
 from meshline.projections.store import Checkpoint
 from meshline.projections.view import Batch, View
@@ -49,8 +50,8 @@ async def fold_as_of(
         base = bases.get(projection, Base())
         installed = await store.install(projection, log.identity)
         if (there := base.snapshot) is not None:
-            installed = store.begin_from(projection, there.checkpoints, base.rows, there.stopped)
-        views.append(View(projection, store, installed))
+            installed = store.begin_from(projection, there.checkpoints, base.rows, there.parked)
+        views.append(View(projection, store, installed, recall_from(log)))
     known = [bases.get(projection, Base()) for projection in some]
     segments = {p: segments_of(known, moment, p, end) for p, end in ends.items()}
     await fold_segments(log, store, views, segments, admits=moment.admits())
@@ -117,8 +118,9 @@ async def fold_history(
     partitions = {row.partition for row in history} or {0}
     ends = {p: Checkpoint(1 + max(_offsets(history, p), default=0)) for p in partitions}
     identity = LogIdentity("history", max(partitions) + 1, datetime.fromtimestamp(0, UTC))
+    recall = recall_among({item.position: item for item in items})
     for projection in projections:
-        view = View(projection, store, await store.install(projection, identity))
+        view = View(projection, store, await store.install(projection, identity), recall)
         change = await view.prepare(Batch(items, dict.fromkeys(ends, 0), ends), checked=True)
         assert change is not None, "a batch that ends behind its start changes a checkpoint"
         await store.commit([change])

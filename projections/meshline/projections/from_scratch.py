@@ -12,6 +12,7 @@ from meshline.projections.built_in import BUILT_IN
 from meshline.projections.intake import Intake, Item
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.projection import Projection
+from meshline.projections.recall import recall_from
 from meshline.projections.store import Checkpoint, Segment, ViewStore
 from meshline.projections.view import Batch, View
 
@@ -54,7 +55,7 @@ async def fold_views(
     store = MemoryStore()
     ends = dict(await log.ends() if until is None else until)
     views = [
-        View(projection, store, await store.install(projection, log.identity))
+        View(projection, store, await store.install(projection, log.identity), recall_from(log))
         for projection in projections
     ]
     segments = {p: [Segment(Checkpoint(), end)] for p, end in ends.items()}

@@ -18,13 +18,21 @@ from meshline.events.catalogue import CATALOGUE
 from meshline.events.codec import decode, numbers_of
 from meshline.events.envelope import Position, Recorded
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PositionLost
-from meshline.events.facts import LogCreated, PartitionClaimed
+from meshline.events.facts import (
+    LogCreated,
+    ParkedEventRetried,
+    ParkedEventSkipped,
+    PartitionClaimed,
+)
 from meshline.events.fence import Fence
 from meshline.events.log import LogRecord
 from meshline.events.requests import Request
 from meshline.projections.store import Checkpoint
 
-__all__ = ["Intake", "Item", "Undecodable", "event_id_of"]
+__all__ = ["FREEING", "Intake", "Item", "Undecodable", "event_id_of"]
+
+FREEING = frozenset({ParkedEventRetried, ParkedEventSkipped})
+"""Facts that are said to the views themselves; every view is handed them."""
 
 # How our own codec begins every event. Quotes inside a string are escaped, so nothing that a
 # client chose can look like the end of one. What does not match is read in full instead.
@@ -77,7 +85,7 @@ class Intake:
 
     def __init__(self, start: Mapping[int, Checkpoint], wanted: Iterable[type[BaseModel]]) -> None:
         # Claims move the fence. An older version's name is not in the catalogue, and so is read.
-        self._wanted = frozenset(wanted)
+        self._wanted = frozenset(wanted) | FREEING
         read = {*self._wanted, PartitionClaimed, LogCreated}
         unwanted = {name.encode(): c for name, c in CATALOGUE.items() if c not in read}
         self._unwanted = frozenset(unwanted)

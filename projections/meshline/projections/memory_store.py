@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import orjson
 
 from meshline.events.clock import Clock, SystemClock
+from meshline.events.envelope import Position
 from meshline.events.log import LogIdentity
 from meshline.projections.code_hash import code_hash_of
 from meshline.projections.columns import JsonText
@@ -19,6 +20,7 @@ from meshline.projections.store import (
     Checkpoint,
     Installed,
     Parked,
+    Stop,
     ViewState,
     ViewStatus,
     check_layout,
@@ -94,7 +96,7 @@ class MemoryStore:
             self._shared.views[key] = view
         check_log(projection, view.log_id, identity)
         check_layout(projection, view.layout)
-        stopped = frozenset(parked.entity for parked in view.parked if parked.stops)
+        stopped = frozenset(parked.stop for parked in view.parked if parked.stops)
         return Installed(view.state, dict(view.checkpoints), stopped)
 
     def begin_from(
@@ -102,7 +104,7 @@ class MemoryStore:
         projection: Projection,
         checkpoints: Mapping[int, Checkpoint],
         rows: Mapping[Table[Any], Iterable[Row]],
-        stopped: frozenset[str],
+        parked: Sequence[Parked],
     ) -> Installed:
         """Put an installed view where another one stood, with its rows."""
         view = self._view(projection)
@@ -110,6 +112,8 @@ class MemoryStore:
         for table in projection.tables:
             key_of = table.key_of
             view.rows[table.name] = {key_of(row): row for row in rows[table]}
+        view.parked = [*parked]
+        stopped = frozenset(event.stop for event in parked if event.stops)
         return Installed(view.state, dict(view.checkpoints), stopped)
 
     async def acquire(self, projection: Projection) -> bool:
@@ -137,6 +141,9 @@ class MemoryStore:
                 key_of = part.table.key_of
                 for some in (part.new, part.changed, part.appended):
                     rows.update((key_of(row), _as_kept(part.table, row)) for row in some)
+            if change.freed:
+                freed = {*change.freed}
+                view.parked = [p for p in view.parked if p.position not in freed]
             view.parked.extend(change.parked)
             view.checkpoints.update(change.after)
             view.updated_at = self._clock.now()
@@ -174,6 +181,13 @@ class MemoryStore:
     async def parked(self, projection: Projection) -> list[Parked]:
         return sorted(self._view(projection).parked)
 
+    async def parked_at(self, projection: Projection, position: Position) -> Parked | None:
+        found = (p for p in self._view(projection).parked if p.position == position)
+        return next(found, None)
+
+    async def parked_of(self, projection: Projection, stop: Stop) -> list[Parked]:
+        return sorted(p for p in self._view(projection).parked if p.stop == stop)
+
     async def status(self) -> list[ViewStatus]:
         return [
             ViewStatus(
@@ -185,7 +199,7 @@ class MemoryStore:
                 checkpoints=dict(view.checkpoints),
                 updated_at=view.updated_at,
                 parked=len(view.parked),
-                stopped=len({parked.entity for parked in view.parked if parked.stops}),
+                stopped=len({parked.stop for parked in view.parked if parked.stops}),
             )
             for (name, version), view in sorted(self._shared.views.items())
         ]

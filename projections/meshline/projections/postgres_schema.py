@@ -203,11 +203,18 @@ class Books:
             "event_type, why, stops, error, stack) "
             "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
         )
-        self.stopped = f"select distinct entity from {parked} where {_THIS} and stops"
-        self.parked = (
-            "select partition, log_offset, entity, event_type, why, stops, error, stack "
-            f"from {parked} where {_THIS} order by partition, log_offset"
+        self.free = (
+            f"delete from {parked} p using unnest($4::integer[], $5::bigint[]) as f (part, at) "
+            f"where {_THIS} and p.partition = f.part and p.log_offset = f.at"
         )
+        self.stopped = f"select distinct partition, entity from {parked} where {_THIS} and stops"
+        all_parked = (
+            "select partition, log_offset, entity, event_type, why, stops, error, stack "
+            f"from {parked} where {_THIS}"
+        )
+        self.parked = f"{all_parked} order by partition, log_offset"
+        self.parked_at = f"{all_parked} and partition = $4 and log_offset = $5"
+        self.parked_of = f"{all_parked} and partition = $4 and entity = $5 order by log_offset"
         self.status = f"""
             select v.name, v.version, v.state, v.code_hash, v.log_id, c.partition, c.next_offset,
                    c.epoch, c.sequence, c.event_id, c.recorded_ms, c.updated_at, p.parked,
@@ -216,7 +223,8 @@ class Books:
             join {checkpoints} c
                 on c.name = v.name and c.version = v.version and c.build = v.build
             cross join lateral (
-                select count(*) as parked, count(distinct entity) filter (where stops) as stopped
+                select count(*) as parked,
+                       count(distinct (partition, entity)) filter (where stops) as stopped
                 from {parked}
                 where name = v.name and version = v.version and build = v.build
             ) p

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from meshline.events.catalogue import CATALOGUE
+from meshline.events.envelope import Position
 from meshline.events.log import LogIdentity
 from meshline.projections.code_hash import code_hash_of
 from meshline.projections.moment import Moment
@@ -32,7 +33,7 @@ from meshline.projections.snapshots import (
     common_bases,
     superfluous,
 )
-from meshline.projections.store import Checkpoint
+from meshline.projections.store import Checkpoint, Parked
 
 __all__ = ["PostgresSnapshots"]
 
@@ -95,10 +96,10 @@ class PostgresSnapshots:
         number = (
             await session.fetch(
                 f"insert into {path}._snapshots (code_hash, events, checkpoints, event_max, "
-                "recorded_max, stopped, readable) values ($1, $2, $3, $4, $5, $6, $7) "
+                "recorded_max, parked, readable) values ($1, $2, $3, $4, $5, $6, $7) "
                 "returning number",
                 *(found[0][name] for name in ("code_hash", "events", "checkpoints")),
-                *(found[0][name] for name in ("event_max", "recorded_max", "stopped")),
+                *(found[0][name] for name in ("event_max", "recorded_max", "parked")),
                 _readable() if found[0]["unreadable"] else "",
             )
         )[0][0]
@@ -199,7 +200,10 @@ class PostgresSnapshots:
                 checkpoints={int(p): Checkpoint(*c) for p, c in record["checkpoints"].items()},
                 event_max=record["event_max"],
                 recorded_max=record["recorded_max"],
-                stopped=frozenset(record["stopped"]),
+                parked=tuple(
+                    Parked(Position(partition, offset), *more)
+                    for partition, offset, *more in record["parked"]
+                ),
             )
             for record in found
         ]
@@ -268,7 +272,12 @@ _STANDING = f"""
         from {{books}}.checkpoints where {_THIS}
     ) c
     cross join lateral (
-        select coalesce(array_agg(distinct entity) filter (where stops), '{{{{}}}}') as stopped,
+        select coalesce(
+                   jsonb_agg(
+                       jsonb_build_array(partition, log_offset, entity, event_type, why, stops)
+                       order by partition, log_offset
+                   ), '[]'
+               ) as parked,
                count(*) filter (where why = 'unreadable') as unreadable
         from {{books}}.parked where {_THIS}
     ) p
@@ -284,7 +293,7 @@ _CREATE = """
         checkpoints jsonb not null,
         event_max timestamptz,
         recorded_max timestamptz,
-        stopped text[] not null,
+        parked jsonb not null,
         bytes bigint not null default 0
     );
     create table if not exists {path}._snapshot_rows (

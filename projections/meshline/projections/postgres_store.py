@@ -29,6 +29,7 @@ from meshline.projections.store import (
     Checkpoint,
     Installed,
     Parked,
+    Stop,
     ViewStatus,
     check_layout,
     check_log,
@@ -180,7 +181,7 @@ class PostgresStore:
         return Installed(
             state=found[0]["state"],
             checkpoints={record[0]: Checkpoint(*tuple(record)[1:]) for record in checkpoints},
-            stopped=frozenset(record[0] for record in stopped),
+            stopped=frozenset((record[0], record[1]) for record in stopped),
         )
 
     async def _check_code(
@@ -291,6 +292,9 @@ class PostgresStore:
                 await self._move(session, change, view)
                 for part in change.tables:
                     await self._write(session, part, view[2])
+                if change.freed:
+                    places = (list(column) for column in zip(*change.freed, strict=True))
+                    await session.execute(self._books.free, *view, *places)
                 await session.execute_many(
                     self._books.park,
                     [(*view, *parked.position, *parked[1:]) for parked in change.parked],
@@ -352,7 +356,19 @@ class PostgresStore:
         async with self._connection.use() as session:
             view = await self._find(session, projection)
             records = await session.fetch(self._books.parked, *view)
-        return [Parked(Position(r[0], r[1]), *tuple(r)[2:]) for r in records]
+        return [_parked(record) for record in records]
+
+    async def parked_at(self, projection: Projection, position: Position) -> Parked | None:
+        async with self._connection.use() as session:
+            view = await self._find(session, projection)
+            records = await session.fetch(self._books.parked_at, *view, *position)
+        return _parked(records[0]) if records else None
+
+    async def parked_of(self, projection: Projection, stop: Stop) -> list[Parked]:
+        async with self._connection.use() as session:
+            view = await self._find(session, projection)
+            records = await session.fetch(self._books.parked_of, *view, *stop)
+        return [_parked(record) for record in records]
 
     async def status(self) -> list[ViewStatus]:
         async with self._connection.use() as session:
@@ -363,3 +379,7 @@ class PostgresStore:
         async with self._connection.use() as session:
             records = await session.fetch(self._books.live_offsets, [*names])
         return offsets_from(records)
+
+
+def _parked(record: Any) -> Parked:
+    return Parked(Position(record[0], record[1]), *tuple(record)[2:])

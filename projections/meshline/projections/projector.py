@@ -23,6 +23,7 @@ from meshline.projections.errors import (
 )
 from meshline.projections.lane import Lane
 from meshline.projections.projection import Projection
+from meshline.projections.recall import recall_from
 from meshline.projections.settings import ProjectorSettings
 from meshline.projections.store import ViewStore
 from meshline.projections.view import View
@@ -127,6 +128,7 @@ class Projector:
                         charge.projection,
                         self._store,
                         installed,
+                        recall_from(self._log),
                         known_rows_max=self._settings.known_rows_max,
                     )
                     charge.standing, charge.error, charge.reading_since = "reading", None, now

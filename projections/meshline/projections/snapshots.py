@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from meshline.events.log import LogIdentity
 from meshline.projections.moment import Moment
 from meshline.projections.projection import Projection, Row, Table
-from meshline.projections.store import Checkpoint, Segment
+from meshline.projections.store import Checkpoint, Parked, Segment
 
 __all__ = [
     "Base",
@@ -40,14 +40,14 @@ class Snapshot(NamedTuple):
 
     Args:
         event_max, recorded_max: the greatest times of what the view had handled; None of nothing.
-        stopped: the entities that were stopped.
+        parked: what was parked, without the words of its errors.
     """
 
     number: int
     checkpoints: Mapping[int, Checkpoint]
     event_max: datetime | None
     recorded_max: datetime | None
-    stopped: frozenset[str] = frozenset()
+    parked: tuple[Parked, ...] = ()
 
     def is_before(self, offsets: Mapping[int, int]) -> bool:
         """Whether it holds no record at or after these offsets."""

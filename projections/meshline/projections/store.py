@@ -20,6 +20,7 @@ __all__ = [
     "Installed",
     "Parked",
     "Segment",
+    "Stop",
     "Times",
     "ViewState",
     "ViewStatus",
@@ -60,6 +61,11 @@ class Segment(NamedTuple):
     end: int
 
 
+Stop = tuple[int, str]
+"""A partition and an entity of which an event is parked. Only within a partition there is a later
+and an earlier: an event stops those of its entity that come after it there, and no others."""
+
+
 class Parked(NamedTuple):
     """An event that a view could not apply, or that waits behind one of the same entity.
 
@@ -75,6 +81,11 @@ class Parked(NamedTuple):
     stops: bool
     error: str = ""
     stack: str = ""
+
+    @property
+    def stop(self) -> Stop:
+        """What it stops, if it does, or what it waits for."""
+        return self.position.partition, self.entity
 
 
 class Times(NamedTuple):
@@ -99,6 +110,8 @@ class Times(NamedTuple):
 class Change:
     """What one batch does to one view, rows and checkpoints together: all of it or nothing.
 
+    What is ``freed`` goes before what is ``parked`` is added: an event may be parked again.
+
     ``times``: of the events that the view handles, for views of the past (see ``snapshots.py``);
     None where there are none.
     """
@@ -109,15 +122,16 @@ class Change:
     tables: Sequence[TableChange]
     parked: Sequence[Parked] = ()
     times: Times | None = None
+    freed: Sequence[Position] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A view as the store has it: where to go on, and which entities are stopped."""
+    """A view as the store has it: where to go on, and what is stopped."""
 
     state: ViewState
     checkpoints: dict[int, Checkpoint]
-    stopped: frozenset[str]
+    stopped: frozenset[Stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +214,14 @@ class ViewStore(Protocol):
 
     async def parked(self, projection: Projection) -> list[Parked]:
         """Return what the view could not apply, in the order of the log."""
+        ...
+
+    async def parked_at(self, projection: Projection, position: Position) -> Parked | None:
+        """Return what is parked there."""
+        ...
+
+    async def parked_of(self, projection: Projection, stop: Stop) -> list[Parked]:
+        """Return what is parked of an entity in a partition, in the order of the log."""
         ...
 
     async def status(self) -> list[ViewStatus]:

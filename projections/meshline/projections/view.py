@@ -11,10 +11,13 @@ from typing import Any
 
 from meshline.events.catalogue import type_name
 from meshline.events.envelope import Position, Recorded
+from meshline.events.facts import ParkedEventSkipped
 from meshline.events.moments import TIME_MIN
 from meshline.projections.errors import RowRefused
-from meshline.projections.intake import Item, Undecodable
-from meshline.projections.projection import Key, Projection, Table
+from meshline.projections.intake import FREEING, Item, Undecodable
+from meshline.projections.parking import Parking
+from meshline.projections.projection import Handler, Key, Projection, RowAccess, Table
+from meshline.projections.recall import Recall
 from meshline.projections.rows import Missing, Rows
 from meshline.projections.store import Change, Checkpoint, Installed, Parked, Times, ViewStore
 
@@ -24,6 +27,8 @@ __all__ = ["Batch", "View"]
 _AT_ANY_TIME = ([TIME_MIN], [TIME_MIN])
 ERROR_LENGTH_MAX = 4_000
 STACK_LENGTH_MAX = 8_000
+RECALLED_MAX = 1_000
+"""Parked events that are read again at once; the first is tried alone, it may fail as before."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,21 @@ class Batch:
         }
 
 
+class _Frees(BaseException):
+    """A fact about parked events is next: it takes more than a handler can do."""
+
+
+def _free(rows: RowAccess, event: Recorded[Any]) -> None:
+    raise _Frees
+
+
 class View:
     """A projection with its rows at hand and its place in the log.
 
     Call ``prepare``, commit the change, then ``committed``; if the commit fails, ``forget``.
 
     Args:
+        recall: gives parked events once more, when they are retried.
         known_rows_max: rows of each table that stay in memory between batches.
     """
 
@@ -69,17 +83,20 @@ class View:
         projection: Projection,
         store: ViewStore,
         installed: Installed,
+        recall: Recall,
         *,
         known_rows_max: int = 20_000,
     ) -> None:
         self.projection = projection
         self.checkpoints = dict(installed.checkpoints)
-        self.stopped = set(installed.stopped)
+        self._parking = Parking(projection, store, installed.stopped)
+        self.stopped = self._parking.stopped
         self._store = store
+        self._recall = recall
         self._rows = Rows(projection, known_rows_max)
         self._dispatch = projection.dispatch()
-        self._parked: list[Parked] = []
-        self._newly_stopped: list[str] = []
+        freeing: dict[type[Any], Handler] = dict.fromkeys(FREEING, _free)
+        self._dispatch_live = {**self._dispatch, **freeing}
 
     @property
     def name(self) -> str:
@@ -97,23 +114,20 @@ class View:
             return None
         self._rows.trusting = not checked
         items = self._new_items(batch)
-        await self._load_ahead(items)
-        done = 0
-        while done < len(items):
-            done, missing = self._fold(items, done, checked)
-            if missing is not None:
-                await self._load(missing.table, [missing.key])
+        await self._go_through(items, self._dispatch_live, checked)
         return Change(
             projection=self.projection,
             before={p: self.checkpoints[p] for p in after},
             after=after,
             tables=self._rows.changes(),
-            parked=tuple(self._parked),
+            parked=self._parking.parked,
+            freed=self._parking.freed,
             times=self._times(batch if items is batch.items else Batch(items, {}, {})),
         )
 
     def _times(self, batch: Batch) -> Times | None:
-        handled = self._dispatch
+        # What frees parked events changes rows, as what a handler takes does.
+        handled = self._dispatch_live
         found = [
             times for kind, times in batch.times.items() if kind in handled or kind is Undecodable
         ]
@@ -123,15 +137,12 @@ class View:
         """The change is in the store."""
         self.checkpoints.update(change.after)
         self._rows.written()
-        self._parked.clear()
-        self._newly_stopped.clear()
+        self._parking.written()
 
     def forget(self) -> None:
         """The change is not in the store, or nobody knows; its batch may be prepared again."""
         self._rows.dropped()
-        self._parked.clear()
-        self.stopped.difference_update(self._newly_stopped)
-        self._newly_stopped.clear()
+        self._parking.dropped()
 
     def _new_items(self, batch: Batch) -> list[Item]:
         """Return what of the batch concerns this view, and is new to it."""
@@ -141,7 +152,7 @@ class View:
             assert own >= start, f"{self.name} would miss {partition}:{own} to {start}"
             if own > start:
                 ahead[partition] = own
-        handled = self._dispatch
+        handled = self._dispatch_live
         return [
             item
             for item in batch.items
@@ -149,14 +160,60 @@ class View:
             and (not ahead or item.position.offset >= ahead.get(item.position.partition, 0))
         ]
 
+    async def _go_through(
+        self, items: Sequence[Item], handlers: Mapping[type[Any], Handler], checked: bool
+    ) -> None:
+        await self._load_ahead(items)
+        done = 0
+        while done < len(items):
+            done, lacks = self._fold(items, done, handlers, checked)
+            if isinstance(lacks, Missing):
+                await self._load(lacks.table, [lacks.key])
+            elif lacks is not None:
+                item = items[done]
+                assert isinstance(item, Recorded)
+                await self._free_parked(item, checked)
+                # The fact itself is then an event like any other.
+                await self._go_through([item], self._dispatch, checked)
+                done += 1
+
+    async def _free_parked(self, item: Recorded[Any], checked: bool) -> None:
+        """Apply here what is parked with the event that the fact names, if it names this view.
+
+        The first is tried alone: if it fails again, the rest need not be read.
+        """
+        data, partition = item.event.data, item.position.partition
+        if data.view != self.projection.name:
+            return
+        parking = self._parking
+        named = await parking.at(Position(partition, data.offset))
+        if named is None:
+            return
+        waiting = [named]
+        if named.stops or named.why != "unreadable":
+            waiting = await parking.of(named.stop)
+            parking.release(named.stop)
+        if isinstance(data, ParkedEventSkipped):
+            parking.take_out([named])
+            waiting.remove(named)
+        size = 1
+        while waiting:
+            some, waiting = waiting[:size], waiting[size:]
+            parking.take_out(some)
+            await self._go_through(await self._recall(some), self._dispatch, checked)
+            if named.stop in self.stopped:
+                return
+            size = min(size * 10, RECALLED_MAX)
+
     async def _load_ahead(self, items: Sequence[Item]) -> None:
+        handled = self._dispatch
         for table in self.projection.tables:
             keys_of = table.keys
             if keys_of is None:
                 continue
             keys: set[Key] = set()
             for item in items:
-                if isinstance(item, Recorded):
+                if isinstance(item, Recorded) and item.event.data.__class__ in handled:
                     try:
                         keys.update(keys_of(item))
                     except Exception:
@@ -169,27 +226,36 @@ class View:
     async def _load(self, table: Table[Any], keys: Sequence[Key]) -> None:
         self._rows.loaded(table, keys, await self._store.load(table, keys))
 
-    def _fold(self, items: Sequence[Item], start: int, checked: bool) -> tuple[int, Missing | None]:
-        """Apply items from ``start`` on; return where it ended, and the row that it lacked."""
-        rows, handlers, stopped = self._rows, self._dispatch, self.stopped
+    def _fold(
+        self,
+        items: Sequence[Item],
+        start: int,
+        handlers: Mapping[type[Any], Handler],
+        checked: bool,
+    ) -> tuple[int, Missing | _Frees | None]:
+        """Apply items from ``start`` on; return where it ended, and what it lacked there."""
+        rows, handler_of, stopped = self._rows, handlers.get, self.stopped
         keep = rows.keep
         for index in range(start, len(items)):
             item = items[index]
             if isinstance(item, Undecodable):
                 self._park_undecodable(item)
                 continue
-            if stopped and self._is_behind(item):
+            handler = handler_of(item.event.data.__class__)
+            if handler is None:
+                continue
+            if stopped and handler is not _free and self._is_behind(item):
                 continue
             try:
-                handlers[item.event.data.__class__](rows, item)
+                handler(rows, item)
                 if checked and (problem := rows.problem()):
                     raise RowRefused(
                         f"Cannot keep a row: {problem}. Correct the projection, or the event's "
                         "writer."
                     )
-            except Missing as missing:
+            except (Missing, _Frees) as lacks:
                 rows.take_back()
-                return index, missing
+                return index, lacks
             except Exception as error:
                 rows.take_back()
                 self._park(item, error)
@@ -209,20 +275,18 @@ class View:
 
     def _is_behind(self, item: Recorded[Any]) -> bool:
         entity = self._entity_of(item)
-        if entity not in self.stopped:
+        if (item.position.partition, entity) not in self.stopped:
             return False
-        self._parked.append(
+        self._parking.park(
             Parked(item.position, entity, type_name(type(item.event.data)), "behind", False)
         )
         return True
 
     def _park(self, item: Recorded[Any], error: Exception) -> None:
-        entity = self._entity_of(item)
-        self._stop(entity)
-        self._parked.append(
+        self._parking.park(
             Parked(
                 position=item.position,
-                entity=entity,
+                entity=self._entity_of(item),
                 event_type=type_name(type(item.event.data)),
                 why="failed",
                 stops=True,
@@ -232,9 +296,7 @@ class View:
         )
 
     def _park_undecodable(self, item: Undecodable) -> None:
-        if item.stops:
-            self._stop(item.entity)
-        self._parked.append(
+        self._parking.park(
             Parked(
                 position=Position(*item.position),
                 entity=_storable(item.entity)[:ERROR_LENGTH_MAX],
@@ -244,11 +306,6 @@ class View:
                 error=_storable(item.error)[:ERROR_LENGTH_MAX],
             )
         )
-
-    def _stop(self, entity: str) -> None:
-        if entity not in self.stopped:
-            self.stopped.add(entity)
-            self._newly_stopped.append(entity)
 
 
 def _storable(text: str) -> str:
