@@ -155,8 +155,9 @@ class Connection:
                     self.generation += 1
                 try:
                     yield Session(self._connection)
-                except asyncpg.InternalClientError:
-                    # After a server's crash the library may not know what is under way on it.
+                except (asyncpg.InternalClientError, asyncio.CancelledError):
+                    # After a server's crash the library may not know what is under way on it, and
+                    # who gives up a statement would wait for an answer that may never come.
                     self._connection.terminate()
                     raise
 
@@ -183,23 +184,24 @@ class Connection:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Session]:
-        async with self.use() as session, session.connection.transaction():
+        async with self.use() as session, _all_or_nothing(session):
             yield session
 
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[Session]:
         """A transaction that sees all as it is at its first query, and writes nothing."""
-        async with self.use() as session:
-            transaction = session.connection.transaction(isolation="repeatable_read", readonly=True)
-            async with transaction:
-                yield session
+        async with (
+            self.use() as session,
+            _all_or_nothing(session, isolation="repeatable_read", readonly=True),
+        ):
+            yield session
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Session]:
         """A transaction all of whose statements see the same moment."""
         async with (
             self.use() as session,
-            session.connection.transaction(isolation="repeatable_read"),
+            _all_or_nothing(session, isolation="repeatable_read"),
         ):
             yield session
 
@@ -214,6 +216,22 @@ class Connection:
                 await connection.close(timeout=2.0)
             except _UNAVAILABLE:
                 connection.terminate()
+
+
+@asynccontextmanager
+async def _all_or_nothing(session: Session, **options: Any) -> AsyncIterator[None]:
+    transaction = session.connection.transaction(**options)
+    await transaction.start()
+    try:
+        yield
+    except asyncio.CancelledError:
+        # A rollback would wait for the server; without its client it rolls back by itself.
+        session.connection.terminate()
+        raise
+    except BaseException:
+        await transaction.rollback()
+        raise
+    await transaction.commit()
 
 
 class Session:

@@ -105,13 +105,25 @@ class Projector:
                 views were built from; nothing is written any more.
             ViewLayoutChanged, CodeChanged: none of the views can go on.
         """
+        tending = asyncio.create_task(self._tend())
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            while not self._stopping.is_set():
-                await self._acquire()
-                self._arrange()
-                await self._watch()
+            await asyncio.wait([tending, stopping], return_when=asyncio.FIRST_COMPLETED)
+            # It looks for the stop itself, but not while the store does not answer.
+            await asyncio.wait([tending], timeout=self._settings.stop_s)
+            if tending.done():
+                tending.result()
         finally:
+            for task in (tending, stopping):
+                task.cancel()
+            await asyncio.gather(tending, stopping, return_exceptions=True)
             await self._wind_up()
+
+    async def _tend(self) -> None:
+        while not self._stopping.is_set():
+            await self._acquire()
+            self._arrange()
+            await self._watch()
 
     # -- views ---------------------------------------------------------------------------------
 
@@ -224,11 +236,16 @@ class Projector:
     async def _wind_up(self) -> None:
         for lane in self._lanes:
             lane.finish()
+        late: set[asyncio.Task[None]] = set()
         if self._lanes:
+            _, late = await asyncio.wait(self._lanes.values(), timeout=self._settings.stop_s)
+            for task in late:
+                task.cancel()
             await asyncio.gather(*self._lanes.values(), return_exceptions=True)
         self._lanes.clear()
         for charge in self._charges:
-            if charge.view is not None:
+            # A store that did not answer has lost its session, and with it what it held.
+            if charge.view is not None and not late:
                 with contextlib.suppress(StoreUnavailable):
                     await self._store.release(charge.projection)
 

@@ -20,6 +20,8 @@ class ProjectorSettings:
         standby_poll_s: how often a view that another process holds is asked for.
         retry_s, retry_s_max: wait before the first further try after a failure, and the most;
             doubled each time.
+        stop_s: how long a stop waits for what is under way with a store that may not answer; what
+            is given up then is read again later.
         merge_within_records: views that are closer than this read the log together.
     """
 
@@ -30,6 +32,7 @@ class ProjectorSettings:
     standby_poll_s: float = 1.0
     retry_s: float = 0.2
     retry_s_max: float = 10.0
+    stop_s: float = 3.0
     merge_within_records: int = 5_000
 
 
