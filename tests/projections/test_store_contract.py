@@ -100,8 +100,7 @@ async def test_any_time_that_an_event_may_have_comes_back(
         NOON.astimezone(timezone(timedelta(hours=-3, minutes=-30))),
         TIME_MAX - tick,
     ]
-    rows = [thing("a", n)._replace(moment=moment) for n, moment in enumerate(moments)]
-
+    rows: list[Any] = [thing("a", n)._replace(moment=m) for n, m in enumerate(moments)]
     rows += [thing("b", n) for n in range(others)]
     await store.commit([change(TableChange(things, new=[*rows]))])
 
