@@ -114,6 +114,8 @@ class PostgresStore:
 
     async def open(self) -> None:
         async with self._connection.transaction() as session:
+            # Nobody makes the books again: a crash of the server must not take them back.
+            await session.execute("set local synchronous_commit = on")
             await self._lock_books(session)
             # Nobody makes them again after a crash of the server, as batches are.
             await session.execute("set local synchronous_commit = on")
