@@ -23,6 +23,7 @@ from meshline.projections.memory_store import MemoryStore
 from meshline.testing import WorkflowTest
 from tests.acceptance.support import reference
 from tests.projections.given import at, said
+from tests.projections.kept_views import KeptInMemory
 from tests.projections.recorded_log import log_of
 from tests.projections.streams import fill, new_log, write
 from tests.projections.test_runs_view import STARTED
@@ -228,16 +229,29 @@ async def test_2000_moments_of_real_incidents_are_those_of_the_file(story: Impor
 async def test_whole_lists_of_real_incidents_are_those_of_the_file(story: Imported) -> None:
     drawn = random.Random(7)
     log = log_of(story.test.records)
+    kept = KeptInMemory(log)
+    ends = sorted(told[-1].recorded_at for told in story.told.values())
+    # By then there surely is a snapshot that serves.
+    later = ends[len(ends) * 3 // 4]
+    for projection in ABOUT_RUNS:
+        await kept.keep(projection, drawn, shares=[0.4], spans=40)
 
     for number in range(LISTS):
         by = ("event", "recorded")[number % 2]
         moment = a_moment(drawn, story.told[drawn.choice([*story.told])], by)
+        if number == LISTS - 1:
+            moment = Moment(later, "recorded")
         store = await fold_as_of(log, ABOUT_RUNS, moment)
         cases = {run_id: known(story, run_id, moment) for run_id in story.lines}
         owners = {row.run_id: (row.owner, row.assignee) for row in await store.rows(
             ownership_view.ownership
         )}  # fmt: skip
         assert owners == {r: (c.owner, c.assignee) for r, c in cases.items() if c is not None}
+        from_kept = await fold_as_of(log, ABOUT_RUNS, moment, kept)
+        assert await compare_views(from_kept, store, ABOUT_RUNS) == []
+        for run_id in drawn.sample([*cases], k=20):
+            await check(from_kept, run_id, cases[run_id])
+    assert kept.used, "no list was folded from a snapshot"
 
 
 def a_moment(drawn: random.Random, told: list[Told], by: Any) -> Moment:

@@ -13,6 +13,7 @@ from meshline.cli.view_builds import builds_at, retire, rollback, swap
 from meshline.cli.view_diff import diff
 from meshline.cli.view_parked import parked
 from meshline.cli.view_rebuild import cancel, pause, rebuild, resume, verify
+from meshline.cli.view_rows import rows
 
 if TYPE_CHECKING:
     from meshline.projections.store import ViewStatus
@@ -29,6 +30,7 @@ def _group() -> None:
 
 command(app)(diff)
 command(app)(parked)
+command(app, past=True)(rows)
 
 
 for _function in (rebuild, swap, rollback, retire, verify, pause, resume, cancel):
@@ -38,7 +40,8 @@ for _function in (rebuild, swap, rollback, retire, verify, pause, resume, cancel
 class ViewLine(NamedTuple):
     """A build of a view, how far it is behind, and what it could not take in.
 
-    ``rows`` is PostgreSQL's estimate. ``code_changed`` is None where its code is not at hand.
+    ``rows`` is PostgreSQL's estimate; ``snapshot_bytes`` is what is kept to look at the past.
+    ``code_changed`` is None where its code is not at hand.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ViewLine(NamedTuple):
     behind_s: float
     rows: int
     bytes: int
+    snapshot_bytes: int
     parked: int
     stopped: int
     code_changed: bool | None
@@ -66,6 +70,7 @@ COLUMNS = (
     Column("for", lambda v: f"{v.behind_s:.1f}s" if v.behind_events else "", right=True),
     Column("rows", lambda v: f"{v.rows:,}", right=True),
     Column("size", lambda v: f"{v.bytes / 1e6:,.1f} MB", right=True),
+    Column("snapshots", lambda v: f"{v.snapshot_bytes / 1e6:,.1f} MB", right=True),
     Column("parked", lambda v: str(v.parked), right=True),
     Column("stopped", lambda v: str(v.stopped), right=True),
     Column("code", lambda v: {True: "changed", False: "", None: "not here"}[v.code_changed]),
@@ -128,7 +133,7 @@ def view_lines(lags: Any, statuses: Any, sizes: Any) -> list[ViewLine]:
     lines = []
     for lag in lags:
         build = (lag.name, lag.version, lag.build)
-        status, (rows, size) = known[build], sizes.get(build, (0, 0))
+        status, (rows, size, snapshots) = known[build], sizes.get(build, (0, 0, 0))
         code = now.get((lag.name, lag.version))
         lines.append(
             ViewLine(
@@ -141,6 +146,7 @@ def view_lines(lags: Any, statuses: Any, sizes: Any) -> list[ViewLine]:
                 lag.seconds,
                 rows,
                 size,
+                snapshots,
                 status.parked,
                 status.stopped,
                 None if code is None else code != status.code_hash,

@@ -20,7 +20,7 @@ from meshline.projections.lag import ViewLag, lag_of, reached
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
 from meshline.projections.postgres_connection import Pool, parse_address
-from meshline.projections.postgres_schema import Books, offsets_from, statuses_from
+from meshline.projections.postgres_schema import Books, offsets_from, quoted, statuses_from
 from meshline.projections.runs_view import RunRow
 from meshline.projections.store import ViewStatus
 from meshline.projections.triggers_view import TriggerRow
@@ -293,6 +293,32 @@ class Views:
         """Return every registered definition, by name and version."""
         rows = await self._fetch("select * from {ns}.workflows order by workflow, version")
         return [WorkflowRow(**row) for row in rows]
+
+    # -- any table -----------------------------------------------------------------------------
+
+    async def tables(self, view: str) -> dict[str, Sequence[str]]:
+        """Return the tables of the build that is live, with the fields of their keys.
+
+        Raises:
+            NotFound: no build of the view is live.
+        """
+        live = await self._pool.fetch(self._books.live, view)
+        if not live:
+            raise NotFound(
+                f"There is no view {view!r} that is live: expected one of those that "
+                "`meshline view list` shows."
+            )
+        tables: dict[str, Any] = live[0]["layout"]["tables"]
+        return {name: shape["key"] for name, shape in tables.items()}
+
+    async def table_rows(
+        self, table: str, key: Sequence[str], *, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return the first rows of one of ``tables``, in the order of their keys."""
+        order = ", ".join(quoted(field) for field in key)
+        return await self._fetch(
+            f"select * from {{ns}}.{quoted(table)} order by {order} limit $1", limit
+        )
 
     # -- how far they are ----------------------------------------------------------------------
 
