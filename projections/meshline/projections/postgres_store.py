@@ -117,8 +117,6 @@ class PostgresStore:
             # Nobody makes the books again: a crash of the server must not take them back.
             await session.execute("set local synchronous_commit = on")
             await self._lock_books(session)
-            # Nobody makes them again after a crash of the server, as batches are.
-            await session.execute("set local synchronous_commit = on")
             await session.execute(self._books.create)
 
     async def aclose(self) -> None:
