@@ -46,7 +46,8 @@ class Performer:
         # Tries that wait for room, apart for each step that has a limit of its own.
         self._waiting: dict[tuple[str, int, str] | None, deque[Try]] = {}
         self._tries: dict[tuple[str, str, int], Try] = {}
-        self._by_run: dict[str, set[Try]] = {}
+        # Not sets of tries: what is cancelled first must not depend on where they are in memory.
+        self._by_run: dict[str, dict[Try, None]] = {}
         self._running = 0
         self._running_by_step: dict[tuple[str, int, str], int] = {}
         self._threads = StepThreads(settings.threads_max)
@@ -75,7 +76,7 @@ class Performer:
         if trial.key in self._tries:
             return
         self._tries[trial.key] = trial
-        self._by_run.setdefault(trial.run_id, set()).add(trial)
+        self._by_run.setdefault(trial.run_id, {})[trial] = None
         self._under_way.tries.add(trial.key)
         if self._has_room(trial):
             self._start(trial)
@@ -160,7 +161,7 @@ class Performer:
         if trial.watch is not None:
             trial.watch.cancel()
         others = self._by_run[trial.run_id]
-        others.discard(trial)
+        others.pop(trial, None)
         if not others:
             del self._by_run[trial.run_id]
         return True

@@ -71,6 +71,8 @@ def dump_state(state: PartitionState) -> Iterator[bytes]:
         "epoch": state.fence.epoch,
         "sequence": state.fence.sequence,
         "void_facts": state.void_facts,
+        "runs": len(runs),
+        "ended": len(ended),
         "registered": [[name, version, h] for (name, version), h in state.registered.items()],
         "pending": [[cause, encode(event).decode()] for cause, event in state.pending.items()],
     }
@@ -105,6 +107,12 @@ def load_state(chunks: Iterator[bytes]) -> PartitionState:
             state.runs[run.run_id] = run
         for run_id, ended in body.get("ended", ()):
             state.ended[run_id] = EndedRun(*ended)
+    if (len(state.runs), len(state.ended)) != (head["runs"], head["ended"]):
+        raise ValueError(
+            f"A snapshot of partition {state.partition} holds {len(state.runs)} open and "
+            f"{len(state.ended)} ended runs: expected {head['runs']} and {head['ended']}. Part of "
+            "it is missing."
+        )
     return state
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,6 +67,7 @@ class Worker:
         log: opened; the caller closes it.
         name: for people: who holds a partition.
         snapshots: where to keep and find states, so that a start need not read the whole log.
+        new_id: gives an id that nobody had before; a simulation hands in its own.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Worker:
         settings: WorkerSettings | None = None,
         snapshots: SnapshotStore | None = None,
         clock: Clock | None = None,
+        new_id: Callable[[], str] = new_event_id,
     ) -> None:
         self._log = log
         self._registry = registry
@@ -84,6 +87,7 @@ class Worker:
         self._settings = settings or WorkerSettings()
         self._snapshots = snapshots or NoSnapshots()
         self._clock = clock or SystemClock()
+        self._new_id = new_id
         self._reader = log.reader({})
         self._under_way = UnderWay()
         self._performer = Performer(self._settings, self._under_way, self._take_outcome)
@@ -113,6 +117,11 @@ class Worker:
             void_facts=sum(keeper.state.void_facts for keeper in keepers),
             unreadable_records=sum(keeper.unreadable_records for keeper in keepers),
         )
+
+    @property
+    def keepers(self) -> Mapping[int, Keeper]:
+        """The keepers at hand, by partition: to look at, not to drive."""
+        return {partition: held.keeper for partition, held in self._held.items()}
 
     def stop(self) -> None:
         """Let ``run`` end: what is under way may finish within the settings' ``drain_s``."""
@@ -375,7 +384,7 @@ class Worker:
         held.claim = asyncio.get_running_loop().create_task(self._claim(partition, held, now))
 
     async def _claim(self, partition: int, held: Held, now: datetime) -> None:
-        entry = held.keeper.claim(new_event_id(), now)
+        entry = held.keeper.claim(self._new_id(), now)
         crash_point("claim.before")
         result = await self._log.append(partition, [entry])
         crash_point("claim.after")
@@ -410,7 +419,7 @@ class Worker:
     def _drop_tries(self, partition: int) -> None:
         """Stop the tries of a partition that did not come back: another does them again."""
         partitions = self._log.identity.partitions
-        for run_id in {run_id for run_id, _, _ in self._under_way.tries}:
+        for run_id in sorted({run_id for run_id, _, _ in self._under_way.tries}):
             if partition_of(run_id, partitions) == partition:
                 self._performer.cancel_run(run_id)
 

@@ -9,6 +9,7 @@ from meshline.engine.core.state import PartitionState
 from meshline.events import facts
 from meshline.events.codec import decode
 from meshline.events.envelope import Event
+from meshline.events.errors import EventUnreadable
 from meshline.events.ids import causation_of
 from meshline.events.log.protocol import LogRecord
 from meshline.events.requests import Request
@@ -37,26 +38,30 @@ class Auditor:
     def state(self) -> PartitionState:
         return self._reader.state
 
-    def read(self, record: LogRecord) -> None:
-        """Take in the next record.
+    def read(self, record: LogRecord) -> Event[Any] | None:
+        """Take in the next record; return its event if it counts.
 
         Raises:
             HistoryWrong: it counts, and must not be.
         """
-        event = decode(record.value)
         void = self.state.void_facts
-        found = self._reader.read(record)
-        for wrong in found:
+        for wrong in self._reader.read(record):
             if wrong.severity == "error":
                 raise HistoryWrong(
-                    f"{wrong.found}, of run {event.subject}: expected {wrong.expected}"
+                    f"{wrong.found}, of run {wrong.about}: expected {wrong.expected}"
                 )
-        if self.state.void_facts == void:
+        try:
+            event = decode(record.value)
+        except EventUnreadable:
+            return None
+        counts = self.state.void_facts == void
+        if counts:
             self._check_decided(event)
             if type(event.data) is facts.TriggerAccepted:
                 self.accepted.add(event.subject)
         if isinstance(event.data, Request):
             assert causation_of(record.partition, record.offset) in self.state.pending
+        return event if counts else None
 
     def _check_decided(self, event: Event[Any]) -> None:
         """Whatever comes may be decided; where it could not be, the engine has a mistake."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from meshline.engine.core.items import step_of
 from meshline.engine.core.state import PartitionState, RunState
 from meshline.events import requests
 from meshline.events.codec import encode
@@ -41,12 +43,29 @@ class Crowd:
 
     Args:
         registry: all definitions that there are.
+        given: triggers to send, instead of made-up ones: (source, trigger id, payload).
+        answers: by the name of an approval, a message or a step outside: what is said to it. For
+            made-up workflows nothing is needed.
+        meddling: ask for anything; if not, only triggers are sent, and sent again.
     """
 
-    def __init__(self, random: Random, registry: Registry, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        random: Random,
+        registry: Registry,
+        now: Callable[[], datetime],
+        *,
+        given: Sequence[tuple[str, str, Any]] | None = None,
+        answers: Mapping[str, Any] | None = None,
+        meddling: bool = True,
+    ) -> None:
         self._random = random
         self._registry = registry
         self._now = now
+        self._given = None if given is None else deque(given)
+        self._payloads: dict[tuple[str, str], Any] = {}
+        self._answers = answers
+        self._meddling = meddling
         self._asked = 0
         self._triggers: list[tuple[str, str]] = []
 
@@ -56,19 +75,25 @@ class Crowd:
         Args:
             state: what the asking one believes, for ids; it may be behind.
         """
+        return [self._entry(*self.asked(state))] * self._random.choice([1, 1, 1, 2])
+
+    def asked(self, state: PartitionState) -> tuple[str, Request]:
+        """Return a run's id and what is asked of it."""
         runs = list(state.runs.values())
         chance = self._random.random()
-        if len(self._triggers) < _TRIGGERS_MAX and (chance < 0.25 or not runs):
-            entry = self._new_trigger()
-        elif chance < 0.3:
-            entry = self._old_trigger()
-        elif chance < 0.32 or not runs:
+        if self._has_new() and (chance < 0.25 or not runs):
+            return self._new_trigger()
+        if not self._meddling:
+            return self._new_trigger() if self._has_new() else self._old_trigger()
+        if chance < 0.3 and (self._triggers or self._given is None):
+            return self._old_trigger()
+        if chance < 0.32 or not runs:
             known = [*state.ended, "no-such-run"]
-            subject = self._random.choice(known)
-            entry = self._entry(subject, requests.CancelRequested(reason="a guess"))
-        else:
-            entry = self._about(self._random.choice(runs))
-        return [entry] * self._random.choice([1, 1, 1, 2])
+            return self._random.choice(known), requests.CancelRequested(reason="a guess")
+        return self._about(self._random.choice(runs))
+
+    def _has_new(self) -> bool:
+        return len(self._triggers) < _TRIGGERS_MAX if self._given is None else bool(self._given)
 
     def settle(self, state: PartitionState, patience: bool) -> Iterator[Entry]:
         """Yield what a person would do for each open run, so that it ends.
@@ -81,26 +106,38 @@ class Crowd:
             for request in self._steps_to_end(spec, run, patience):
                 yield self._entry(run.run_id, request, actor="user:ada")
 
+    def unsent(self) -> Iterator[Entry]:
+        """Yield the given triggers that were not sent yet."""
+        while self._given:
+            yield self._entry(*self._new_trigger())
+
     # -- triggers ------------------------------------------------------------------------------
 
-    def _new_trigger(self) -> Entry:
+    def _new_trigger(self) -> tuple[str, Request]:
+        if self._given is not None:
+            source, trigger_id, self._payloads[source, trigger_id] = self._given.popleft()
+            self._triggers.append((source, trigger_id))
+            return self._trigger(source, trigger_id)
         sources = sorted({spec.source for spec in self._registry})
         source = self._random.choice([*sources, *sources, *sources, "nowhere"])
         trigger_id = f"t{len(self._triggers)}"
         self._triggers.append((source, trigger_id))
         return self._trigger(source, trigger_id)
 
-    def _old_trigger(self) -> Entry:
+    def _old_trigger(self) -> tuple[str, Request]:
         return self._trigger(*self._random.choice(self._triggers))
 
-    def _trigger(self, source: str, trigger_id: str) -> Entry:
-        payload = self._random.choice([*_PAYLOADS, *_PAYLOADS, {"n": "none"}, None])
+    def _trigger(self, source: str, trigger_id: str) -> tuple[str, Request]:
+        if self._given is not None:
+            payload = self._payloads[source, trigger_id]
+        else:
+            payload = self._random.choice([*_PAYLOADS, *_PAYLOADS, {"n": "none"}, None])
         data = requests.TriggerReceived(source=source, trigger_id=trigger_id, payload=payload)
-        return self._entry(run_id_of(source, trigger_id), data)
+        return run_id_of(source, trigger_id), data
 
     # -- about a run ---------------------------------------------------------------------------
 
-    def _about(self, run: RunState) -> Entry:
+    def _about(self, run: RunState) -> tuple[str, Request]:
         spec = self._registry.spec(run.workflow, run.version)
         groups: list[list[Request]] = [list(self._of_people(run)), list(self._of_exceptions(run))]
         if spec is not None and spec.observed:
@@ -109,7 +146,7 @@ class Crowd:
         elif spec is not None:
             groups += [list(self._of_nodes(spec, run))] * 2
         asked = self._random.choice([group for group in groups if group])
-        return self._entry(run.run_id, self._random.choice(asked))
+        return run.run_id, self._random.choice(asked)
 
     def _of_people(self, run: RunState) -> Iterator[Request]:
         until = self._now() + timedelta(hours=self._random.randint(-1, 8))
@@ -128,14 +165,14 @@ class Crowd:
                     exception_id=exception_id,
                     action=action,
                     owner=self._random.choice([None, "team:green"]),
-                    value=self._random.choice([None, result_of(opened.about, 7), "seven"]),
+                    value=self._random.choice([None, self._result(opened.about, 7), "seven"]),
                 )
 
     def _of_nodes(self, spec: WorkflowSpec, run: RunState) -> Iterator[Request]:
         for node in spec.nodes.values():
             state = run.nodes.get(node.name)
             if isinstance(node, MessageNode):
-                payload = self._random.choice([{"n": 3}, {"n": "none"}])
+                payload = self._random.choice([self._said(node.name, {"n": 3}), {"n": "none"}])
                 yield requests.MessageReceived(name=node.name, payload=payload)
             elif isinstance(node, ApprovalNode):
                 yield self._approval(node.name, self._random.choice(["approved", "denied"]))
@@ -148,13 +185,15 @@ class Crowd:
         return requests.ApprovalSubmitted(
             approval=name,
             decision=decision,
-            form=self._random.choice([None, {"discount": 5}, {"discount": "much"}]),
+            form=self._random.choice(
+                [None, self._said(name, {"discount": 5}), {"discount": "much"}]
+            ),
             reason=self._random.choice(["", "too dear"]),
         )
 
     def _report(self, step: str, attempt: int) -> Request:
         if self._random.random() < 0.6:
-            result = self._random.choice([result_of(step, 1), result_of(step, 2), "three"])
+            result = self._random.choice([self._result(step, 1), self._result(step, 2), "three"])
             return requests.StepReported(
                 step=step, attempt=attempt, outcome="succeeded", result=result
             )
@@ -175,7 +214,7 @@ class Crowd:
             yield requests.ExceptionActionRequested(
                 exception_id=exception_id,
                 action=action,
-                value=result_of(opened.about, 7) if action == "skip" else None,
+                value=self._result(opened.about, 7) if action == "skip" else None,
             )
             if opened.blocking and opened.kind == "rule_failed" and not patience:
                 yield requests.CancelRequested(reason="the rule will not be mended")
@@ -187,18 +226,23 @@ class Crowd:
             yield requests.ActivityReported(activity="end")
         for name, state in run.nodes.items():
             if state.status == "requested":
-                yield requests.ApprovalSubmitted(
-                    approval=name, decision="approved", form={"discount": 1}
-                )
+                form = self._said(name, {"discount": 1})
+                yield requests.ApprovalSubmitted(approval=name, decision="approved", form=form)
             elif state.status == "awaiting":
-                yield requests.MessageReceived(name=name, payload={"n": 3})
+                yield requests.MessageReceived(name=name, payload=self._said(name, {"n": 3}))
             elif state.status == "started":
                 yield requests.StepReported(
                     step=name,
                     attempt=state.attempt,
                     outcome="succeeded",
-                    result=result_of(name, 1),
+                    result=self._result(name, 1),
                 )
+
+    def _said(self, name: str, made_up: Any) -> Any:
+        return made_up if self._answers is None else self._answers.get(name)
+
+    def _result(self, step: str, number: int) -> Any:
+        return self._said(step_of(step), result_of(step, number))
 
     def _entry(self, subject: str, data: Request, actor: str | None = None) -> Entry:
         self._asked += 1

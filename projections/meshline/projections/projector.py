@@ -193,7 +193,12 @@ class Projector:
             self._lanes[lane] = asyncio.create_task(lane.run())
 
     def _idle(self) -> list[View]:
-        placed = {view for lane in self._lanes for view in lane.views}
+        # One that has just failed is not at hand: its lane has left it, and nobody has seen to it.
+        placed = {
+            view
+            for lane in self._lanes
+            for view in (*lane.views, *(failed for failed, _ in lane.failed))
+        }
         return [c.view for c in self._charges if c.view is not None and c.view not in placed]
 
     async def _watch(self) -> None:

@@ -211,11 +211,12 @@ class View:
             keys_of = table.keys
             if keys_of is None:
                 continue
-            keys: set[Key] = set()
+            # No set: in which order rows are loaded, and so forgotten, must not depend on hashes.
+            keys: dict[Key, None] = {}
             for item in items:
                 if isinstance(item, Recorded) and item.event.data.__class__ in handled:
                     try:
-                        keys.update(keys_of(item))
+                        keys.update(dict.fromkeys(keys_of(item)))
                     except Exception:
                         # The fold meets the same error, and parks the event with it.
                         continue

@@ -15,7 +15,7 @@ from meshline.events.codec import decode, encode
 from meshline.events.facts import PartitionClaimed
 from meshline.events.fence import Fence
 from meshline.events.log.protocol import LogRecord
-from meshline.testing.simulation import Simulation
+from meshline.testing.keeper_simulation import KeeperSimulation
 from meshline.workflow import Registry
 
 SEEDS = range(1000, 1015)
@@ -24,7 +24,7 @@ SEEDS = range(1000, 1015)
 @cache
 def records_of(seed: int) -> list[LogRecord]:
     """Return a log with two keepers' quarrels in it; the same for the same seed."""
-    simulation = Simulation(Random(seed), steps=300)
+    simulation = KeeperSimulation(Random(seed), steps=300)
     simulation.run()
     return simulation.log.records
 

@@ -48,15 +48,23 @@ def answer_request(
         yield refuse(request, cause, "already_ended", "the run has ended")
     elif kind is requests.ExceptionActionRequested:
         yield from _act_on_exception(spec, run, request, cause)
-    elif spec is None and kind is not requests.CancelRequested:
+    elif spec is None and (kind is not requests.CancelRequested or _has_done_something(run)):
+        undone = (
+            "" if kind is not requests.CancelRequested else ", and only it can undo what is done"
+        )
         yield refuse(
             request, cause, "no_worker",
-            f"no worker has version {run.version} of workflow {run.workflow!r}",
+            f"no worker has version {run.version} of workflow {run.workflow!r}{undone}",
         )  # fmt: skip
     elif spec is None:
         yield _say(request, cause, facts.RunCancelled(reason=_reason(request)))
     else:
         yield from _ANSWERS[kind](spec, run, request, cause, moment)
+
+
+def _has_done_something(run: RunState) -> bool:
+    """Whether there may be something to undo; which of it, only the definition knows."""
+    return any(node.status in ("succeeded", "fanned_out") for node in run.nodes.values())
 
 
 def refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:

@@ -12,10 +12,10 @@ from meshline.events.log.protocol import Entry, LogIdentity
 __all__ = ["identity_of", "log_created"]
 
 
-def log_created(identity: LogIdentity, partition: int) -> Entry:
-    """Return the record that a new log's partition begins with."""
+def log_created(identity: LogIdentity, partition: int, event_id: str | None = None) -> Entry:
+    """Return the record that a new log's partition begins with; None: with a new id."""
     event = Event(
-        id=new_event_id(),
+        id=event_id or new_event_id(),
         source="meshline",
         subject="",
         time=identity.created_at,

@@ -85,6 +85,17 @@ class Outbox:
 
     async def _send(self, partition: int) -> None:
         queue = self._queues[partition]
+        try:
+            await self._send_all(partition, queue)
+        finally:
+            # If all went well, no await since the queue was seen empty: nobody has put something
+            # into it meanwhile. If not, nobody may wait for ever for what is left in it.
+            del self._senders[partition], self._queues[partition]
+            for outgoing in queue:
+                _fail(outgoing, _closed())
+                self._release(outgoing.size_bytes)
+
+    async def _send_all(self, partition: int, queue: deque[Outgoing]) -> None:
         while queue:
             batch = self._take(queue)
             waited_for = any(outgoing.awaits_decision for outgoing in batch)
@@ -103,8 +114,6 @@ class Outbox:
                 if waited_for:
                     self._tail.settle(partition)
                 self._release(sum(outgoing.size_bytes for outgoing in batch))
-        # No await since the queue was seen empty: nobody has put something into it meanwhile.
-        del self._senders[partition], self._queues[partition]
 
     def _take(self, queue: deque[Outgoing]) -> list[Outgoing]:
         batch = [queue.popleft()]
@@ -119,6 +128,7 @@ class Outbox:
     async def _append(self, partition: int, batch: Sequence[Outgoing]) -> None:
         loop = asyncio.get_running_loop()
         entries = [outgoing.entry for outgoing in batch]
+        in_doubt = False
         delay_s = self._settings.retry_delay_s
         known_end = self._tail.known_end(partition)
         while True:
@@ -127,9 +137,15 @@ class Outbox:
             if isinstance(result, Accepted):
                 await self._appended(partition, batch, result)
                 return
-            if isinstance(result, Refused):
+            if isinstance(result, Refused) and not in_doubt:
                 await self._refused(partition, batch, result)
                 return
+            if isinstance(result, Refused):
+                # This try is not in the log, but one before it may be.
+                for outgoing in batch:
+                    _fail(outgoing, _unknown(result.reason))
+                return
+            in_doubt = True
             # It may be in the log: what is appended now with the same id is its second copy there,
             # and the answer to the first of them is the answer.
             self._tail.doubt(partition, known_end, batch)

@@ -53,6 +53,7 @@ class Publisher:
         log: an open log, which stays open; or an address, opened and closed by the publisher.
         gate: the limits of payloads.
         actor: who asks, where a call does not say.
+        new_id: gives an id that nobody had before; a simulation hands in its own.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Publisher:
         actor: Actor | None = None,
         clock: Clock | None = None,
         settings: PublisherSettings | None = None,
+        new_id: Callable[[], str] = new_event_id,
     ) -> None:
         self._owns_log = isinstance(log, str)
         self._log = open_log(log) if isinstance(log, str) else log
@@ -70,6 +72,7 @@ class Publisher:
         self._actor = actor
         self._clock = clock or SystemClock()
         self._settings = settings or PublisherSettings()
+        self._new_id = new_id
         self._tail = Tail(self._log, self._settings)
         self._outbox = Outbox(self._log, self._tail, self._settings)
 
@@ -273,7 +276,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         now = self._clock.now()
         event = Event(
-            id=event_id or new_event_id(),
+            id=event_id or self._new_id(),
             source=quote(received.source),
             subject=received.run_id,
             time=received.time or now,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshline.testing.simulation import Simulation, simulate
+from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
 
 SEEDS = 300
 CHUNK = 30
@@ -24,7 +24,7 @@ KEPT_SEEDS = {
 def test_every_history_holds(first: int) -> None:
     for seed in range(first, first + CHUNK):
         try:
-            simulate(seed)
+            simulate_keeper(seed)
         except Exception as error:
             error.add_note(f"seed {seed}: keep it in KEPT_SEEDS")
             raise
@@ -32,15 +32,17 @@ def test_every_history_holds(first: int) -> None:
 
 @pytest.mark.parametrize("seed", KEPT_SEEDS)
 def test_what_once_failed_holds(seed: int) -> None:
-    simulate(seed)
+    simulate_keeper(seed)
 
 
 def test_the_same_seed_is_the_same_history() -> None:
-    assert [simulate(seed) for seed in range(5)] == [simulate(seed) for seed in range(5)]
+    assert [simulate_keeper(seed) for seed in range(5)] == [
+        simulate_keeper(seed) for seed in range(5)
+    ]
 
 
 def test_histories_are_hard() -> None:
-    reports = [simulate(seed) for seed in range(60)]
+    reports = [simulate_keeper(seed) for seed in range(60)]
 
     assert len({report.log_hash for report in reports}) == 60
     assert sum(report.void_facts for report in reports) > 50
@@ -51,4 +53,4 @@ def test_histories_are_hard() -> None:
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(random=st.randoms(use_true_random=False), steps=st.integers(5, 60))
 def test_histories_that_hypothesis_thinks_of_hold(random: Random, steps: int) -> None:
-    Simulation(random, steps).run()
+    KeeperSimulation(random, steps).run()

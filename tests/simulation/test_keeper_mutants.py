@@ -23,7 +23,7 @@ from meshline.engine.core import (
 from meshline.engine.core.draft import Draft
 from meshline.engine.core.keeper import Keeper
 from meshline.events.fence import Fence
-from meshline.testing.simulation import simulate
+from meshline.testing.keeper_simulation import simulate_keeper
 from tests.simulation.breaking import break_code
 
 pytestmark = pytest.mark.slow
@@ -135,7 +135,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
 def first_failure() -> int | None:
     for seed in range(SEEDS_MAX):
         try:
-            simulate(seed)
+            simulate_keeper(seed)
         except Exception:
             return seed
     return None

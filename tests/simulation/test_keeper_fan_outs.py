@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from meshline.engine.core import appliers, endings, nodes, plan
 from meshline.engine.core.state import NodeState
-from meshline.testing.simulation import Simulation, simulate
+from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
 from tests.simulation.breaking import break_code
 
 SEEDS = 60
@@ -26,7 +26,7 @@ def test_every_history_holds(first: int, room: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(nodes, "ITEMS_UNDER_WAY_MAX", room)
     for seed in range(first, first + CHUNK):
         try:
-            simulate(seed, fan_outs=True)
+            simulate_keeper(seed, fan_outs=True)
         except Exception as error:
             error.add_note(f"seed {seed}, fan_outs=True, room for {room}: keep it")
             raise
@@ -35,7 +35,7 @@ def test_every_history_holds(first: int, room: int, monkeypatch: pytest.MonkeyPa
 def test_histories_are_hard() -> None:
     said: list[bytes] = []
     for seed in range(40):
-        simulation = Simulation(Random(seed), fan_outs=True)
+        simulation = KeeperSimulation(Random(seed), fan_outs=True)
         simulation.run()
         said += [record.value for record in simulation.log.records]
 
@@ -47,7 +47,7 @@ def test_histories_are_hard() -> None:
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(random=st.randoms(use_true_random=False), steps=st.integers(5, 60))
 def test_histories_that_hypothesis_thinks_of_hold(random: Random, steps: int) -> None:
-    Simulation(random, steps, fan_outs=True).run()
+    KeeperSimulation(random, steps, fan_outs=True).run()
 
 
 # What is broken: the function, a piece of it, and what stands there instead.
@@ -92,7 +92,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
 def first_failure() -> int | None:
     for seed in range(SEEDS_MAX):
         try:
-            simulate(seed, fan_outs=True)
+            simulate_keeper(seed, fan_outs=True)
         except Exception:
             return seed
     return None

@@ -34,7 +34,7 @@ from meshline.testing.random_workflows import (
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import WorkflowSpec
 
-__all__ = ["Simulation", "SimulationReport", "StateDiverged", "simulate"]
+__all__ = ["KeeperReport", "KeeperSimulation", "StateDiverged", "difference", "simulate_keeper"]
 
 HEALING_ROUNDS_MAX = 40
 PATIENT_ROUNDS = 8
@@ -49,7 +49,7 @@ class StateDiverged(AssertionError):
 
 
 @dataclass(frozen=True)
-class SimulationReport:
+class KeeperReport:
     """What a simulation came to, to see that it was a hard one.
 
     Args:
@@ -66,7 +66,7 @@ class SimulationReport:
 class SimulatedWorker:
     """A process with one keeper: it reads, proposes, performs, stands still and crashes."""
 
-    def __init__(self, name: str, world: Simulation, registry: Registry) -> None:
+    def __init__(self, name: str, world: KeeperSimulation, registry: Registry) -> None:
         self.name = name
         self.skew_s = 0.0
         self.standstill = 0
@@ -165,7 +165,7 @@ class SimulatedWorker:
                 self.keeper.outcome(Outcome(*trial, result, error))
 
 
-class Simulation:
+class KeeperSimulation:
     """A partition and all that happens to it.
 
     Args:
@@ -193,7 +193,7 @@ class Simulation:
         left_out = self.random.choice([None, None, *specs])
         return Registry(*(spec for spec in specs if spec is not left_out))
 
-    def run(self) -> SimulationReport:
+    def run(self) -> KeeperReport:
         """Let the troubles happen, heal, and check.
 
         Raises:
@@ -207,7 +207,7 @@ class Simulation:
         state = self.auditor.state
         records = self.log.records
         digest = hashlib.blake2b(b"".join(record.value for record in records), digest_size=8)
-        return SimulationReport(
+        return KeeperReport(
             log_hash=digest.hexdigest(),
             records=len(records),
             runs=len(self.auditor.accepted),
@@ -345,18 +345,18 @@ class Simulation:
         raise StateDiverged("after healing: it does not come to rest")
 
 
-_HAPPENINGS: list[Callable[[Simulation, SimulatedWorker], None]] = [
-    Simulation._read,
-    Simulation._propose,
-    Simulation._finish_try,
-    Simulation._claim_if_idle,
-    Simulation._claim_out_of_turn,
-    Simulation._crash,
-    Simulation._save,
-    Simulation._stand_still,
-    Simulation._give_way,
-    Simulation._pass_time,
-    Simulation._bend_clock,
+_HAPPENINGS: list[Callable[[KeeperSimulation, SimulatedWorker], None]] = [
+    KeeperSimulation._read,
+    KeeperSimulation._propose,
+    KeeperSimulation._finish_try,
+    KeeperSimulation._claim_if_idle,
+    KeeperSimulation._claim_out_of_turn,
+    KeeperSimulation._crash,
+    KeeperSimulation._save,
+    KeeperSimulation._stand_still,
+    KeeperSimulation._give_way,
+    KeeperSimulation._pass_time,
+    KeeperSimulation._bend_clock,
 ]
 _WEIGHTS = [30, 25, 15, 10, 2, 2, 8, 1, 1, 5, 1]
 
@@ -383,6 +383,6 @@ def difference(found: PartitionState, expected: PartitionState) -> str:
     return "\n".join(lines)
 
 
-def simulate(seed: int, *, fan_outs: bool = False) -> SimulationReport:
+def simulate_keeper(seed: int, *, fan_outs: bool = False) -> KeeperReport:
     """Run one simulation; whatever it raises is a bug that this seed shows."""
-    return Simulation(Random(seed), fan_outs=fan_outs).run()
+    return KeeperSimulation(Random(seed), fan_outs=fan_outs).run()
