@@ -67,11 +67,21 @@ bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=k
 # --- check it ------------------------------------------------------------------------------------
 
 .PHONY: test test-fast check lint types contracts tidy format
-test: lint types contracts ## everything: checks, then every test with a real Kafka and PostgreSQL
+test: lint types contracts simulate ## everything: checks, simulations, then every test with a real Kafka and PostgreSQL
 	@$(BIN)/python -m pytest
 
 test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience
 	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"
+
+.PHONY: simulate simulate-soak
+simulate: .venv/.ready-dev ## the whole system under faults, from seeds (SEEDS=3000 FIRST=0 STORIES=.)
+	@$(BIN)/python -m meshline.testing.simulate --seeds $(or $(SEEDS),3000) \
+		--first $(or $(FIRST),0) --kept tests/simulation/seeds.txt --stories $(or $(STORIES),.)
+
+simulate-soak: .venv/.ready-dev ## a hundred thousand seeds, with counts of the faults (SEEDS=100000 FIRST=0)
+	@$(BIN)/python -m meshline.testing.simulate --seeds $(or $(SEEDS),100000) \
+		--first $(or $(FIRST),0) --kept tests/simulation/seeds.txt --stories $(or $(STORIES),.) \
+		--counts
 
 .PHONY: soak
 soak: .venv/.ready-dev ## kill -9 and freeze all there is, for an hour (KILLS=50 RUNS=2000 SEED=…)

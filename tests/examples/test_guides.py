@@ -26,7 +26,8 @@ from tests.tidy.source import REPOSITORY
 GUIDES = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
-    if "reference/" not in path.as_posix() and path.name != "test-a-workflow.md"
+    if "reference/" not in path.as_posix()
+    and path.name not in ("test-a-workflow.md", "simulate-faults.md")
 )
 ON_KAFKA = "kafka://localhost:9092"
 ON_POSTGRES = "postgresql://localhost/meshline"

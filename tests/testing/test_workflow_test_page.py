@@ -1,4 +1,4 @@
-"""The page about testing a workflow runs as it stands."""
+"""The pages about testing a workflow run as they stand."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from types import ModuleType
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-a-workflow.md"
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
 
-def test_the_page_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "blocks_min"), [("test-a-workflow.md", 8), ("simulate-faults.md", 5)]
+)
+def test_a_page_runs(page: str, blocks_min: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = PAGES / page
+    text = file.read_text(encoding="utf-8")
     blocks = list(re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-    module = ModuleType("test_a_workflow")
+    module = ModuleType("page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
     for block in blocks:
         line = text.count("\n", 0, block.start(1))
-        code = compile("\n" * line + block[1], str(PAGE), "exec")
+        code = compile("\n" * line + block[1], str(file), "exec")
         exec(code, module.__dict__)
 
-    assert len(blocks) >= 8
+    assert len(blocks) >= blocks_min

@@ -237,6 +237,8 @@ class Crowd:
                     outcome="succeeded",
                     result=self._result(name, 1),
                 )
+        if not patience and self._answers is not None:
+            yield requests.CancelRequested(reason="nobody knows what to answer")
 
     def _said(self, name: str, made_up: Any) -> Any:
         return made_up if self._answers is None else self._answers.get(name)

@@ -1,0 +1,124 @@
+"""What is around the core, broken once: the simulation of the whole system finds all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from meshline.engine import snapshots
+from meshline.engine.perform import Performer
+from meshline.engine.worker import Worker
+from meshline.events.publish.outbox import Outbox
+from meshline.projections.intake import Intake
+from meshline.projections.lane import Lane
+from meshline.projections.projector import Projector
+from meshline.projections.rows import Rows
+from meshline.projections.view import View
+from meshline.testing import Simulation
+from tests.simulation.breaking import break_code
+
+pytestmark = pytest.mark.slow
+
+SEEDS_MAX = 1_000
+
+# What is broken: the function, a piece of it, what stands there instead, and the seed that found
+# it last: it is tried first.
+MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
+    "a worker skips what others appended in between": (
+        Worker._append, "advance(partition, keeper.state.next_offset)",
+        "advance(partition, result.last + 1)", 0,
+    ),
+    "a worker keeps the partitions that it should give up": (
+        Worker._follow_membership, "in set(self._held) - known:", "in ():", 0,
+    ),
+    "a worker reads a partition from its end on": (
+        Worker._take, "self._reader.add(partition, state.next_offset)",
+        "self._reader.add(partition, end)", 0,
+    ),
+    "a claim without an answer is waited for": (
+        Worker._claim, "held.keeper.forget_claim()", "pass", 0,
+    ),
+    "a worker ends when the log does not answer": (
+        Worker._end_of, "except LogUnavailable as error:", "except KeyError as error:", 0,
+    ),
+    "nobody looks whether the clock has jumped": (
+        Worker._sweep, "self._mark(partition)\n        for", "pass\n        for", 0,
+    ),
+    "tries that gave an outcome are taken for under way": (
+        Performer._forget, "self._under_way.tries.discard(trial.key)", "pass", 0,
+    ),
+    "a try makes no room for the next": (
+        Performer._ended, "self._running -= 1", "pass", 0,
+    ),
+    "a refusal after a try without an answer is believed": (
+        Outbox._append, "isinstance(result, Refused) and not in_doubt",
+        "isinstance(result, Refused)", 0,
+    ),
+    "no answer is taken for a refusal": (
+        Outbox._append, "_unknown(result.reason))\n            return\n        await",
+        "AppendRefused(result.reason))\n            return\n        await", 0,
+    ),
+    "a batch is believed to stand together": (
+        Outbox._appended, "if result.last - result.first + 1 == len(batch):",
+        "if result := result.__class__(result.first, result.first + len(batch) - 1, True):", 0,
+    ),
+    "a snapshot with a part missing is used": (
+        snapshots.load_state, "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 0,
+    ),
+    "a snapshot forgets the number of the last fact": (
+        snapshots.load_state, 'Fence(head["epoch"], head["sequence"])', 'Fence(head["epoch"])', 0,
+    ),
+    "known rows are not what was written": (
+        Rows.written, "known.pop(key, None)\n            known[key] = row", "pass", 0,
+    ),
+    "what an event did before it lacked a row stands": (
+        Rows.take_back, "place.pop()", "pass", 0,
+    ),
+    "a view takes in again what it has": (
+        View._new_items, "if own > start:", "if False:", 0,
+    ),
+    "a view does not know how far it is": (
+        View.committed, "self.checkpoints.update(change.after)", "pass", 0,
+    ),
+    "parked keys are forgotten at a restart": (
+        View.__init__, "self.stopped = set(installed.stopped)", "self.stopped = set()", 0,
+    ),
+    "a checkpoint forgets its epoch": (
+        Intake.checkpoint, "epoch=fence.epoch", "epoch=-1", 0,
+    ),
+    "the last record is taken in twice on resuming": (
+        Lane._read, "records = records[1:]", "pass", 0,
+    ),
+    "a view that failed is fed on": (
+        Projector._idle, "for view in (*lane.views, *(failed for failed, _ in lane.failed))",
+        "for view in lane.views", 57,
+    ),
+    "a view in other hands is not asked for again": (
+        Projector._acquire, "charge.try_at = now + self._settings.standby_poll_s",
+        "charge.try_at = float('inf')", 0,
+    ),
+}  # fmt: skip
+
+
+def seeds(first: int) -> Iterator[int]:
+    yield first
+    yield from range(SEEDS_MAX)
+
+
+def first_failure(hint: int) -> int | None:
+    for seed in seeds(hint):
+        try:
+            Simulation(seed=seed).run()
+        except Exception:
+            return seed
+    return None
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, old, new, hint = MUTANTS[name]
+    break_code(monkeypatch, function, old, new)
+
+    assert first_failure(hint) is not None, f"{name}: not found by {SEEDS_MAX} seeds"
