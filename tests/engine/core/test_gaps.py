@@ -65,6 +65,33 @@ def test_a_run_that_no_worker_knows_can_only_be_given_up() -> None:
     assert (run.state, run.exceptions) == ("cancelled", [])
 
 
+def test_what_no_worker_can_undo_is_not_given_up() -> None:
+    wf = new_workflow()
+
+    def release(result: int) -> None: ...
+
+    @wf.step(compensate=release)
+    def reserve(trigger: Order) -> int:
+        return trigger.number
+
+    wf.sleep("nap", "2d", after="reserve")
+
+    @wf.step(after="nap")
+    def work(reserve: int) -> Done:
+        return Done(number=reserve)
+
+    test = WorkflowTest(wf)
+    run = test.start(Order())
+    test.replace()
+
+    with pytest.raises(RequestRefused, match=r"no_worker.*undo what is done"):
+        run.cancel()
+    test.replace(wf)
+    run.cancel()
+
+    assert (run.state, run.steps) == ("cancelled", ["reserve", "undo:reserve"])
+
+
 # -- being late --------------------------------------------------------------------------------
 
 

@@ -73,6 +73,18 @@ def test_a_reader_that_restarts_at_every_record_believes_the_same(seed: int) -> 
         assert list(state.runs[run_id].nodes) == list(run.nodes), "the order of nodes is kept"
 
 
+def test_a_snapshot_with_a_part_missing_is_not_taken_for_whole() -> None:
+    cut = 0
+    for seed in SEEDS:
+        chunks = list(dump_state(folded(records_of(seed))))
+        for count in range(1, len(chunks)):
+            cut += 1
+            with pytest.raises(ValueError, match="Part of it is missing"):
+                load_state(iter(chunks[:count]))
+
+    assert cut > 5
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_reader_that_reads_again_from_anywhere_changes_nothing(seed: int) -> None:
     records = records_of(seed)

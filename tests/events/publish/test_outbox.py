@@ -70,6 +70,32 @@ async def test_past_the_deadline_the_outcome_is_unknown_and_said_to_be() -> None
     assert "Publish it again with the same trigger id" in str(results[0])
 
 
+async def test_a_refusal_after_a_try_without_an_answer_is_no_proof_that_it_is_not_there() -> None:
+    log = await failing_log("unanswered", "refused")
+
+    async with Publisher(log, settings=QUICK) as publisher:
+        with pytest.raises(AppendUnknown):
+            await publisher.publish("s", {}, trigger_id="1")
+
+    assert len(await everything(log)) == 1
+
+
+async def test_a_publisher_whose_tasks_are_all_cancelled_closes_and_nobody_waits() -> None:
+    log = await failing_log()
+    log.gate.clear()
+    publisher = Publisher(log, settings=PublisherSettings(batch_records_max=1))
+    sent = [asyncio.create_task(publisher.publish("s", {}, trigger_id=str(i))) for i in range(3)]
+    await asyncio.sleep(0.01)
+
+    for sender in publisher._outbox._senders.values():
+        sender.cancel()
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        await publisher.aclose()
+
+    assert [type(result) for result in results] == [AppendUnknown, PublisherClosed, PublisherClosed]
+
+
 async def test_one_that_is_refused_does_not_take_the_others_with_it() -> None:
     log = await failing_log()
     log.record_bytes_max = 2_000
