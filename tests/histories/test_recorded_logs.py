@@ -32,7 +32,7 @@ from meshline.events.log import LogRecord
 from meshline.events.log.memory import MemoryLog
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.from_scratch import compare_views, fold_views
-from meshline.testing.simulation import Simulation
+from meshline.testing.keeper_simulation import KeeperSimulation
 from meshline.workflow import Registry
 
 FOLDER = Path(__file__).parent
@@ -91,7 +91,7 @@ def record(name: str) -> None:
     assert not path.exists(), "what was recorded is never written again"
     worlds = []
     for seed in SEEDS:
-        world = Simulation(Random(seed), STEPS, fan_outs=seed % 2 == 0)
+        world = KeeperSimulation(Random(seed), STEPS, fan_outs=seed % 2 == 0)
         world.run()
         worlds.append(world.log.records)
     partitions: Partitions = {}
