@@ -33,7 +33,7 @@ from meshline.projections.as_of_queries import ABOUT_RUNS, ViewsAsOf
 from meshline.projections.moment import Moment
 from meshline.projections.postgres_builds import Builds
 from meshline.projections.postgres_snapshots import PostgresSnapshots
-from meshline.projections.rebuild import Rebuild
+from meshline.projections.rebuild import SNAPSHOTS, Rebuild
 from meshline.projections.settings import SnapshotSettings
 
 NEVER = SnapshotSettings(every_events=1 << 60)
@@ -106,7 +106,7 @@ async def measure(log_address: str, views: str, events: int, rounds: int) -> dic
     rates: dict[str, list[float]] = {"without": [], "with": []}
     address = ""
     for number in range(rounds):
-        for name, settings in (("without", NEVER), ("with", SnapshotSettings())):
+        for name, settings in (("without", NEVER), ("with", SNAPSHOTS)):
             print(f"Building {name} snapshots, {number + 1} of {rounds} …", file=sys.stderr)
             address = f"{views}&meshline_namespace=bench_{uuid.uuid4().hex[:8]}"
             rates[name].append(await build(log, address, settings))

@@ -234,7 +234,7 @@ async def test_whole_lists_of_real_incidents_are_those_of_the_file(story: Import
     # By then there surely is a snapshot that serves.
     later = ends[len(ends) * 3 // 4]
     for projection in ABOUT_RUNS:
-        await kept.keep(projection, drawn, shares=[0.4], spans=40)
+        await kept.keep(projection, drawn, shares=[0.1, 0.4], spans=40)
 
     for number in range(LISTS):
         by = ("event", "recorded")[number % 2]

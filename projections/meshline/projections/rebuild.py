@@ -37,6 +37,10 @@ REBUILDING = ProjectorSettings(
 """Large batches for few round trips. A row that is not at hand is loaded, thousands in one query;
 to have more of them at hand is no quicker, and takes memory."""
 
+SNAPSHOTS = SnapshotSettings(time_share_max=0.5, look_s=0.25)
+"""What a rebuild leaves behind it is all there will be of its past: half of the time, at most, of a
+process of PostgreSQL that has little else to do."""
+
 _POLL_S = 0.25
 _SWAP_RETRY_S = 0.02
 _RATE_WINDOW = 40
@@ -80,7 +84,7 @@ class Rebuild:
         events_per_s_max: int | None = None,
         scratch: bool = False,
         settings: ProjectorSettings = REBUILDING,
-        snapshots: SnapshotSettings | None = None,
+        snapshots: SnapshotSettings = SNAPSHOTS,
     ) -> None:
         self.builds: dict[str, Build] = {}
         self.cancelled = False
@@ -89,7 +93,7 @@ class Rebuild:
         self._projections = list(projections)
         self._scratch = scratch
         self._settings = replace(settings)
-        self._snapshots = snapshots or SnapshotSettings()
+        self._snapshots = snapshots
         self._samples: list[tuple[float, int]] = []
 
     async def run(self) -> AsyncGenerator[Progress]:
