@@ -88,11 +88,12 @@ async def projecting(
 
 async def caught_up(log: MemoryLog, store: PostgresStore, views: Sequence[Projection]) -> None:
     ends = await log.ends()
-    while True:
-        reached = await store.live_checkpoints([view.name for view in views])
-        if all(reached.get(view.name) == ends for view in views):
-            return
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while True:
+            reached = await store.live_checkpoints([view.name for view in views])
+            if all(reached.get(view.name) == ends for view in views):
+                return
+            await asyncio.sleep(0.01)
 
 
 async def in_parts(whole: MemoryLog, parts: int) -> AsyncIterator[MemoryLog]:
