@@ -13,12 +13,6 @@ from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
 SEEDS = 300
 CHUNK = 30
 
-# Seeds that once failed, and what they showed.
-KEPT_SEEDS = {
-    612: "the simulation itself took a claim on its way for rest",
-    662: "a denial that led to undoing left the exceptions of other branches open",
-}
-
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_every_history_holds(first: int) -> None:
@@ -26,13 +20,8 @@ def test_every_history_holds(first: int) -> None:
         try:
             simulate_keeper(seed)
         except Exception as error:
-            error.add_note(f"seed {seed}: keep it in KEPT_SEEDS")
+            error.add_note(f"seed {seed}: keep it in seeds.txt")
             raise
-
-
-@pytest.mark.parametrize("seed", KEPT_SEEDS)
-def test_what_once_failed_holds(seed: int) -> None:
-    simulate_keeper(seed)
 
 
 def test_the_same_seed_is_the_same_history() -> None:

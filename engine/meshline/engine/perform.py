@@ -211,10 +211,10 @@ class Performer:
     def _watch(self, trial: Try) -> None:
         assert trial.node.heartbeat_s is not None
         loop = asyncio.get_running_loop()
-        silent_s = loop.time() - trial.heartbeat_at
-        if silent_s < trial.node.heartbeat_s:
-            left_s = trial.node.heartbeat_s - silent_s
-            trial.watch = loop.call_later(left_s, self._watch, trial)
+        # The moment itself, and not what is left until it: that may be too little to be counted.
+        until = trial.heartbeat_at + trial.node.heartbeat_s
+        if loop.time() < until:
+            trial.watch = loop.call_at(until, self._watch, trial)
             return
         message = f"The try gave no heartbeat for {trial.node.heartbeat_s:g} s."
         self._fail(trial, StepError(type="HeartbeatMissed", message=message))

@@ -208,8 +208,9 @@ class Worker:
         else:
             stray.until = math.inf
             keeper, snapshot_at = stray.held.keeper, stray.held.snapshot_at
-            keeper.replace_registry(self._registry)
         end = await self._end_of(partition)
+        # Nothing is awaited from here on: definitions may be replaced meanwhile.
+        keeper.replace_registry(self._registry)
         self._strays.pop(partition, None)
         self._held[partition] = Held(keeper, end, snapshot_at=snapshot_at)
         self._reader.add(partition, keeper.state.next_offset)

@@ -59,6 +59,7 @@ class Client:
     ) -> None:
         self.name = process_name
         self.operations: list[Operation] = []
+        self._under_way: set[str] = set()
         self._server = server
         self._ask = ask
         self._pause_s = pause_s
@@ -71,7 +72,7 @@ class Client:
         dice = process.world.random(f"{self.name}/{process.starts}/client")
         stopping = asyncio.Event()
         process.stop = stopping.set
-        self._under_way: set[str] = set()
+        self._under_way.clear()
         asking: list[asyncio.Task[None]] = []
         publisher = Publisher(
             SimulatedLog(self._server, process),

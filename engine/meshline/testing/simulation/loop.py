@@ -259,8 +259,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             if not line.is_alive:
                 self._put(line, handle)
                 continue
-            self._now = max(self._now, when)
-            self._at_once = 0
+            if when > self._now:
+                self._now = when
+                self._at_once = 0
+            self._at_once += 1
             self._put(line, handle)
             while timers and timers[0][0] <= self._now:
                 _, _, handle, line = heapq.heappop(timers)

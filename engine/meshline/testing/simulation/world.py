@@ -160,7 +160,7 @@ class Process:
             self.world.later(for_s, self._thaw, line)
 
     def _thaw(self, line: Line) -> None:
-        if line.is_alive:
+        if line.is_alive and line.is_frozen:
             self.world.tell(self.name, "goes on")
             self.world.loop.thaw(line)
 
