@@ -50,6 +50,9 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
     "nobody looks whether the clock has jumped": (
         Worker._sweep, "self._mark(partition)\n        for", "pass\n        for", 21,
     ),
+    "tries that gave an outcome are taken for under way": (
+        Performer._forget, "self._under_way.tries.discard(trial.key)", "pass", 158,
+    ),
     "a try makes no room for the next": (
         Performer._ended, "self._running -= 1", "pass", 0,
     ),
