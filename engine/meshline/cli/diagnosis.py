@@ -322,7 +322,7 @@ async def _progress(log: EventLog, views: Views) -> list[Finding]:
     for status in statuses:
         if status.parked:
             found = f"{status.parked} events could not be taken in, {status.stopped} runs stopped"
-            do = "The view's code and the event do not agree: `meshline view list`, then rebuild."
+            do = f"`meshline view parked {status.name}` says why, and what to type next."
             findings.append(Finding("warning", f"view {status.name}", found, do))
     return findings
 

@@ -11,6 +11,7 @@ from meshline.cli.own_views import known_projections
 from meshline.cli.tables import Column
 from meshline.cli.view_builds import builds_at, retire, rollback, swap
 from meshline.cli.view_diff import diff
+from meshline.cli.view_free import retry, skip
 from meshline.cli.view_parked import parked
 from meshline.cli.view_rebuild import cancel, pause, rebuild, resume, verify
 from meshline.cli.view_rows import rows
@@ -31,6 +32,8 @@ def _group() -> None:
 command(app)(diff)
 command(app)(parked)
 command(app, past=True)(rows)
+command(app, asks=True)(retry)
+command(app, asks=True)(skip)
 
 
 for _function in (rebuild, swap, rollback, retire, verify, pause, resume, cancel):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshline.cli.call import Call
-from meshline.cli.words import clock_time
+from meshline.cli.words import clock_time, prompt_name
 
 if TYPE_CHECKING:
     from meshline.projections.poison import ParkedKey
 
 __all__ = ["parked", "parked_text"]
+
+_TYPEABLE = re.compile(r"[\w.:@/][\w.:@/-]*", re.ASCII)
+"""A key that a shell takes as it stands."""
 
 
 async def parked(
@@ -26,8 +30,9 @@ async def parked(
 ) -> None:
     """Show what a view could not apply: where it stands in the log, the error and its stack.
 
-    Such an event stops its own key in this view, and no other key and no other view. To take it
-    in, correct the projection and build the view anew: `meshline view rebuild NAME`.
+    Such an event stops its own key in this view, and no other key and no other view. Once its
+    cause is gone `meshline view retry` applies it; `meshline view skip` leaves it out for good. To
+    take it in with other code, build the view anew: `meshline view rebuild NAME`.
 
     \b
     Examples:
@@ -60,4 +65,16 @@ def parked_text(parked: ParkedKey) -> str:
     lines.append(f"  error   {parked.error}")
     if parked.stack:
         lines.append(textwrap.indent(parked.stack.rstrip(), "    "))
+    lines += [f"  {word:<8}{command}" for word, command in _next(parked)]
     return "\n".join(lines) + "\n"
+
+
+def _next(parked: ParkedKey) -> tuple[tuple[str, str], ...]:
+    view = f"{prompt_name()} view"
+    which = f"{parked.name} --key {parked.key}"
+    if not _TYPEABLE.fullmatch(parked.key):
+        which = f"{parked.name} --at {parked.position}"
+    return (
+        ("retry", f"{view} retry {which}"),
+        ("skip", f'{view} skip {which} --reason "…"'),
+    )

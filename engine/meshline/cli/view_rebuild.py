@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ from meshline.cli.view_builds import build_named, builds_at
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from meshline.projections.postgres_builds import Wish
+    from meshline.projections.postgres_builds import Build, Wish
     from meshline.projections.projection import Projection
     from meshline.projections.rebuild import Progress
     from meshline.projections.rebuild_verify import Verdict
@@ -59,6 +59,9 @@ async def rebuild(
     it is started again. Afterwards `meshline projector` keeps the new build up to date, until
     `meshline view swap` makes it live or `meshline view retire` drops it.
 
+    The exit code is 1 if the new build has parked events that it could not apply: it is not
+    swapped then. Events that were skipped (`meshline view skip`) are left out again.
+
     \b
     Examples:
       meshline view rebuild ownership
@@ -75,23 +78,27 @@ async def rebuild(
     if work.cancelled:
         call.out.say("Cancelled: the new build is gone, what is live is as it was.")
         end(Exit.FAILED)
-    for build in work.builds.values():
-        call.out.say(
-            f"Built {build}. What differs: meshline view diff {build.name}. "
-            f"Make it live: meshline view swap {build.name}"
-        )
-    await _say_parked(call, [*work.builds])
+    await _say_built(call, [*work.builds.values()])
 
 
-async def _say_parked(call: Call, names: list[str]) -> None:
+async def _say_built(call: Call, builds: Sequence[Build]) -> None:
+    """Say what is next for each build; fail if one of them could not take in every event."""
     async with builds_at(call) as books:
-        parked = [
-            f"{s.name} version {s.version}: {s.parked} events"
-            for s in await books.statuses()
-            if s.name in names and s.parked and s.state != "live"
-        ]
-    if parked:
-        call.out.say(f"Could not be taken in, so it is not swapped: {', '.join(parked)}.")
+        parked = {(s.name, s.version, s.build): s.parked for s in await books.statuses()}
+    for build in builds:
+        if not parked.get(build, 0):
+            call.out.say(
+                f"Built {build}. What differs: meshline view diff {build.name}. "
+                f"Make it live: meshline view swap {build.name}"
+            )
+            continue
+        call.out.say(
+            f"Built {build}, which could not apply {parked[build]:,} events and those behind them:"
+            f" expected none, so it will not be swapped. See why: meshline view parked "
+            f"{build.name}. Correct the projection and rebuild it, or leave them out: meshline "
+            f"view skip {build.name}"
+        )
+    if any(parked.get(build, 0) for build in builds):
         end(Exit.FAILED)
 
 

@@ -55,6 +55,8 @@ class LoopWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        if not self._settings.loop_blocked_s:
+            return
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         # Signals reach the main thread only. Elsewhere a step can be named, and not ended.

@@ -22,7 +22,8 @@ class WorkerSettings:
         threads_max: of these, plain functions, each in a thread.
         tries_lost_max: tries that go on after their time-out, in a thread or not heeding that they
             are cancelled; with so many the worker ends, since only a new process is rid of them.
-        loop_blocked_s: an ``async`` step that keeps the event loop to itself for so long is named.
+        loop_blocked_s: an ``async`` step that keeps the event loop to itself for so long is named;
+            0: nobody looks.
         loop_blocked_s_max: … and is ended as failed, if it is Python that runs. Well below the
             log's ``session_timeout_s``: others take over a worker that stands still for that long.
         drain_s: how long a stop waits for what is under way.

@@ -29,7 +29,7 @@ from meshline.events.log import LogRecord
 from meshline.events.requests import Request
 from meshline.projections.store import Checkpoint
 
-__all__ = ["FREEING", "Intake", "Item", "Undecodable", "event_id_of"]
+__all__ = ["FREEING", "Intake", "Item", "Undecodable", "event_id_of", "subject_of"]
 
 FREEING = frozenset({ParkedEventRetried, ParkedEventSkipped})
 """Facts that are said to the views themselves; every view is handed them."""
@@ -73,6 +73,16 @@ def event_id_of(value: bytes) -> str:
     if isinstance(event_id, str) and event_id:
         return event_id
     return "bytes:" + hashlib.blake2b(value, digest_size=8).hexdigest()
+
+
+def subject_of(value: bytes, key: str) -> str:
+    """Return what a record is about, even of one that can't be read: its key, if it says nothing.
+
+    Args:
+        key: of the record.
+    """
+    subject = _envelope_of(value).get("subject")
+    return subject if isinstance(subject, str) else key
 
 
 class Intake:
@@ -168,10 +178,9 @@ def _undecodable(
     # It counts in the numbering, or all behind it would be void.
     if numbers is not None and not fence.admits_numbers(*numbers):
         return None
-    subject = envelope.get("subject")
     return Undecodable(
         position=position,
-        entity=subject if isinstance(subject, str) else key,
+        entity=subject_of(value, key),
         event_type=event_type,
         error=str(error),
         stops=numbers is not None,

@@ -10,6 +10,7 @@ from meshline.events.envelope import Position
 from meshline.projections.errors import NotFound
 from meshline.projections.postgres_connection import Pool, parse_address
 from meshline.projections.postgres_schema import Books
+from meshline.projections.store import Stop
 
 __all__ = ["ParkedKey", "parked_keys"]
 
@@ -40,13 +41,23 @@ class ParkedKey(NamedTuple):
 
 
 async def parked_keys(
-    address: str, name: str, *, key: str | None = None, limit: int = 50
+    address: str,
+    name: str,
+    *,
+    key: str | None = None,
+    at: Position | None = None,
+    of: Sequence[Stop] | None = None,
+    live_only: bool = False,
+    limit: int = 50,
 ) -> list[ParkedKey]:
     """Return the keys that are parked in the view, those that are longest first.
 
     Args:
         address: of the views.
         key: only those that begin so.
+        at: not each key's first event but the one that is parked there, with what is behind it.
+        of: only these keys, each in its partition.
+        live_only: only those of the live build.
     Raises:
         NotFound: there is no such view.
     """
@@ -59,7 +70,15 @@ async def parked_keys(
             raise NotFound(
                 f"There is no view {name!r}: expected one of those that `meshline view list` shows."
             )
-        found = await pool.fetch(_statement(books), name, key, min(limit, LIMIT_MAX))
+        found = await pool.fetch(
+            _statement(books),
+            name,
+            key,
+            min(limit, LIMIT_MAX),
+            *(at or (None, None)),
+            live_only,
+            *(([p for p, _ in of], [k for _, k in of]) if of is not None else (None, None)),
+        )
     finally:
         await pool.aclose()
     return [_parked_key(record) for record in found]
@@ -70,16 +89,22 @@ def _statement(books: str) -> str:
     return f"""
         with numbered as (
             select p.*, v.state,
-                   row_number() over one as place, count(*) over one_all - 1 as behind,
+                   row_number() over one as place,
+                   count(*) over one_all - row_number() over one as behind,
                    max(log_offset) over one_all as last
             from {books}.parked p
             join {books}.views v using (name, version, build)
             where p.name = $1 and ($2::text is null or starts_with(p.entity, $2))
+                and (v.state = 'live' or not $6)
+                and ($7::integer[] is null
+                     or (partition, entity) in (select * from unnest($7, $8::text[])))
             window one_all as (partition by name, version, build, partition, entity),
                    one as (partition by name, version, build, partition, entity
                            order by log_offset)
         )
-        select * from numbered where place = 1
+        select * from numbered
+        where case when $4::integer is null then place = 1
+                   else partition = $4 and log_offset = $5::bigint end
         order by parked_at, version, build, partition, log_offset limit $3
     """
 

@@ -323,7 +323,8 @@ class Builds:
         if found[0][0]:
             raise NotSwappable(
                 f"{target} could not take in {found[0][0]:,} events, the first key is "
-                f"{found[0][1]!r}: expected none. Correct the projection and rebuild it, or swap "
+                f"{found[0][1]!r}: expected none. Correct the projection and rebuild it, "
+                f"leave out what can't be corrected (`meshline view skip {target.name}`), or swap "
                 "with --allow-parked."
             )
 
