@@ -73,10 +73,11 @@ def place(
 
     @asynccontextmanager
     async def at_work(
-        *owners: tuple[str, str], projects: bool = True
+        *owners: tuple[str, str], projects: bool = True, log_at: str = postgres_address
     ) -> AsyncIterator[tuple[Type, EventLog, Projection]]:
         """A log that says these owners of these runs, a worker and a projector."""
-        log = open_log(postgres_address)
+        where[1] = log_at
+        log = open_log(where[1])
         await log.open(create_partitions=2)
         stream, view = Stream(1), fussy()
         for run_id, owner in owners:
@@ -192,6 +193,21 @@ async def test_foreign_bytes_are_skipped_by_their_place(place: Callable[..., Any
             assert (code, told["outcome"]) == (0, "skipped")
         _, left, _ = await typed("parked", "fussy")
         assert [each["behind"] for each in left] == [0]
+
+
+@pytest.mark.postgres
+@pytest.mark.kafka
+async def test_on_kafka_it_is_the_same(
+    place: Callable[..., Any], postgres_address: str, kafka_address: str
+) -> None:
+    async with place(*EVENTS, log_at=kafka_address) as (typed, _log, view):
+        code, (told,), _ = await typed("retry", "fussy", "--key", RUN)
+        assert (code, told["outcome"]) == (Exit.FAILED, "failed")
+        Code.bad = ()
+        code, (told,), _ = await typed("retry", "fussy", "--key", RUN)
+
+        assert (code, told["outcome"], told["events"]) == (0, "applied", 4)
+        assert await rows(postgres_address, view) == {RUN: "a poison c poison d", OTHER: "b"}
 
 
 @pytest.mark.postgres

@@ -26,7 +26,9 @@ from meshline.projections.as_of import Moment, fold_as_of, fold_history
 from meshline.projections.from_scratch import compare_views, fold_views
 from meshline.projections.intake import Item, Undecodable
 from meshline.projections.memory_store import MemoryStore
+from meshline.projections.postgres_store import PostgresStore
 from meshline.projections.projection import Projection, RowAccess
+from meshline.projections.rebuild import Rebuild
 from meshline.projections.recall import recall_among
 from meshline.projections.store import Checkpoint
 from meshline.projections.view import Batch, View
@@ -384,17 +386,21 @@ def to_nobody(entry: Entry) -> Entry:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("seed", [3, 4])
-async def test_postgresql_holds_the_same(postgres_address: str, seed: int) -> None:
-    from meshline.projections.postgres_store import PostgresStore
-
+async def test_postgresql_holds_the_same_live_and_rebuilt(postgres_address: str, seed: int) -> None:
     views = [moody(), fussy()]
     async with fed(postgres_address, views, stream=wishful(seed, 40)) as log:
         scratch = await fold_views(log, views)
-        store = PostgresStore(postgres_address)
-        assert await compare_views(store, scratch, views) == []
-        for view in views:
-            assert await store.parked(view) == await scratch.parked(view) != []
-        await store.aclose()
+        rebuild = Rebuild(log, postgres_address, views)
+        async for _ in rebuild.run():
+            pass
+        rebuilt = {name: build.build for name, build in rebuild.builds.items()}
+        for builds in ({}, rebuilt):
+            store = PostgresStore(postgres_address, builds=builds)
+            assert await compare_views(store, scratch, views) == []
+            for view in views:
+                assert await store.parked(view) == await scratch.parked(view) != []
+            await store.aclose()
+    assert set(rebuilt.values()) == {2}
 
 
 async def test_new_code_that_can_apply_the_event_has_nothing_to_skip() -> None:

@@ -25,12 +25,18 @@ def value(data: Any, epoch: int | None = None) -> bytes:
     return encode(Event("e", "test", "run", NOW, data, NOW, epoch=epoch, sequence=sequence))
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("postgres", marks=pytest.mark.postgres),
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ]
+)
 async def log(request: pytest.FixtureRequest) -> Any:
     if request.param == "memory":
         yield await new_log()
     else:
-        opened = open_log(request.getfixturevalue("postgres_address"))
+        opened = open_log(request.getfixturevalue(f"{request.param}_address"))
         await opened.open(create_partitions=2)
         yield opened
         await opened.aclose()
