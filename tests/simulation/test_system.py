@@ -19,7 +19,7 @@ from meshline.testing.simulation.plan import POINTS, RATES
 from tests.simulation.breaking import break_code
 
 KEPT = kept_seeds(Path(__file__).with_name("seeds.txt"))
-SEEDS = 300
+SEEDS = 250
 
 # Faults of which each must really strike; a crash at any point counts apart.
 FAULTS = {

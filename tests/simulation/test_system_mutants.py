@@ -81,7 +81,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         Rows.take_back, "place.pop()", "pass", 0,
     ),
     "a view takes in again what it has": (
-        View._new_items, "if own > start:", "if False:", 0,
+        View._new_items, "if own > start:", "if False:", 42,
     ),
     "a view does not know how far it is": (
         View.committed, "self.checkpoints.update(change.after)", "pass", 0,
@@ -101,7 +101,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
     ),
     "a view in other hands is not asked for again": (
         Projector._acquire, "charge.try_at = now + self._settings.standby_poll_s",
-        "charge.try_at = float('inf')", 0,
+        "charge.try_at = float('inf')", 1,
     ),
 }  # fmt: skip
 

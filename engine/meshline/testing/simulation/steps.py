@@ -50,6 +50,7 @@ class Steps:
     ) -> None:
         self.begun: Counter[tuple[str, str, int]] = Counter()
         self.ended: Counter[tuple[str, str, int]] = Counter()
+        self._done: set[tuple[str, str]] = set()
         self._world = world
         self._may_begin = may_begin
         self._made_up = made_up
@@ -108,7 +109,7 @@ class Steps:
             else:
                 result = await self._called(call, is_async, arguments, process, dice)
             await process.passes("step:done")
-            self.ended[_key(ctx)] += 1
+            self._end(ctx)
             return result
 
         return simulated
@@ -118,7 +119,7 @@ class Steps:
         ctx: StepContext = arguments["ctx"]
         _, dice = self._begin(ctx)
         result = self._made(ctx, dice)
-        self.ended[_key(ctx)] += 1
+        self._end(ctx)
         return result
 
     def _begin(self, ctx: StepContext) -> tuple[Process, Random]:
@@ -131,9 +132,14 @@ class Steps:
                 f"{ctx.run_id}, and the log does not say that it has started"
             )
             self._world.fail(error)
-        if self.begun[key] > 1:
+        if key[:2] in self._done:
             self._world.strike("step_done_again", process.name)
         return process, self._dice
+
+    def _end(self, ctx: StepContext) -> None:
+        key = _key(ctx)
+        self.ended[key] += 1
+        self._done.add(key[:2])
 
     async def _pass_time(self, ctx: StepContext, process: Process, dice: Random) -> None:
         dawdles = not self._world.is_healed and (
