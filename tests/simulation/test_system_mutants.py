@@ -28,7 +28,7 @@ SEEDS_MAX = 1_000
 # it last: it is tried first.
 MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
     "a keeper gives up what it can't undo": (
-        answers.answer_request, " or _has_done_something(run)", "", 0,
+        answers.answer_request, " or _has_done_something(run)", "", 324,
     ),
     "a worker skips what others appended in between": (
         Worker._append, "advance(partition, keeper.state.next_offset)",
@@ -69,7 +69,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         "if result := result.__class__(result.first, result.first + len(batch) - 1, True):", 46,
     ),
     "a snapshot with a part missing is used": (
-        snapshots.load_state, "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 0,
+        snapshots.load_state, "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 360,
     ),
     "a snapshot forgets the number of the last fact": (
         snapshots.load_state, 'Fence(head["epoch"], head["sequence"])', 'Fence(head["epoch"])', 0,
