@@ -216,6 +216,21 @@ async def test_a_view_that_fails_stops_no_other() -> None:
     assert await compare_views(store, await fold_views(log), rest) == []
 
 
+async def test_a_view_that_has_just_failed_gets_no_other_lane_before_somebody_saw_to_it() -> None:
+    log, store = await new_log(), MemoryStore()
+    projector = Projector(log, store, [counting()[0]], QUICK)
+    await projector._acquire()
+    projector._arrange()
+    ((lane, task),) = projector._lanes.items()
+
+    lane._leave(lane.views[0], RuntimeError("no space left"))
+    projector._arrange()
+
+    assert [*projector._lanes] == [lane]
+    lane.finish()
+    await task
+
+
 async def test_a_view_with_other_tables_halts_alone() -> None:
     log, store = await new_log(), MemoryStore()
     await fill(log, write(5, 10).entries)

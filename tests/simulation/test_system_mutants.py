@@ -95,10 +95,6 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
     "the last record is taken in twice on resuming": (
         Lane._read, "records = records[1:]", "pass", 0,
     ),
-    "a view that failed is fed on": (
-        Projector._idle, "for view in (*lane.views, *(failed for failed, _ in lane.failed))",
-        "for view in lane.views", 57,
-    ),
     "a view in other hands is not asked for again": (
         Projector._acquire, "charge.try_at = now + self._settings.standby_poll_s",
         "charge.try_at = float('inf')", 1,
