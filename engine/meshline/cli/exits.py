@@ -22,8 +22,8 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done",
-    Exit.FAILED: "it did not work, or something was found (check, verify, doctor, view rebuild with "
-    "parked events, view retry that fails again); the message says what",
+    Exit.FAILED: "it did not work, or something was found (check, verify, doctor, view rebuild "
+    "with parked events, view retry that fails again); the message says what",
     Exit.USAGE: "the command line or an address is wrong; nothing was done",
     Exit.REFUSED: "a trigger or a request was rejected; the reason is printed and in the log",
     Exit.NOT_FOUND: "there is no such run, exception, approval or trigger, or the id is ambiguous",
