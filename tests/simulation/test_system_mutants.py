@@ -69,7 +69,8 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         "if result := result.__class__(result.first, result.first + len(batch) - 1, True):", 46,
     ),
     "a snapshot with a part missing is used": (
-        snapshots.load_state, "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 360,
+        snapshots.load_state,
+        "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 360,
     ),
     "a snapshot forgets the number of the last fact": (
         snapshots.load_state, 'Fence(head["epoch"], head["sequence"])', 'Fence(head["epoch"])', 0,
