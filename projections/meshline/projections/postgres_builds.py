@@ -5,6 +5,7 @@ Each change of state is one transaction, under the lock of the books.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -33,6 +34,11 @@ Wish = Literal["run", "pause", "cancel"]
 
 LOCK_TIMEOUT_MS = 200
 """For the stable names: readers that come meanwhile wait as long, and no longer."""
+
+CATCH_UP_LOOKS = 50
+CATCH_UP_LOOK_S = 0.02
+"""So often, and each time so long, a swap waits for the build that is to be live, while the writer
+of the one that is live stands still."""
 
 _THIS = "name = $1 and version = $2 and build = $3"
 
@@ -291,9 +297,11 @@ class Builds:
                 f"{target} is not loaded: expected a finished rebuild. Let "
                 f"`meshline view rebuild {target.name}` end, then swap."
             )
-        # Both writers wait at their checkpoints until the names are swapped.
-        new = await self._offsets(session, target)
+        # Both writers wait at their checkpoints until the names are swapped. That of what is live
+        # waits first: under load two that go on would hardly ever be level by themselves.
         old = await self._offsets(session, live) if live else {}
+        await self._caught_up(session, target, old)
+        new = await self._offsets(session, target)
         events = sum(max(0, end - new.get(p, 0)) for p, end in ends.items())
         if events > behind_max:
             raise NotSwappable(
@@ -307,6 +315,17 @@ class Builds:
                 "nobody is shown less than before. Start `meshline projector` with its code, or "
                 "give it time with --wait."
             )
+
+    async def _caught_up(self, session: Session, build: Build, offsets: Mapping[int, int]) -> None:
+        """Return when the build has read so far, or does not come on."""
+        for _ in range(CATCH_UP_LOOKS):
+            found = await session.fetch(
+                f"select partition, next_offset from {self._checkpoints} where {_THIS}", *build
+            )
+            now = {record[0]: record[1] for record in found}
+            if all(now.get(p, 0) >= offset for p, offset in offsets.items()):
+                return
+            await asyncio.sleep(CATCH_UP_LOOK_S)
 
     async def _offsets(self, session: Session, build: Build) -> dict[int, int]:
         found = await session.fetch(
