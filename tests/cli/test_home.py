@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshline.cli.errors import HomeInUse
+from meshline.cli.errors import CommandRefused, HomeInUse
 from meshline.cli.home import alone, emptied
 
 
@@ -16,6 +16,14 @@ def test_a_second_process_is_told_who_is_there(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(HomeInUse, match="--home"), alone(tmp_path):
         pass
     with alone(tmp_path):
+        pass
+
+
+def test_where_nobody_can_write_another_folder_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "home"
+
+    with pytest.raises(CommandRefused, match=r"Not a directory.*--home"), alone(folder):
         pass
 
 

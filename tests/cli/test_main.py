@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,31 @@ def test_a_mistake_of_ours_is_told_as_one(
 
     assert main.run(["check", "x"]) == Exit.FAILED
     assert "a mistake in Meshline: ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "list", "--state", "hold"],
+        ["run", "watch", "shop/1", "--until", "hold"],
+        ["exception", "list", "--state", "hold"],
+        ["approval", "list", "--state", "hold"],
+        ["trigger", "list", "--status", "hold"],
+    ],
+)
+def test_a_state_that_there_is_not_is_refused_and_not_searched_for(
+    words: list[str], capsys: Captured
+) -> None:
+    assert run(words) == Exit.USAGE
+    assert "'hold' is none: expected one of" in capsys.readouterr().err
+
+
+def test_the_library_for_kafka_says_nothing_unless_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("aiokafka"), "handlers", [])
+
+    run(["check", "nowhere.py", "--debug"])
+    assert logging.getLogger("aiokafka").handlers == []
+    run(["check", "nowhere.py"])
+    assert [type(each) for each in logging.getLogger("aiokafka").handlers] == [logging.NullHandler]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -60,6 +61,12 @@ async def test_the_answers_are_those_of_a_fold_in_plain_python(
     await check_triggers(views, scratch)
 
 
+def shared_by_two(runs: list[RunRow]) -> str:
+    """Return a beginning that more than one run's id has."""
+    first = sorted(run.run_id[:1] for run in runs)
+    return next(a for a, b in pairwise(first) if a == b)
+
+
 async def check_runs(views: Views, expected: list[RunRow]) -> None:
     newest = sorted(expected, key=lambda run: (run.started_at, run.run_id), reverse=True)
     found, after = [], None
@@ -84,6 +91,8 @@ async def check_runs(views: Views, expected: list[RunRow]) -> None:
     with pytest.raises(NotFound, match="no run 'zzz'"):
         await views.run("zzz")
     with pytest.raises(NotFound, match="More than one run"):
+        await views.run(shared_by_two(expected))
+    with pytest.raises(NotFound, match="id of the run is empty"):
         await views.run("")
     with pytest.raises(NotFound, match="no page after"):
         await views.runs(after="nonsense")

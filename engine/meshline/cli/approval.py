@@ -8,7 +8,7 @@ import typer
 
 from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
-from meshline.cli.call import Call, command, group
+from meshline.cli.call import Call, command, group, known_words
 from meshline.cli.errors import CommandRefused
 from meshline.cli.run_ids import RunId, existing
 from meshline.cli.tables import Column
@@ -65,6 +65,9 @@ async def list_approvals(
       meshline approval list --state denied --output jsonl
       meshline approval list --as-of "2026-11-17 14:05"
     """
+    from meshline.projections.approvals_view import ApprovalRow
+
+    known_words(state, ApprovalRow, "state", "--state")
     chosen: dict[str, Any] = {"states": state} if state else {}
     async with seen(call) as views:
         page = await views.approvals(owner=owner, limit=limit, after=after, **chosen)

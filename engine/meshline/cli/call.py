@@ -13,11 +13,11 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_args, get_type_hints
 
 import typer
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from meshline.projections.queries import Views
     from meshline.projections.snapshots import KeptViews
 
-__all__ = ["Call", "command", "end", "group", "seconds"]
+__all__ = ["Call", "command", "end", "group", "known_words", "seconds"]
 
 P = ParamSpec("P")
 Command = Callable[Concatenate["Call", P], Awaitable[None]]
@@ -326,6 +326,16 @@ def _call(options: dict[str, Any]) -> Call:
     moment = moment_typed(options.get("as_of"), options.get("as_of_position"), options.get("by"))
     out = Output(options.get("output", Form.text))
     return Call(given, out, acting_as, wait_s, moment=moment)
+
+
+def known_words(words: Sequence[str] | None, row: type[Any], field: str, option: str) -> None:
+    """Refuse words that the field of the rows never holds: they would find nothing, for ever."""
+    allowed = get_args(get_type_hints(row)[field])
+    for word in words or ():
+        if word not in allowed:
+            raise typer.BadParameter(
+                f"{word!r} is none: expected one of {', '.join(allowed)}", param_hint=option
+            )
 
 
 def seconds(text: str, option: str) -> float:

@@ -8,7 +8,7 @@ import typer
 
 from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
-from meshline.cli.call import Call, command, group
+from meshline.cli.call import Call, command, group, known_words
 from meshline.cli.exception_text import exception_columns, group_columns, show_text
 from meshline.events.requests import ExceptionActionRequested
 
@@ -59,6 +59,9 @@ async def list_exceptions(
       meshline exception list --state resolved --output jsonl
       meshline exception list --as-of "2026-11-17 14:05"
     """
+    from meshline.projections.exception_view import ExceptionRow
+
+    known_words(state, ExceptionRow, "state", "--state")
     chosen: dict[str, Any] = {"states": state} if state else {}
     async with seen(call) as views:
         page = await views.exceptions(

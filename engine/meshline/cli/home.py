@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from meshline.cli.errors import HomeInUse
+from meshline.cli.errors import CommandRefused, HomeInUse
 from meshline.cli.place import Runtime
 
 __all__ = ["alone", "emptied"]
@@ -26,9 +26,16 @@ def alone(home: Path) -> Iterator[None]:
 
     Raises:
         HomeInUse: another process holds it.
+        CommandRefused: nobody can write there.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    lock = os.open(home / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(home / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise CommandRefused(
+            f"Cannot keep anything in {str(home)!r}: {error.strerror}. Expected a folder that you "
+            "may write to. Go to another one, or name it with --home."
+        ) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -84,6 +84,9 @@ def _unknown(word: str) -> Exit:
 
 def _hand_over(word: str, rest: list[str]) -> int:
     debug = "--debug" in rest or bool(os.environ.get("MESHLINE_DEBUG"))
+    if not debug:
+        # It says the same of every try, hundreds of times; our own error says it once.
+        _hush("aiokafka")
     try:
         from importlib import import_module
 
@@ -96,6 +99,12 @@ def _hand_over(word: str, rest: list[str]) -> int:
     except Exception as error:
         return _explain(error, debug)
     return Exit.OK
+
+
+def _hush(library: str) -> None:
+    import logging
+
+    logging.getLogger(library).addHandler(logging.NullHandler())
 
 
 def _explain(error: Exception, debug: bool) -> Exit:

@@ -10,7 +10,7 @@ import typer
 
 from meshline.cli.as_of import looked_at, run_seen, seen
 from meshline.cli.asking import ask_about
-from meshline.cli.call import Call, command, end, group, seconds
+from meshline.cli.call import Call, command, end, group, known_words, seconds
 from meshline.cli.exits import Exit
 from meshline.cli.run_ids import RunId, existing, typed_run
 from meshline.cli.run_text import run_columns, run_page, show_text
@@ -67,6 +67,9 @@ async def list_runs(
       meshline run list --waiting-on approval --output jsonl | jq .run_id
       meshline run list --owner team:emea --as-of "2026-11-17 14:05"
     """
+    from meshline.projections.runs_view import RunRow
+
+    known_words(state, RunRow, "state", "--state")
     async with seen(call) as views:
         page = await views.runs(
             states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
@@ -143,6 +146,9 @@ async def watch(
       meshline run watch web.forms/F-1 --until waiting --until held --timeout 1m
       meshline run watch web.forms/F-1 --until succeeded && echo done
     """
+    from meshline.projections.runs_view import RunRow
+
+    known_words(until, RunRow, "state", "--until")
     timeout_s = None if timeout is None else seconds(timeout, "--timeout")
     async with call.views() as views:
         run_id = await existing(views, run, wait_s=min(timeout_s or APPEAR_WATCHED_S, 60.0))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meshline.cli.asking import json_value
-from meshline.cli.call import Call, command, end, group
+from meshline.cli.call import Call, command, end, group, known_words
 from meshline.cli.errors import CommandRefused
 from meshline.cli.publish import answer_text, exit_of_answers
 from meshline.cli.tables import Column
@@ -73,6 +73,9 @@ async def list_triggers(
       meshline trigger list --status rejected
       meshline trigger list --source web.forms --output jsonl | jq .problems
     """
+    from meshline.projections.triggers_view import TriggerRow
+
+    known_words(status, TriggerRow, "status", "--status")
     async with call.views() as views:
         page = await views.triggers(statuses=status, source=source, limit=limit, after=after)
     call.out.rows(page.rows, _columns(call.clock.now()), empty="There are no such triggers.")

@@ -352,6 +352,10 @@ class Views:
     async def _one(self, row: type[R], view: str, key: str, begins: str) -> R:
         where = _Conditions()
         where.begins(key, begins)
+        if not begins:
+            # Every id begins so; a script whose variable is empty means none of them.
+            noun = view.removesuffix("s")
+            raise NotFound(f"The id of the {noun} is empty: expected an id or its beginning.")
         found = await self._fetch(
             f"select * from {{ns}}.{view} {where} order by {key} limit 3", *where.arguments
         )
