@@ -24,12 +24,15 @@ from meshline.engine.core.keeper import Keeper
 from meshline.engine.core.reducer import fold
 from meshline.engine.core.state import REDUCER_VERSION, PartitionState
 from meshline.engine.snapshots import dump_state
+from meshline.events import codec
 from meshline.events.catalogue import CATALOGUE
-from meshline.events.codec import decode
+from meshline.events.codec import decode, encode
+from meshline.events.envelope import Actor, Event
 from meshline.events.errors import EventVersionUnknown
 from meshline.events.history import History
-from meshline.events.log import LogRecord
+from meshline.events.log import Entry, LogRecord
 from meshline.events.log.memory import MemoryLog
+from meshline.events.requests import ParkedActionRequested
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.from_scratch import compare_views, fold_views
 from meshline.testing.keeper_simulation import KeeperSimulation
@@ -94,8 +97,9 @@ def record(name: str) -> None:
         world = KeeperSimulation(Random(seed), STEPS, fan_outs=seed % 2 == 0)
         world.run()
         worlds.append(world.log.records)
+    worlds.append(about_parked_events())
     partitions: Partitions = {}
-    missing = {*CATALOGUE}
+    missing = {*CATALOGUE} - types_recorded()
     while True:
         # The one that has most of what is missing, until none has any of it.
         best = max(worlds, key=lambda records: len(missing & types_of(records)))
@@ -104,7 +108,7 @@ def record(name: str) -> None:
         number = len(partitions)
         partitions[number] = [each._replace(partition=number) for each in best]
         missing -= types_of(best)
-    assert missing == {"meshline.log.created.v1"}, missing
+    assert missing <= {"meshline.log.created.v1"}, missing
     lines = [
         json.dumps([record.partition, record.key, record.value.decode()]) + "\n"
         for records in (*partitions.values(), created(len(partitions)))
@@ -113,6 +117,28 @@ def record(name: str) -> None:
     path.write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
     told = {str(number): folded(records) for number, records in read(path).items()}
     (FOLDER / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+def about_parked_events() -> list[LogRecord]:
+    """A keeper is asked about events that a view has parked, which no simulated person does."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    keeper = Keeper(PartitionState(0), Registry(), name="recorded", source="recorded")
+    records: list[LogRecord] = []
+
+    def put(*entries: Entry) -> None:
+        first = len(records)
+        records.extend(LogRecord(0, first + n, e.key, e.value, 0) for n, e in enumerate(entries))
+        keeper.read(records[first:])
+
+    put(keeper.claim("recorded", now))
+    for action in ("retry", "skip"):
+        asked = ParkedActionRequested(
+            view="owners", partition=0, offset=0, action=action, reason="seen"
+        )
+        actor = Actor("user", "user:ada")
+        put(Entry("run", encode(Event(action, "meshline", "run", now, asked, now, actor=actor))))
+    put(*keeper.propose(now))
+    return records
 
 
 def created(partition: int) -> list[LogRecord]:
@@ -130,6 +156,12 @@ def types_of(records: list[LogRecord]) -> set[str]:
     return {each[1].decode() for each in found if each is not None}
 
 
+def types_recorded() -> set[str]:
+    return {
+        name for path in recorded() for records in read(path).values() for name in types_of(records)
+    }
+
+
 if os.environ.get("RECORD_LOG"):
     record(os.environ["RECORD_LOG"])
 
@@ -144,11 +176,7 @@ def test_a_recorded_log_folds_to_what_it_always_did(path: Path) -> None:
 
 
 def test_every_type_of_event_is_recorded() -> None:
-    found = {
-        name for path in recorded() for records in read(path).values() for name in types_of(records)
-    }
-
-    assert set(CATALOGUE) <= found, "record another log: see the top of this file"
+    assert set(CATALOGUE) <= types_recorded(), "record another log: see the top of this file"
 
 
 @pytest.mark.parametrize("path", recorded(), ids=lambda path: path.name)
@@ -180,6 +208,7 @@ async def test_what_an_older_reader_does_not_know_waits_for_the_upgrade(
 
     with monkeypatch.context() as older:
         older.delitem(CATALOGUE, unknown)
+        older.delitem(codec._VALIDATORS, unknown)
         views = await fold_views(log)
         parked = [p for projection in BUILT_IN for p in await views.parked(projection)]
         readers = [keeper_of(records) for records in read(path).values()]

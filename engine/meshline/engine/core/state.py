@@ -32,7 +32,7 @@ __all__ = [
     "WaitTuple",
 ]
 
-REDUCER_VERSION = 2
+REDUCER_VERSION = 3
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[
