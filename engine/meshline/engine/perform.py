@@ -195,6 +195,8 @@ class Performer:
         context = TryContext(trial, loop.time)
         arguments = trial.arguments(context)
         assert node.call is not None
+        if not node.is_async and not self._settings.threads_max:
+            return node.call(**arguments)
         if not node.is_async:
             trial.thread_call = self._threads.begin(partial(node.call, **arguments))
             return await self._threads.result(trial.thread_call)

@@ -19,7 +19,8 @@ class WorkerSettings:
         fetch_records_max: records taken from the log at once.
         fetch_wait_s: how long one fetch waits for the first of them.
         steps_max: tries under way at the same time; further ones wait for their turn.
-        threads_max: of these, plain functions, each in a thread.
+        threads_max: of these, plain functions, each in a thread; 0: in the event loop itself, where
+            a simulation must decide when each thing happens.
         tries_lost_max: tries that go on after their time-out, in a thread or not heeding that they
             are cancelled; with so many the worker ends, since only a new process is rid of them.
         loop_blocked_s: an ``async`` step that keeps the event loop to itself for so long is named;

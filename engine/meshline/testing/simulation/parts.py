@@ -230,9 +230,10 @@ def _made_up(random: Random) -> list[WorkflowSpec]:
 
 def _worker_settings(dice: Random) -> WorkerSettings:
     """So small that every limit is reached."""
-    # A watch would be a thread, by the real clock: no seed decides when it looks.
+    # What runs in a thread goes by the real clock: no seed decides when it is done.
     return WorkerSettings(
         loop_blocked_s=0.0,
+        threads_max=0,
         fetch_records_max=dice.choice([3, 20, 500]),
         fetch_wait_s=dice.choice([0.5, 20.0]),
         steps_max=dice.choice([1, 2, 50]),
