@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from meshline.engine import snapshots
-from meshline.engine.core import answers
 from meshline.engine.perform import Performer
 from meshline.engine.worker import Worker
 from meshline.events.publish.outbox import Outbox
@@ -27,9 +26,6 @@ SEEDS_MAX = 1_000
 # What is broken: the function, a piece of it, what stands there instead, and the seed that found
 # it last: it is tried first.
 MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
-    "a keeper gives up what it can't undo": (
-        answers.answer_request, " or _has_done_something(run)", "", 324,
-    ),
     "a worker skips what others appended in between": (
         Worker._append, "advance(partition, keeper.state.next_offset)",
         "advance(partition, result.last + 1)", 3,

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from meshline.engine.core.draft import Outcome
@@ -22,6 +21,7 @@ from meshline.engine.perform import Performer
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.snapshots import NoSnapshots, SnapshotStore
 from meshline.engine.trial import Try
+from meshline.engine.worker_status import WorkerStatus
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.crash_points import crash_point
 from meshline.events.errors import EventVersionUnknown, LogUnavailable
@@ -38,26 +38,6 @@ FOLD_RECORDS_MAX = 500
 
 LEAVE_S = 3.0
 """At a stop, for what is left to say and for snapshots, beyond ``drain_s``."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """What a worker is at, for people and metrics.
-
-    Args:
-        partitions: in which this worker acts.
-        catching_up: partitions that it reads before it may claim them, or whose claim it awaits.
-    """
-
-    partitions: tuple[int, ...]
-    catching_up: tuple[int, ...]
-    open_runs: int
-    ended_runs: int
-    steps_under_way: int
-    records_read: int
-    facts_appended: int
-    void_facts: int
-    unreadable_records: int
 
 
 class Worker:
