@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from deploy.kafka.broker import KafkaBroker, missing_tools
 
+from meshline.cli.embedded import SOCKET
 from tests.acceptance.support.places import Place
+from tests.faults.support.proxy import Proxy
 
 for module in ("tests.acceptance.support.verdict", "tests.faults.support.history"):
     pytest.register_assert_rewrite(module)
@@ -49,3 +52,14 @@ def place(kafka_servers: str, postgres_dsn: str) -> Place:
 def fragile_place(kafka_broker: KafkaBroker, postgres_dsn: str) -> Place:
     """On a broker that this test may stop."""
     return place_on(kafka_broker.address, postgres_dsn)
+
+
+@pytest.fixture
+async def line(postgres_dsn: str) -> AsyncIterator[Proxy]:
+    """To the server that the tests share."""
+    parts = urlsplit(postgres_dsn)
+    host = parse_qs(parts.query).get("host")
+    proxy = Proxy(f"{host[0]}/{SOCKET}" if host else parts.port)
+    await proxy.start()
+    yield proxy
+    await proxy.aclose()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
-from meshline.cli.embedded import SOCKET
 from meshline.projections.postgres_store import PostgresStore
 from meshline.projections.projector import Projector
 from tests.faults.support.proxy import Proxy
@@ -20,17 +18,6 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 ENDS_S = 20.0
 """Twice what a process has; it would be minutes."""
-
-
-@pytest.fixture
-async def line(postgres_dsn: str) -> AsyncIterator[Proxy]:
-    """To the server that the tests share."""
-    parts = urlsplit(postgres_dsn)
-    host = parse_qs(parts.query).get("host")
-    proxy = Proxy(f"{host[0]}/{SOCKET}" if host else parts.port)
-    await proxy.start()
-    yield proxy
-    await proxy.aclose()
 
 
 @pytest.mark.parametrize("fault", ["silent", "half_open"])

@@ -6,11 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
-from meshline.cli.embedded import SOCKET
 from meshline.engine.core.state import PartitionState
 from meshline.engine.postgres_snapshots import PostgresSnapshots
 from tests.faults.support.proxy import Proxy
@@ -19,17 +18,6 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 LOAD_S = 1.0
 PATIENCE_S = 20.0
-
-
-@pytest.fixture
-async def line(postgres_dsn: str) -> AsyncIterator[Proxy]:
-    """To the server that the tests share."""
-    parts = urlsplit(postgres_dsn)
-    host = parse_qs(parts.query).get("host")
-    proxy = Proxy(f"{host[0]}/{SOCKET}" if host else parts.port)
-    await proxy.start()
-    yield proxy
-    await proxy.aclose()
 
 
 @pytest.fixture
