@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 
 from meshline.engine.core.keeper import Keeper
 
@@ -18,6 +19,7 @@ class Held:
     caught_up_at: int
     append: asyncio.Task[None] | None = None
     claim: asyncio.Task[None] | None = None
+    claimed_at: datetime | None = None
     claim_not_before: float = 0.0
     accepted_last: int | None = None
     snapshot_at: int = 0

@@ -31,6 +31,8 @@ class WorkerSettings:
         reclaim_s: how long to wait before a partition that another claimed is claimed back, if it
             is still meant to be held here.
         sweep_s: how often to look for what should not be: appends not read back, strays.
+        clock_off_s_max: how far this worker's clock and the log's may differ; with more the worker
+            ends, since its timers would be early or late. 0: nobody looks.
         stray_s: tries of a partition that went elsewhere go on for so long, in case it comes back.
         snapshot_records: a snapshot of a partition is taken after so many records.
         gate: what a step's result must pass to become part of the history.
@@ -48,6 +50,7 @@ class WorkerSettings:
     drain_s: float = 10.0
     reclaim_s: float = 6.0
     sweep_s: float = 1.0
+    clock_off_s_max: float = 30.0
     stray_s: float = 30.0
     snapshot_records: int = 100_000
     gate: Gate = field(default_factory=Gate)

@@ -7,7 +7,7 @@ thrown away whenever one of these does not fit. Deleting all of them loses nothi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
@@ -141,7 +141,8 @@ def _dump_run(run: RunState) -> dict[str, Any]:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    # Written in UTC, and so read as such.
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _load_run(dumped: dict[str, Any]) -> RunState:
@@ -170,14 +171,10 @@ def _load_run(dumped: dict[str, Any]) -> RunState:
 
 
 def _load_node(dumped: dict[str, Any]) -> NodeState:
-    value = dumped["value"]
-    error = dumped["error"]
-    moments = {name: _moment(dumped[name]) for name in ("since", "at", "first_at")}
-    return NodeState(
-        **dumped
-        | moments
-        | {
-            "value": None if value is None else value.encode(),
-            "error": None if error is None else StepError(**error),
-        }
-    )
+    for name in ("since", "at", "first_at"):
+        dumped[name] = _moment(dumped[name])
+    if dumped["value"] is not None:
+        dumped["value"] = dumped["value"].encode()
+    if dumped["error"] is not None:
+        dumped["error"] = StepError(**dumped["error"])
+    return NodeState(**dumped)

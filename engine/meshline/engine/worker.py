@@ -9,12 +9,13 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from meshline.engine.clock_watch import ClockWatch
 from meshline.engine.core.draft import Outcome
 from meshline.engine.core.effects import PerformStep
 from meshline.engine.core.keeper import Keeper, UnderWay
 from meshline.engine.core.plan import plan_of
 from meshline.engine.core.state import PartitionState
-from meshline.engine.errors import StepsLost
+from meshline.engine.errors import ClockOff, StepsLost
 from meshline.engine.loop_watch import LoopWatch
 from meshline.engine.partitions import Held, Stray
 from meshline.engine.perform import Performer
@@ -123,11 +124,15 @@ class Worker:
 
         Raises:
             MeshlineError: the log is not the one that it was, or speaks a newer version.
+            ClockOff: the clock that timers go by is not the log's.
             StepsLost: too many tries go on after their time-out; start a new process.
         """
         membership = self._log.membership(self._settings.group, self._name)
         await membership.start()
         self._watch.start()
+        self._clock_watch = ClockWatch(
+            self._settings.clock_off_s_max, asyncio.get_running_loop().time
+        )
         tasks = [
             asyncio.create_task(self._follow_membership(membership), name="membership"),
             asyncio.create_task(self._read(), name="read"),
@@ -241,13 +246,27 @@ class Worker:
             await self._room()
 
     def _take_records(self, partition: int, held: Held, records: list[LogRecord]) -> None:
+        keeper = held.keeper
+        epoch = keeper.epoch
         try:
-            held.keeper.read(records)
+            keeper.read(records)
         except EventVersionUnknown:
             logger.exception("Partition %d was written by a newer version", partition)
             raise
+        if keeper.epoch is not None and keeper.epoch != epoch:
+            claim = next(record for record in records if record.offset == keeper.epoch)
+            self._compare_clocks(held, claim)
         self._records_read += len(records)
         self._mark(partition)
+
+    def _compare_clocks(self, held: Held, claim: LogRecord) -> None:
+        assert held.claimed_at is not None, "what is read back was made"
+        try:
+            self._clock_watch.compare(held.claimed_at, claim.appended_ms, self._clock.now())
+        except ClockOff:
+            # Before the pump has its turn, and says something by this clock.
+            held.keeper.give_way()
+            raise
 
     async def _room(self) -> None:
         """Wait while the keepers have more requests than they can look at."""
@@ -274,6 +293,8 @@ class Worker:
             self._news.clear()
             dirty, self._dirty = self._dirty, set()
             now = self._clock.now()
+            if self._clock_watch.has_jumped(now):
+                self._claim_anew(now)
             for partition in dirty:
                 held = self._held.get(partition)
                 if held is not None:
@@ -364,7 +385,17 @@ class Worker:
             return
         held.claim = asyncio.get_running_loop().create_task(self._claim(partition, held, now))
 
+    def _claim_anew(self, now: datetime) -> None:
+        """Say nothing more by this clock until the log has told by a claim what time it is."""
+        logger.warning("The clock has jumped to %s", now)
+        for partition, held in self._held.items():
+            if held.keeper.is_active:
+                held.keeper.give_way()
+                held.claim_not_before = 0.0
+                self._mark(partition)
+
     async def _claim(self, partition: int, held: Held, now: datetime) -> None:
+        held.claimed_at = now
         entry = held.keeper.claim(self._new_id(), now)
         crash_point("claim.before")
         result = await self._log.append(partition, [entry])

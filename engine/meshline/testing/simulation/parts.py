@@ -10,6 +10,7 @@ from typing import Any
 
 from meshline.engine.core.invariants import problems_of
 from meshline.engine.core.keeper import KeeperLimits
+from meshline.engine.errors import ClockOff
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.worker import Worker
 from meshline.events.publish import Trigger
@@ -124,7 +125,13 @@ class Parts:
         )
         process.stop = worker.stop
         self.workers[process.name] = worker
-        await worker.run()
+        try:
+            await worker.run()
+        except ClockOff as error:
+            # Whoever looks after it starts it again, whatever its clock says by then.
+            self.world.tell(process.name, str(error))
+            self.world.strike("clock_off", process.name)
+            process.back_after_s = 5.0
 
     async def _project(self, process: Process) -> None:
         await self._keep_views(process, self.views)

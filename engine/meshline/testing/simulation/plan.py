@@ -203,6 +203,10 @@ _STRIKES: dict[Kind, int] = {
 }
 
 
+_SKEWS = [-86_400.0, -20.0, -0.5, 0.5, 20.0, 86_400.0]
+"""With a day a worker must end before it says anything; the others are within its bounds."""
+
+
 def _strike(random: Random, plan: Plan) -> Strike:
     kind = random.choices([*_STRIKES], [*_STRIKES.values()])[0]
     at_s = round(random.uniform(0.0, plan.troubles_s), 3)
@@ -225,7 +229,7 @@ def _strike(random: Random, plan: Plan) -> Strike:
         case "slow":
             return Strike(kind, at_s, target, for_s=random.choice([5.0, 20.0]))
         case "skew":
-            return Strike(kind, at_s, target, amount=random.choice([-20.0, -0.5, 0.5, 20.0]))
+            return Strike(kind, at_s, target, amount=random.choice(_SKEWS))
         case "jump":
             return Strike(kind, at_s, amount=random.choice([1.0, 60.0, 4000.0, 90_000.0]))
         case "restart" | "deploy":
