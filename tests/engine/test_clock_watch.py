@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -67,10 +68,10 @@ def worker(log: EventLog, clock: OffClock, name: str = "w") -> Worker:
     return Worker(log, Registry(flow), name=name, settings=QUICK, clock=clock)
 
 
-async def facts_in(log: EventLog) -> list[Event]:
+async def facts_in(log: EventLog) -> list[Event[Any]]:
     reader = log.reader(dict.fromkeys(range(log.identity.partitions), 0))
     ends = sum((await log.ends()).values())
-    found: list[Event] = []
+    found: list[Event[Any]] = []
     read = 0
     while read < ends:
         for records in (await reader.fetch(10_000, 1.0)).values():

@@ -78,13 +78,13 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         "if UNDO + name in plan_of(spec).undo and _partly(run, name)", "if False",
     ),
     "items are left when the run is undone": (
-        appliers._compensation_started, "if node.count and not node.has_ended:", "if False:",
+        appliers._compensation_started, "if node.items and not node.has_ended:", "if False:",
     ),
     "an item is no step": (
         plan.Plan.step, "return self.item(whole, index)", "return None",
     ),
     "how many items there are is forgotten": (
-        NodeState.to, "replace(self, ", "replace(self, count=0, ",
+        NodeState.to, "_replace(status", "_replace(items=0, status",
     ),
 }  # fmt: skip
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from meshline.engine import snapshots
+from meshline.engine.claims import Claims
+from meshline.engine.clock_watch import ClockWatch
 from meshline.engine.perform import Performer
 from meshline.engine.worker import Worker
 from meshline.events.publish.outbox import Outbox
@@ -38,13 +40,19 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         "self._reader.add(partition, end)", 0,
     ),
     "a claim without an answer is waited for": (
-        Worker._claim, "held.keeper.forget_claim()", "pass", 3,
+        Claims._claim, "held.keeper.forget_claim()", "pass", 3,
     ),
     "a worker ends when the log does not answer": (
         Worker._end_of, "except LogUnavailable as error:", "except KeyError as error:", 15,
     ),
     "nobody looks whether the clock has jumped": (
         Worker._sweep, "self._mark(partition)\n        for", "pass\n        for", 21,
+    ),
+    "a claim says nothing of the clock": (
+        ClockWatch.compare, "if self._off_max and", "if False and", 17,
+    ),
+    "a clock that jumps is not noticed": (
+        ClockWatch.has_jumped, "return not is_first", "return False", 17,
     ),
     "tries that gave an outcome are taken for under way": (
         Performer._forget, "self._under_way.tries.discard(trial.key)", "pass", 158,

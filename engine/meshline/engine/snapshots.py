@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         # orjson writes plain tuples by itself, and no named ones.
         return list(value)
-    if isinstance(value, NodeState | OpenException):
+    if isinstance(value, OpenException):
         return {name: getattr(value, name) for name in value.__slots__}
     if isinstance(value, StepError):
         return value.model_dump()
@@ -133,11 +133,25 @@ def _plain(value: Any) -> Any:
 
 def _dump_run(run: RunState) -> dict[str, Any]:
     # What is as a new run has it is left out: most of a run is.
-    return {
+    dumped = {
         name: value
         for name in RunState.__slots__
         if (value := getattr(run, name)) not in (None, "", False, 0, (), {})
     } | ({"seen": run.seen} if run.seen is not None else {})
+    if run.nodes:
+        dumped["nodes"] = {name: _dump_node(node) for name, node in run.nodes.items()}
+    return dumped
+
+
+def _dump_node(node: NodeState) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in zip(NodeState._fields, node, strict=True)
+        if name not in _NODE_DEFAULTS or value != _NODE_DEFAULTS[name]
+    }
+
+
+_NODE_DEFAULTS = NodeState._field_defaults
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -172,9 +186,10 @@ def _load_run(dumped: dict[str, Any]) -> RunState:
 
 def _load_node(dumped: dict[str, Any]) -> NodeState:
     for name in ("since", "at", "first_at"):
-        dumped[name] = _moment(dumped[name])
-    if dumped["value"] is not None:
+        if name in dumped:
+            dumped[name] = _moment(dumped[name])
+    if "value" in dumped:
         dumped["value"] = dumped["value"].encode()
-    if dumped["error"] is not None:
+    if "error" in dumped:
         dumped["error"] = StepError(**dumped["error"])
     return NodeState(**dumped)

@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from meshline.engine.clock_watch import ClockWatch
+from meshline.engine.claims import Claims
 from meshline.engine.core.draft import Outcome
 from meshline.engine.core.effects import PerformStep
 from meshline.engine.core.keeper import Keeper, UnderWay
 from meshline.engine.core.plan import plan_of
 from meshline.engine.core.state import PartitionState
-from meshline.engine.errors import ClockOff, StepsLost
+from meshline.engine.errors import StepsLost
 from meshline.engine.loop_watch import LoopWatch
 from meshline.engine.partitions import Held, Stray
 from meshline.engine.perform import Performer
@@ -130,9 +130,7 @@ class Worker:
         membership = self._log.membership(self._settings.group, self._name)
         await membership.start()
         self._watch.start()
-        self._clock_watch = ClockWatch(
-            self._settings.clock_off_s_max, asyncio.get_running_loop().time
-        )
+        self._claims = Claims(self._log, self._clock, self._new_id, self._settings, self._mark)
         tasks = [
             asyncio.create_task(self._follow_membership(membership), name="membership"),
             asyncio.create_task(self._read(), name="read"),
@@ -254,19 +252,9 @@ class Worker:
             logger.exception("Partition %d was written by a newer version", partition)
             raise
         if keeper.epoch is not None and keeper.epoch != epoch:
-            claim = next(record for record in records if record.offset == keeper.epoch)
-            self._compare_clocks(held, claim)
+            self._claims.read_back(held, records)
         self._records_read += len(records)
         self._mark(partition)
-
-    def _compare_clocks(self, held: Held, claim: LogRecord) -> None:
-        assert held.claimed_at is not None, "what is read back was made"
-        try:
-            self._clock_watch.compare(held.claimed_at, claim.appended_ms, self._clock.now())
-        except ClockOff:
-            # Before the pump has its turn, and says something by this clock.
-            held.keeper.give_way()
-            raise
 
     async def _room(self) -> None:
         """Wait while the keepers have more requests than they can look at."""
@@ -293,8 +281,7 @@ class Worker:
             self._news.clear()
             dirty, self._dirty = self._dirty, set()
             now = self._clock.now()
-            if self._clock_watch.has_jumped(now):
-                self._claim_anew(now)
+            self._claims.renew_after_jump(self._held, now)
             for partition in dirty:
                 held = self._held.get(partition)
                 if held is not None:
@@ -307,7 +294,8 @@ class Worker:
         """Do all that can be done for the partition without waiting."""
         keeper = held.keeper
         if not keeper.is_active:
-            self._claim_if_due(partition, held, now)
+            if not self._draining:
+                self._claims.claim_if_due(partition, held, now)
             return
         self._perform(keeper)
         if keeper.is_proposing:
@@ -371,44 +359,6 @@ class Worker:
             wait_s = min(max((at - now).total_seconds(), 0.0) + 0.001, 3600.0)
             loop = asyncio.get_running_loop()
             held.timer = loop.call_later(wait_s, self._mark, partition)
-
-    # -- claiming ------------------------------------------------------------------------------
-
-    def _claim_if_due(self, partition: int, held: Held, now: datetime) -> None:
-        keeper = held.keeper
-        if keeper.is_claiming or held.claim is not None or self._draining:
-            return
-        if keeper.state.next_offset < held.caught_up_at:
-            return
-        wait_s = held.claim_not_before - asyncio.get_running_loop().time()
-        if wait_s > 0:
-            return
-        held.claim = asyncio.get_running_loop().create_task(self._claim(partition, held, now))
-
-    def _claim_anew(self, now: datetime) -> None:
-        """Say nothing more by this clock until the log has told by a claim what time it is."""
-        logger.warning("The clock has jumped to %s", now)
-        for partition, held in self._held.items():
-            if held.keeper.is_active:
-                held.keeper.give_way()
-                held.claim_not_before = 0.0
-                self._mark(partition)
-
-    async def _claim(self, partition: int, held: Held, now: datetime) -> None:
-        held.claimed_at = now
-        entry = held.keeper.claim(self._new_id(), now)
-        crash_point("claim.before")
-        result = await self._log.append(partition, [entry])
-        crash_point("claim.after")
-        held.claim = None
-        loop = asyncio.get_running_loop()
-        held.claim_not_before = loop.time() + self._settings.reclaim_s
-        if not isinstance(result, Accepted):
-            # It may still come; claiming again settles it either way.
-            logger.warning("Claim of partition %d: %s", partition, result)
-            held.keeper.forget_claim()
-            held.claim_not_before = loop.time() + 0.2
-        self._mark(partition)
 
     # -- keeping order -------------------------------------------------------------------------
 

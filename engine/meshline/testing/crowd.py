@@ -177,7 +177,7 @@ class Crowd:
             elif isinstance(node, ApprovalNode):
                 yield self._approval(node.name, self._random.choice(["approved", "denied"]))
             elif isinstance(node, StepNode) and node.outside and state is not None:
-                for name in (node.name, *(f"{node.name}[{n}]" for n in range(state.count))):
+                for name in (node.name, *(f"{node.name}[{n}]" for n in range(state.items))):
                     tried = run.nodes.get(name, state).attempt
                     yield self._report(name, tried - self._random.choice([0, 0, 1]))
 

@@ -68,7 +68,7 @@ def forget_node(run: RunState) -> None:
 
 
 def sleep_without_end(run: RunState) -> None:
-    run.nodes["nap"] = replace(run.nodes["nap"], at=None)
+    run.nodes["nap"] = run.nodes["nap"]._replace(at=None)
     run.waits = tuple(w._replace(until=None) if w.kind == "timer" else w for w in run.waits)
 
 
@@ -94,7 +94,7 @@ def end_half_way(run: RunState) -> None:
 
 
 def fail_too_often(run: RunState) -> None:
-    run.nodes["fragile"] = replace(run.nodes["fragile"], failures=9)
+    run.nodes["fragile"] = run.nodes["fragile"]._replace(failures=9)
 
 
 def know_a_stranger(run: RunState) -> None:
@@ -102,12 +102,12 @@ def know_a_stranger(run: RunState) -> None:
 
 
 def leave_a_failure(run: RunState) -> None:
-    run.nodes["fragile"] = replace(run.nodes["fragile"], status="failed")
+    run.nodes["fragile"] = run.nodes["fragile"]._replace(status="failed")
     run.exceptions = None
 
 
 def hold_without_exception(run: RunState) -> None:
-    run.nodes["deal"] = replace(run.nodes["deal"], status="held")
+    run.nodes["deal"] = run.nodes["deal"]._replace(status="held")
 
 
 def invent_exception(run: RunState) -> None:
@@ -117,7 +117,7 @@ def invent_exception(run: RunState) -> None:
 
 
 def wait_for_nobody(run: RunState) -> None:
-    run.nodes["deal"] = replace(run.nodes["deal"], owner="nobody")
+    run.nodes["deal"] = run.nodes["deal"]._replace(owner="nobody")
     run.waits = tuple(w._replace(owner="nobody") if w.kind == "approval" else w for w in run.waits)
 
 

@@ -465,7 +465,7 @@ def test_a_snapshot_keeps_what_is_fanned_out() -> None:
     loaded = load_state(dump_state(test.state))
 
     assert loaded == test.state
-    assert loaded.runs[run.id].nodes["double"].count == 3
+    assert loaded.runs[run.id].nodes["double"].items == 3
 
 
 @pytest.mark.parametrize("name", ["double[3]", "double[01]", "double[-1]", "double", "numbers[0]"])

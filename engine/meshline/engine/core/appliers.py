@@ -86,7 +86,7 @@ def _compensation_started(
 ) -> None:
     run.undo = Undo(data.then, data.reason, data.steps)
     for name, node in list(run.nodes.items()):
-        if node.count and not node.has_ended:
+        if node.items and not node.has_ended:
             # What there is of it is undone with the results that there are.
             value = _list_of(found for found in _taken_items(run, name, node) if found is not None)
             run.nodes[name] = node.to("abandoned", event.time, value=value)
@@ -156,7 +156,7 @@ def _step_skipped(run: RunState, event: Event[Any], data: facts.StepSkipped) -> 
 
 def _step_fanned_out(run: RunState, event: Event[Any], data: facts.StepFannedOut) -> None:
     before = run.nodes.get(data.step) or NodeState("ready", event.time)
-    run.nodes[data.step] = before.to("fanned_out", event.time, count=data.count)
+    run.nodes[data.step] = before.to("fanned_out", event.time, items=data.count)
 
 
 def _step_joined(run: RunState, event: Event[Any], data: facts.StepJoined) -> None:
@@ -168,7 +168,7 @@ def _step_joined(run: RunState, event: Event[Any], data: facts.StepJoined) -> No
 
 def _taken_items(run: RunState, step: str, node: NodeState) -> list[bytes | None]:
     """Take out the states of the step's items, and return their values."""
-    taken = (run.nodes.pop(name, None) for name in item_names(step, node.count))
+    taken = (run.nodes.pop(name, None) for name in item_names(step, node.items))
     return [None if state is None else state.value for state in taken]
 
 

@@ -27,7 +27,7 @@ def _step_started(case: Case, data: facts.StepStarted, spec: WorkflowSpec) -> It
         return
     if isinstance(node, ItemStep):
         whole = run.nodes.get(step_of(data.step))
-        count = 0 if whole is None or whole.status != "fanned_out" else whole.count
+        count = 0 if whole is None or whole.status != "fanned_out" else whole.items
         if node.index >= count:
             yield Wrong(_TURN, f"one of {count} items")
     elif node.each is not None:

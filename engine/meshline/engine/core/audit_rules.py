@@ -95,7 +95,7 @@ def _step_joined(case: Case, data: facts.StepJoined) -> Iterator[Wrong]:
     if node is None or node.status != "fanned_out":
         yield Wrong("fact_out_of_turn", "items to be joined")
         return
-    items = [case.run.nodes.get(f"{data.step}[{index}]") for index in range(node.count)]
+    items = [case.run.nodes.get(f"{data.step}[{index}]") for index in range(node.items)]
     ended = all(item is not None and item.has_ended for item in items)
     yield from _expect(ended, "fact_out_of_turn", "all items to have ended")
     case.noted.completed.append(data.step)

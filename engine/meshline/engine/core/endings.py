@@ -35,9 +35,9 @@ def end_run(
 
 def _partly(run: RunState, name: str) -> bool:
     node = run.nodes[name]
-    if not node.count or node.has_ended:
+    if not node.items or node.has_ended:
         return False
-    items = (run.nodes.get(item) for item in item_names(name, node.count))
+    items = (run.nodes.get(item) for item in item_names(name, node.items))
     return any(item is not None and item.status == "succeeded" for item in items)
 
 

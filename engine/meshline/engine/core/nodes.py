@@ -113,7 +113,7 @@ def _fanned_out(
     """Move each item on; begin further ones while there is room; join them when all have ended."""
     plan = plan_of(spec)
     room = ITEMS_UNDER_WAY_MAX
-    for index, name in enumerate(item_names(node.name, whole.count)):
+    for index, name in enumerate(item_names(node.name, whole.items)):
         state = run.nodes.get(name)
         if state is not None and state.status in NODE_ENDED:
             continue
@@ -134,7 +134,7 @@ def _fanned_out(
 
 
 def _join(spec: WorkflowSpec, run: RunState, node: StepNode, whole: NodeState) -> Decision:
-    names = item_names(node.name, whole.count)
+    names = item_names(node.name, whole.items)
     size_bytes = sum(len(run.nodes[name].value or b"null") + 1 for name in names) + 1
     is_outcome = node.name == spec.outcome_node
     bytes_max = OUTCOME_BYTES_MAX if is_outcome else JOINED_BYTES_MAX

@@ -7,7 +7,7 @@ changed. Payloads and results are kept as JSON bytes: a fifth of the memory of p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -32,7 +32,7 @@ __all__ = [
     "WaitTuple",
 ]
 
-REDUCER_VERSION = 3
+REDUCER_VERSION = 4
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[
@@ -63,8 +63,7 @@ UNDO = "undo:"
 """Prefix of the names under which compensations run."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(NamedTuple):
     """Where one node of a run's graph stands.
 
     Args:
@@ -77,7 +76,7 @@ class NodeState:
         first_at: when the first try was started.
         owner: of an approval.
         escalations: how often an approval was handed on.
-        count: of the items of a step that is done for each of a list.
+        items: how many there are of a step that is done for each of a list.
     """
 
     status: NodeStatus
@@ -91,11 +90,11 @@ class NodeState:
     error: StepError | None = None
     owner: str | None = None
     escalations: int = 0
-    count: int = 0
+    items: int = 0
 
     def to(self, status: NodeStatus, since: datetime, **changes: Any) -> NodeState:
         """Return this in another status; what is not named stays, but ``at`` and ``error``."""
-        return replace(self, status=status, since=since, **{"at": None, "error": None} | changes)
+        return self._replace(status=status, since=since, **{"at": None, "error": None} | changes)
 
     @property
     def has_ended(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from meshline.engine.core.state import PartitionState
+from meshline.engine.settings import WorkerSettings
 from meshline.events import facts
 from meshline.events.codec import decode
 from meshline.events.envelope import Event, Position
@@ -15,6 +17,8 @@ from meshline.testing.simulation.world import World
 from meshline.workflow.registry import Registry
 
 __all__ = ["Truth"]
+
+AHEAD_MAX = timedelta(seconds=WorkerSettings().clock_off_s_max)
 
 _CHATTY = ("WorkflowRegistered", "LogCreated")
 
@@ -50,6 +54,8 @@ class Truth:
         if event is None:
             return
         data = event.data
+        if event.is_fact:
+            self._check_time(record, event)
         if event.correlation_id is not None and not event.is_fact:
             position = Position(record.partition, record.offset)
             self.asked.setdefault(event.correlation_id, []).append(position)
@@ -63,6 +69,13 @@ class Truth:
             self.accepted[event.subject] = event.causation_id or ""
         if event.is_fact and event.causation_id is not None:
             self.answers.setdefault(event.causation_id, []).append(event)
+
+    def _check_time(self, record: LogRecord, event: Event[Any]) -> None:
+        """Facts may be old when the log takes them, but not from the future."""
+        ahead = event.recorded_at - self._world.now()
+        if ahead > AHEAD_MAX:
+            where = f"{record.partition}:{record.offset}"
+            self._world.fail(AssertionError(f"The fact at {where} is said {ahead} ahead of time"))
 
     def _tell(self, record: LogRecord, event: Event[Any] | None) -> None:
         where = f"{record.partition}:{record.offset}"
