@@ -332,6 +332,28 @@ async def test_verify_names_what_differs(
     assert (missing.key, missing.here) == ((second,), None)
 
 
+async def test_two_may_verify_at_once_and_what_a_killed_one_left_goes(
+    log: MemoryLog, books: Builds, postgres_address: str
+) -> None:
+    await rebuilt(log, postgres_address, counting())
+    await swap(books, log, Build("counting", 1, 1))
+    killed = Builds(postgres_address)
+    await killed.begin(counting(), log.identity, scratch=True)
+    await killed.aclose()
+
+    checks = [Verification(log, postgres_address, counting()) for _ in range(2)]
+
+    async def verdict_of(check: Verification) -> None:
+        async for _ in check.run():
+            pass
+
+    await asyncio.gather(*map(verdict_of, checks))
+
+    assert all(check.verdict and check.verdict.rows for check in checks)
+    assert [check.verdict and check.verdict.different for check in checks] == [0, 0]
+    assert await states(books) == {(1, 1): "live"}
+
+
 async def test_changed_code_is_refused_said_or_accepted(
     log: MemoryLog, books: Builds, postgres_address: str
 ) -> None:

@@ -7,14 +7,16 @@ differ; counts, columns and samples are then read from those few.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshline.projections.diff_sql import TableDiffSql, compared
-from meshline.projections.errors import NotFound, NotReached
+from meshline.projections.errors import NotFound, NotReached, StoreUnavailable
 from meshline.projections.history_view import HistoryRow
-from meshline.projections.postgres_connection import Connection, Session, parse_address
+from meshline.projections.hold import HOLD_S, hold_level, let_go
+from meshline.projections.postgres_connection import Address, Connection, Session, parse_address
 from meshline.projections.postgres_schema import Books, quoted, schema_of
 
 __all__ = ["RowDiff", "Side", "TableDiff", "ViewDiff", "diff_view"]
@@ -38,6 +40,7 @@ class Side:
     offsets: Mapping[int, int]
     parked: int
     build: int = 1
+    bulk: bool = False
 
     @property
     def label(self) -> str:
@@ -134,6 +137,7 @@ async def diff_view(
         NotReached: the two did not stand at the same positions in time.
     """
     connection = Connection(parse_address(address), command_timeout_s=COMPARE_S_MAX)
+    level = _Level(parse_address(address), name)
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_s
     try:
@@ -142,13 +146,47 @@ async def diff_view(
                 found = await _sides(session, connection.address.namespace, name)
                 sides = _chosen(name, found, old, new)
                 if sides[0].offsets == sides[1].offsets:
+                    await level.let_go()
                     reader = _Reader(session, connection.address.namespace, samples_max, types)
                     return await reader.compare(name, *sides)
             if clock() >= deadline:
                 raise _not_level(name, *sides, wait_s)
+            await level.hold(*sides)
             await asyncio.sleep(POLL_S)
     finally:
+        await level.aclose()
         await connection.aclose()
+
+
+class _Level:
+    """Brings two builds to the same positions, by holding the writer that is ahead."""
+
+    def __init__(self, address: Address, name: str) -> None:
+        self._connection = Connection(address)
+        self._books = Books(address.namespace)
+        self._name = name
+        self._held: list[tuple[str, int, int]] = []
+        self._held_until = 0.0
+
+    async def hold(self, *sides: Side) -> None:
+        """Hold both where the one ahead is, unless they are held already, or it is in vain."""
+        now = asyncio.get_running_loop().time()
+        if now < self._held_until or any(side.bulk for side in sides):
+            return
+        one, other = self._held = [(self._name, side.version, side.build) for side in sides]
+        # Readers or writers may have the checkpoints: then at the next look.
+        with contextlib.suppress(StoreUnavailable):
+            async with self._connection.transaction() as session:
+                if await hold_level(session, self._books, one, other):
+                    self._held_until = now + HOLD_S
+
+    async def let_go(self) -> None:
+        if self._held_until:
+            async with self._connection.transaction() as session:
+                await let_go(session, self._books, self._held)
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
 
 
 async def _sides(session: Session, namespace: str, name: str) -> list[Side]:
@@ -166,7 +204,7 @@ async def _sides(session: Session, namespace: str, name: str) -> list[Side]:
                 where (c.name, c.version, c.build) = (v.name, v.version, v.build)) as offsets,
                (select count(*) from {books}.parked p
                 where (p.name, p.version, p.build) = (v.name, v.version, v.build)) as parked,
-               v.build
+               v.build, v.bulk
         from {books}.views v where v.name = $1 and v.state <> 'retired' and not v.scratch
         order by v.version, v.build
         """,
@@ -181,6 +219,7 @@ async def _sides(session: Session, namespace: str, name: str) -> list[Side]:
             offsets=dict(r["offsets"] or ()),
             parked=r["parked"],
             build=r["build"],
+            bulk=r["bulk"],
         )
         for r in found
     ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from meshline.events.errors import MeshlineError
 
 __all__ = [
     "CheckpointMoved",
     "CodeChanged",
+    "HeldBack",
     "NotSwappable",
     "NotFound",
     "NotReached",
@@ -37,6 +40,19 @@ class CheckpointMoved(MeshlineError):
     def __init__(self, view: str, message: str) -> None:
         super().__init__(message)
         self.view = view
+
+
+class HeldBack(MeshlineError):
+    """The view's writer is to stand still at a position for a moment, while it is compared."""
+
+    code = "ML5010"
+
+    def __init__(self, view: str, at: Mapping[int, int]) -> None:
+        super().__init__(
+            f"The writer of {view} is held back at {dict(at)}, because the view is being compared: "
+            "it goes on by itself within seconds."
+        )
+        self.at = at
 
 
 class RowRefused(MeshlineError):

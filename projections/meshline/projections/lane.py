@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from meshline.events.errors import LogIdentityChanged, PositionLost
 from meshline.events.log import EventLog, LogReader, LogRecord
-from meshline.projections.errors import CheckpointMoved, RowRefused, StoreUnavailable
+from meshline.projections.errors import CheckpointMoved, HeldBack, RowRefused, StoreUnavailable
+from meshline.projections.hold import HELD_LOOK_S, batch_up_to
 from meshline.projections.intake import Intake, Item, event_id_of
 from meshline.projections.settings import ProjectorSettings
 from meshline.projections.store import Change, Checkpoint, ViewStore
@@ -223,20 +224,41 @@ class Lane:
 
     async def _commit_alone(self, batch: Batch, view: View, change: Change) -> None:
         try:
-            try:
-                await self._store.commit([change])
-            except RowRefused:
-                view.forget()
-                again = await view.prepare(batch, checked=True)
-                assert again is not None, "the same batch leads as far as before"
-                change = again
-                await self._store.commit([change])
+            left: Change | None = change
+            while left is not None:
+                try:
+                    view.committed(await self._commit_checked(batch, view, left))
+                    return
+                except HeldBack as held:
+                    left = await self._stand_still(batch, view, held.at)
         except StoreUnavailable:
             raise
         except Exception as error:
             self._leave(view, error)
-        else:
-            view.committed(change)
+
+    async def _commit_checked(self, batch: Batch, view: View, change: Change) -> Change:
+        """Commit, without the rows that can't be kept; return what was committed."""
+        try:
+            await self._store.commit([change])
+            return change
+        except RowRefused:
+            view.forget()
+            again = await view.prepare(batch, checked=True)
+            assert again is not None, "the same batch leads as far as before"
+            await self._store.commit([again])
+            return again
+
+    async def _stand_still(self, batch: Batch, view: View, at: Mapping[int, int]) -> Change | None:
+        """Bring a view just so far, wait a little, and return what is left of the batch.
+
+        So far may be behind the batch in one partition, and ahead of it in another.
+        """
+        view.forget()
+        part = await batch_up_to(self._log, view.checkpoints, at, view.projection.handles)
+        if part is not None and (change := await view.prepare(part)) is not None:
+            view.committed(await self._commit_checked(part, view, change))
+        await asyncio.sleep(HELD_LOOK_S)
+        return await view.prepare(batch)
 
     def _leave(self, view: View, error: Exception) -> None:
         view.forget()

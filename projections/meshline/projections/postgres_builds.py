@@ -136,8 +136,16 @@ class Builds:
                 )
                 if is_same and record["wish"] != "cancel" and not scratch:
                     return build
+                if scratch and await self._is_locked(session, "scratch", *build):
+                    # Others may verify the same view; what is left of one that was killed goes.
+                    continue
                 await self._drop(session, build)
-            return await self._create(session, projection, identity, scratch)
+            build = await self._create(session, projection, identity, scratch)
+            if scratch:
+                # For as long as this connection is there.
+                lock = lock_id(self._namespace, "scratch", *build)
+                await session.execute("select pg_advisory_lock($1)", lock)
+            return build
 
     async def _create(
         self, session: Session, projection: Projection, identity: LogIdentity, scratch: bool
@@ -212,14 +220,17 @@ class Builds:
     async def has_writer(self, build: Build) -> bool:
         """Whether a process is at work on it: its rebuild, or a projector."""
         async with self._connection.use() as session:
-            # How PostgreSQL lists a lock that has one number: in two halves.
-            found = await session.fetch(
-                "select exists (select from pg_locks l join pg_database d on d.oid = l.database "
-                "where l.locktype = 'advisory' and l.granted and l.objsubid = 1 "
-                "and d.datname = current_database() "
-                "and ((l.classid::bigint << 32) | l.objid::bigint) = $1)",
-                lock_id(self._namespace, "view", *build),
-            )
+            return await self._is_locked(session, "view", *build)
+
+    async def _is_locked(self, session: Session, *names: object) -> bool:
+        # How PostgreSQL lists a lock that has one number: in two halves.
+        found = await session.fetch(
+            "select exists (select from pg_locks l join pg_database d on d.oid = l.database "
+            "where l.locktype = 'advisory' and l.granted and l.objsubid = 1 "
+            "and d.datname = current_database() "
+            "and ((l.classid::bigint << 32) | l.objid::bigint) = $1)",
+            lock_id(self._namespace, *names),
+        )
         return bool(found[0][0])
 
     async def note_error(self, build: Build, error: str) -> None:

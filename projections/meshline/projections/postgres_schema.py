@@ -95,6 +95,8 @@ class Books:
                 recorded_max timestamptz not null default '-infinity',
                 event_min timestamptz not null default 'infinity',
                 recorded_min timestamptz not null default 'infinity',
+                hold_at bigint,
+                held_until timestamptz,
                 primary key (name, version, build, partition),
                 foreign key (name, version, build) references {views} on delete cascade
             ) with (fillfactor = 20);
@@ -186,7 +188,25 @@ class Books:
               and c.partition = a.partition
               and c.next_offset = a.before_offset and c.epoch = a.before_epoch
               and c.sequence = a.before_sequence
+              and (c.held_until is null or c.held_until < clock_timestamp()
+                   or a.next_offset <= c.hold_at)
         """
+        self.lock_checkpoints = (
+            f"select partition, next_offset from {checkpoints} where {_THIS} "
+            "order by partition for update"
+        )
+        self.hold = f"""
+            update {checkpoints} c
+            set hold_at = h.at, held_until = clock_timestamp() + make_interval(secs => $6)
+            from unnest($4::integer[], $5::bigint[]) as h (partition, at)
+            where {_THIS} and c.partition = h.partition
+        """
+        self.let_go = f"update {checkpoints} set held_until = null where {_THIS}"
+        # A little later too: a hold may end between the refusal and this question.
+        self.held = (
+            f"select partition, hold_at from {checkpoints} where {_THIS} "
+            "and held_until > clock_timestamp() - interval '5 seconds'"
+        )
         # The span ends here; what is read next begins another.
         self.end_spans = f"""
             with ended as (

@@ -11,7 +11,7 @@ from meshline.events.crash_points import crash_point
 from meshline.events.envelope import Position
 from meshline.events.log import LogIdentity
 from meshline.projections.code_hash import code_hash_of
-from meshline.projections.errors import NotFound, StoreUnavailable
+from meshline.projections.errors import HeldBack, NotFound, StoreUnavailable
 from meshline.projections.postgres_connection import Connection, Session, parse_address
 from meshline.projections.postgres_schema import (
     Books,
@@ -314,6 +314,9 @@ class PostgresStore:
             *(change.times or (None,) * 4),
         )
         if moved != len(moves):
+            held = {record[0]: record[1] for record in await session.fetch(self._books.held, *view)}
+            if any(p in held and after.offset > held[p] for p, after in change.after.items()):
+                raise HeldBack(change.projection.name, held)
             raise checkpoint_moved(change.projection)
         ended = [
             p
