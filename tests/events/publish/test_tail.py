@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -15,7 +15,7 @@ from meshline.events.codec import decode
 from meshline.events.errors import LogUnavailable
 from meshline.events.facts import RunStarted, TriggerAccepted, TriggerRejected
 from meshline.events.ids import causation_of
-from meshline.events.log import LogReader, LogRecord
+from meshline.events.log import AppendResult, Entry, LogReader, LogRecord, Unknown
 from meshline.events.log.memory import MemoryLog
 from meshline.events.requests import TriggerReceived
 from tests.events.publish.doubles import FailingLog, Keeper, event, everything, memory_log
@@ -111,6 +111,38 @@ async def test_what_a_replaced_keeper_says_is_not_the_answer() -> None:
         await keeper.state(0, event(ACCEPTED, subject="r", cause=cause))
 
         assert (await task).status == "accepted"
+
+
+class Tardy(FailingLog):
+    """Says that nobody knows what came of an append, when its readers have long read it."""
+
+    async def append(
+        self, partition: int, entries: Sequence[Entry], *, deadline_s: float | None = None
+    ) -> AppendResult:
+        result = await super().append(partition, entries, deadline_s=deadline_s)
+        if isinstance(result, Unknown):
+            await asyncio.sleep(0.05)
+        return result
+
+
+async def test_a_claim_is_not_forgotten_where_reading_begins_once_more() -> None:
+    log = Tardy("well", "well", "unanswered")
+    await log.open(create_partitions=1)
+    keeper = Keeper(log)
+    old = await keeper.claim(0)
+
+    async with Publisher(log, settings=QUICK) as publisher:
+        task, cause = await waiting(publisher, log)
+        await keeper.claim(0)
+        await publisher.publish("s", {}, trigger_id="2")
+        # From here on what was read already is read again, for an append in doubt.
+        doubted = asyncio.create_task(publisher.publish("s", {}, trigger_id="3", wait_s=5))
+        await until(lambda: len(log.appends) == 4)
+        await keeper.put(0, event(REJECTED, subject="r", cause=cause), epoch=old, sequence=1)
+        await keeper.state(0, event(ACCEPTED, subject="r", cause=cause))
+
+        assert (await task).status == "accepted"
+        doubted.cancel()
 
 
 async def test_what_stands_behind_a_lost_fact_is_not_the_answer() -> None:

@@ -38,21 +38,35 @@ class _Followed:
     expected: dict[bytes, Outgoing] = field(default_factory=dict)
     doubted: dict[bytes, Outgoing] = field(default_factory=dict)
     early: dict[bytes, list[LogRecord]] = field(default_factory=dict)
-    # As in fence.py, but begun in the middle of an epoch: -1 until the first fact or claim.
+    # As in fence.py, but begun in the middle of an epoch: -1 until the first fact or claim, and
+    # the number is None until the first fact.
     epoch: int = -1
-    sequence: int = 0
+    sequence: int | None = None
+    claims: list[int] = field(default_factory=list)
 
     @property
     def is_needed(self) -> bool:
         return bool(self.listening or self.expected or self.doubted)
 
+    def begin(self, offset: int) -> None:
+        """Read from here on: for the first time, or once more; then the claims before are known."""
+        self.next = offset
+        self.epoch = max((claim for claim in self.claims if claim < offset), default=-1)
+        self.sequence = None
+
+    def claimed(self, offset: int) -> None:
+        self.epoch, self.sequence = offset, 0
+        if offset not in self.claims:
+            self.claims.append(offset)
+
     def admits(self, seen: Glance) -> bool:
         """Return whether the fact counts, as far as can be told from where reading began."""
         assert seen.epoch is not None
-        if seen.epoch < self.epoch or (seen.epoch == self.epoch and seen.sequence <= self.sequence):
+        if seen.epoch < self.epoch:
             return False
         # A gap in a known epoch voids the rest of it; only a newer claim is believed again.
-        if seen.epoch == self.epoch and seen.sequence != self.sequence + 1:
+        known = self.sequence if seen.epoch == self.epoch else None
+        if known is not None and seen.sequence != known + 1:
             return False
         self.epoch, self.sequence = seen.epoch, seen.sequence
         return True
@@ -141,8 +155,7 @@ class Tail:
         followed = self._followed[partition]
         if followed.next is not None:
             return  # It is being read, from an earlier request on.
-        followed.next = offset
-        followed.epoch, followed.sequence = -1, 0
+        followed.begin(offset)
         if self._reader is not None:
             self._reader.add(partition, offset)
             self._reader.wake()
@@ -205,7 +218,7 @@ class Tail:
         seen = glance(record.value)
         if seen.epoch is None:
             if seen.is_claim:
-                followed.epoch, followed.sequence = record.offset, 0
+                followed.claimed(record.offset)
             elif followed.doubted:
                 self._recognise(followed, record)
             return
