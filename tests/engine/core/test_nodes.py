@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from meshline.engine.core.nodes import LOSSES_MAX
 from meshline.events import facts
 from meshline.testing import RequestRefused, RunUnderTest, WorkflowTest, crash
 from meshline.workflow import Approval, Retry, Workflow
@@ -514,6 +515,33 @@ def test_a_try_that_its_worker_did_not_survive_is_done_again_and_counts_as_no_fa
     assert [fact.why for fact in run.history if isinstance(fact, facts.StepStarted)] == [
         "ready", "taken_over", "taken_over",
     ]  # fmt: skip
+
+
+def test_a_step_that_no_worker_survives_is_held_until_a_person_tries_it_again() -> None:
+    test = WorkflowTest(finish(new_workflow(), retry=Retry(attempts=3)))
+    done = test.given("finish", *[crash] * LOSSES_MAX, *[crash] * 2, Done(number=1))
+
+    run = test.start(Order())
+
+    assert (run.state, len(done.called)) == ("held", LOSSES_MAX)
+    error = run.exception.said.error
+    assert error is not None and (run.exception.kind, error.type) == ("step_failed", "StepLost")
+    assert "5 workers in a row were gone before finish had ended" in run.exception.message
+    run.exception.retry()
+
+    # It is counted anew, and a few losses more are none too many.
+    assert (run.state, len(done.called)) == ("succeeded", LOSSES_MAX + 3)
+
+
+def test_losses_count_in_a_row_only() -> None:
+    test = WorkflowTest(finish(new_workflow(), retry=Retry(attempts=3)))
+    crashes = [crash] * (LOSSES_MAX - 1)
+    test.given("finish", *crashes, RuntimeError("no"), *crashes, Done(number=1))
+
+    run = test.start(Order())
+    test.advance("1d")
+
+    assert run.state == "succeeded"
 
 
 def test_what_waits_goes_on_waiting_under_another_worker() -> None:

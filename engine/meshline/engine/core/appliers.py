@@ -123,6 +123,7 @@ def _step_started(run: RunState, event: Event[Any], data: facts.StepStarted) -> 
         run.nodes[data.step] = before.to(
             "started", event.time, attempt=data.attempt, epoch=epoch, at=data.until,
             first_at=before.first_at or event.time,
+            losses=before.losses + 1 if data.why == "taken_over" else 0,
         )  # fmt: skip
 
 

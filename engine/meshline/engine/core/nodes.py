@@ -43,6 +43,10 @@ JOINED_BYTES_MAX = 1024 * 1024
 OUTCOME_BYTES_MAX = 256 * 1024
 """The same where they are the run's outcome, which must fit into one record of the log."""
 
+LOSSES_MAX = 5
+"""Workers that are gone in a row while they are at one step. A step that ends its process would end
+one after the other else, and with them what other runs have under way there."""
+
 RETRY_AFTER_MAX_S = 366 * 86_400.0
 """The longest wait that a failed step may ask for; a longer one counts as this."""
 
@@ -272,7 +276,16 @@ def _started(
             yield Decision(facts.StepFailed(step=node.name, attempt=state.attempt, error=error))
             yield from _failed(spec, run, node, run.nodes[node.name], moment)
     elif state.epoch != moment.epoch and not moment.under_way(run.run_id, node.name, state.attempt):
-        yield _next_try(node, state, "taken_over", moment)
+        if state.losses + 1 < LOSSES_MAX:
+            yield _next_try(node, state, "taken_over", moment)
+            return
+        message = (
+            f"{LOSSES_MAX} workers in a row were gone before {node.name} had ended: expected a "
+            "step that does not end its process. Look for what ended those workers, then retry."
+        )
+        error = StepError(type="StepLost", message=message, retryable=False)
+        yield Decision(facts.StepFailed(step=node.name, attempt=state.attempt, error=error))
+        yield from _failed(spec, run, node, run.nodes[node.name], moment)
 
 
 def _failed(

@@ -77,6 +77,7 @@ class NodeState(NamedTuple):
         owner: of an approval.
         escalations: how often an approval was handed on.
         items: how many there are of a step that is done for each of a list.
+        losses: tries in a row whose worker was gone before they ended.
     """
 
     status: NodeStatus
@@ -91,6 +92,7 @@ class NodeState(NamedTuple):
     owner: str | None = None
     escalations: int = 0
     items: int = 0
+    losses: int = 0
 
     def to(self, status: NodeStatus, since: datetime, **changes: Any) -> NodeState:
         """Return this in another status; what is not named stays, but ``at`` and ``error``."""
