@@ -53,6 +53,9 @@ def data_of(schema: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[A
         return st.just(schema["const"])
     if "properties" in schema:
         return object_of(schema, defs)
+    if isinstance(schema.get("additionalProperties"), dict):
+        values = data_of(schema["additionalProperties"], defs)
+        return st.dictionaries(texts, values, max_size=3)
     if schema.get("type") == "array":
         return st.lists(data_of(schema["items"], defs), max_size=3)
     # Another type of field needs a strategy of its own: a KeyError says so.

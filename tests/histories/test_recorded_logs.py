@@ -97,6 +97,9 @@ def record(name: str) -> None:
         world = KeeperSimulation(Random(seed), STEPS, fan_outs=seed % 2 == 0)
         world.run()
         worlds.append(world.log.records)
+        world = KeeperSimulation(Random(seed), STEPS, people=True)
+        world.run()
+        worlds.append(world.log.records)
     worlds.append(about_parked_events())
     partitions: Partitions = {}
     missing = {*CATALOGUE} - types_recorded()

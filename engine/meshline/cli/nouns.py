@@ -31,6 +31,7 @@ NOUNS = {
         Noun("owner", "owner", "See and act", "who owns what now, and giving it to another"),
         Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
         Noun("approval", "approval", "See and act", "list, approve, deny"),
+        Noun("directory", "directory", "Look after", "who there is: check, apply, show"),
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
         Noun("workflow", "workflow", "Look after", "list: the definitions that the log knows"),
         Noun("view", "view", "Look after", "list: how far the views are behind the log"),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from meshline.engine.core.people import People
 from meshline.engine.core.state import (
     EndedRun,
     NodeState,
@@ -22,6 +23,7 @@ from meshline.engine.core.state import (
     WaitTuple,
 )
 from meshline.events.codec import decode, encode
+from meshline.events.directory import Directory, Roster
 from meshline.events.fence import Fence
 from meshline.events.requests import StepError
 
@@ -75,6 +77,7 @@ def dump_state(state: PartitionState) -> Iterator[bytes]:
         "ended": len(ended),
         "registered": [[name, version, h] for (name, version), h in state.registered.items()],
         "pending": [[cause, encode(event).decode()] for cause, event in state.pending.items()],
+        "people": _dump_people(state.people),
     }
     yield orjson.dumps(head)
     for start in range(0, len(runs), RUNS_PER_CHUNK):
@@ -99,6 +102,7 @@ def load_state(chunks: Iterator[bytes]) -> PartitionState:
         void_facts=head["void_facts"],
         registered={(name, version): h for name, version, h in head["registered"]},
         pending={cause: decode(value.encode()) for cause, value in head["pending"]},
+        people=_load_people(head["people"]),
     )
     for chunk in chunks:
         body = orjson.loads(chunk)
@@ -114,6 +118,21 @@ def load_state(chunks: Iterator[bytes]) -> PartitionState:
             "it is missing."
         )
     return state
+
+
+def _dump_people(people: People) -> dict[str, Any]:
+    roster = people.roster
+    return {
+        "number": people.number,
+        "directory_hash": people.directory_hash,
+        "directory": None if roster is None else roster.directory.model_dump(mode="json"),
+    }
+
+
+def _load_people(dumped: dict[str, Any]) -> People:
+    directory = dumped["directory"]
+    roster = None if directory is None else Roster(Directory.model_validate(directory))
+    return People(dumped["number"], dumped["directory_hash"], roster)
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
 from meshline.events.requests import Request, StepError
+from meshline.testing.crowd_people import PEOPLE, people_request
 from meshline.testing.random_workflows import result_of
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
@@ -47,6 +48,7 @@ class Crowd:
         answers: by the name of an approval, a message or a step outside: what is said to it. For
             made-up workflows nothing is needed.
         meddling: ask for anything; if not, only triggers are sent, and sent again.
+        people: there is a directory that changes, and more people who ask.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Crowd:
         given: Sequence[tuple[str, str, Any]] | None = None,
         answers: Mapping[str, Any] | None = None,
         meddling: bool = True,
+        people: bool = False,
     ) -> None:
         self._random = random
         self._registry = registry
@@ -66,6 +69,7 @@ class Crowd:
         self._payloads: dict[tuple[str, str], Any] = {}
         self._answers = answers
         self._meddling = meddling
+        self._people = PEOPLE if people else _PEOPLE
         self._asked = 0
         self._triggers: list[tuple[str, str]] = []
 
@@ -80,6 +84,8 @@ class Crowd:
     def asked(self, state: PartitionState) -> tuple[str, Request]:
         """Return a run's id and what is asked of it."""
         runs = list(state.runs.values())
+        if self._people is PEOPLE and self._random.random() < 0.1:
+            return people_request(self._random, state)
         chance = self._random.random()
         if self._has_new() and (chance < 0.25 or not runs):
             return self._new_trigger()
@@ -256,6 +262,6 @@ class Crowd:
             time=now - timedelta(hours=self._random.choice([0, 0, 0, 30])),
             data=data,
             recorded_at=now,
-            actor=Actor("user", actor or self._random.choice(_PEOPLE)),
+            actor=Actor("user", actor or self._random.choice(self._people)),
         )
         return Entry(subject, encode(event))

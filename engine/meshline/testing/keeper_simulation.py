@@ -172,9 +172,17 @@ class KeeperSimulation:
         random: where every choice comes from.
         steps: how many things happen before everything is healed.
         fan_outs: workflows have steps that are done for each item of a list.
+        people: there is a directory, which changes.
     """
 
-    def __init__(self, random: Random, steps: int | None = None, *, fan_outs: bool = False) -> None:
+    def __init__(
+        self,
+        random: Random,
+        steps: int | None = None,
+        *,
+        fan_outs: bool = False,
+        people: bool = False,
+    ) -> None:
         self.random = random
         self.now = EPOCH
         self.failure_rate = 0.5
@@ -186,7 +194,7 @@ class KeeperSimulation:
             specs.append(random_workflow(random, name, version, fan_outs=fan_outs))
         self.registry = Registry(*specs)
         self.auditor = Auditor(self.registry)
-        self.crowd = Crowd(random, self.registry, lambda: self.now)
+        self.crowd = Crowd(random, self.registry, lambda: self.now, people=people)
         self.workers = [SimulatedWorker(name, self, self._some(specs)) for name in ("ann", "bea")]
 
     def _some(self, specs: list[WorkflowSpec]) -> Registry:
@@ -383,6 +391,6 @@ def difference(found: PartitionState, expected: PartitionState) -> str:
     return "\n".join(lines)
 
 
-def simulate_keeper(seed: int, *, fan_outs: bool = False) -> KeeperReport:
+def simulate_keeper(seed: int, *, fan_outs: bool = False, people: bool = False) -> KeeperReport:
     """Run one simulation; whatever it raises is a bug that this seed shows."""
-    return KeeperSimulation(Random(seed), fan_outs=fan_outs).run()
+    return KeeperSimulation(Random(seed), fan_outs=fan_outs, people=people).run()

@@ -26,7 +26,8 @@ __all__ = ["Job", "Outcome", "kept_seeds", "main", "perform", "simulate_all", "w
 SYSTEM_OF_TEN = 3
 """How many of ten seeds are of the whole system."""
 
-_KINDS = ("keeper", "fan-outs", "system")
+_LAST_OF_TEN = {8: "people", 9: "fan-outs"}
+_KINDS = ("keeper", "fan-outs", "people", "system")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def perform(job: Job) -> Outcome:
         if job.kind == "system":
             struck = Simulation(seed=job.seed).run().struck
         else:
-            simulate_keeper(job.seed, fan_outs=job.kind == "fan-outs")
+            simulate_keeper(job.seed, fan_outs=job.kind == "fan-outs", people=job.kind == "people")
     except Exception as error:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         return Outcome(job, f"{type(error).__name__}: {error}{notes}", struck)
@@ -71,7 +72,7 @@ def jobs_of(seeds: int, first: int = 0, kind: str = "mixed") -> Iterator[Job]:
     numbers = dict.fromkeys(_KINDS, first)
     for number in range(seeds):
         place = number % 10
-        kind = "system" if place < SYSTEM_OF_TEN else "fan-outs" if place == 9 else "keeper"
+        kind = "system" if place < SYSTEM_OF_TEN else _LAST_OF_TEN.get(place, "keeper")
         yield Job(kind, numbers[kind])
         numbers[kind] += 1
 

@@ -22,14 +22,16 @@ from meshline.engine.step_context import TryContext
 from meshline.engine.trial import Try
 from meshline.events.clock import ManualClock
 from meshline.events.codec import decode, encode
+from meshline.events.directory import Directory
 from meshline.events.envelope import Actor, Event
 from meshline.events.errors import PayloadRefused
 from meshline.events.facts import RequestRejected, TriggerRejected
 from meshline.events.gate import Gate, kept, sketched
 from meshline.events.ids import causation_of, run_id_of
 from meshline.events.log.protocol import Accepted, Entry, LogRecord
+from meshline.events.people_requests import DirectoryChangeRequested
 from meshline.events.requests import Request, TriggerReceived
-from meshline.testing.run_under_test import RequestRefused, RunUnderTest
+from meshline.testing.run_under_test import PERSON, RequestRefused, RunUnderTest
 from meshline.testing.stand_ins import Crash, StandIn, Step
 from meshline.workflow.define import Definition
 from meshline.workflow.durations import Duration, seconds_of
@@ -93,6 +95,15 @@ class WorkflowTest:
             )
         self._stand_ins[name] = StandIn(outcomes or (None,))
         return self._stand_ins[name]
+
+    def given_directory(self, directory: Directory, *, by: str = PERSON) -> None:
+        """Let this be the directory from now on.
+
+        Raises:
+            RequestRefused: it can't be, or that person may not change it.
+        """
+        number = self.state.people.number + 1
+        self.ask("directory", DirectoryChangeRequested(number=number, directory=directory), by=by)
 
     # -- when ----------------------------------------------------------------------------------
 

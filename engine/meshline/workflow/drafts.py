@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from meshline.events.principals import KINDS, is_principal
 from meshline.workflow.errors import refuse
-from meshline.workflow.principals import KINDS, is_principal
 from meshline.workflow.signatures import Signature
 from meshline.workflow.spec import TRIGGER
 

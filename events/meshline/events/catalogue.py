@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from meshline.events import facts, requests
+from meshline.events import facts, people_requests, requests
 from meshline.events.facts import Fact
 from meshline.events.requests import Request
 
@@ -18,7 +18,7 @@ def type_name(data_type: type[Fact] | type[Request]) -> str:
 
 def _classes() -> list[type[Fact] | type[Request]]:
     found: list[type[Fact] | type[Request]] = []
-    for module, base in ((requests, Request), (facts, Fact)):
+    for module, base in ((requests, Request), (people_requests, Request), (facts, Fact)):
         for _, member in inspect.getmembers(module, inspect.isclass):
             if issubclass(member, base) and member is not base:
                 found.append(member)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from meshline.events import facts, requests
+from meshline.events import facts, people_requests, requests
 from meshline.events.envelope import Actor, Event
 from meshline.events.facts import Fact, Wait
 from meshline.events.requests import Request, StepError
@@ -169,6 +169,14 @@ def _activity_recorded(data: facts.ActivityRecorded, values: bool) -> str:
 # -- people ------------------------------------------------------------------------------------
 
 
+def _directory_changed(data: facts.DirectoryChanged, values: bool) -> str:
+    groups = sum(1 for _ in data.directory.groups())
+    return (
+        f"the directory is number {data.number}, with {len(data.directory.users)} users and "
+        f"{groups} teams, roles and queues{_because(data.reason)}"
+    )
+
+
 def _owner_assigned(data: facts.OwnerAssigned, values: bool) -> str:
     rule = f" by the rule {data.rule}" if data.rule else ""
     hands = f", in the hands of {data.assignee}" if data.assignee else ""
@@ -231,6 +239,10 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
         "asked to {action} what the view {view} has parked at {partition}:{offset}", reason=True
     ),
     requests.RetryRequested: _says("asked to try again what failed", reason=True),
+    people_requests.DirectoryChangeRequested: _says(
+        "asked to make number {number} the directory", reason=True
+    ),
+    facts.DirectoryChanged: _directory_changed,
     facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
     facts.PartitionClaimed: _says("{keeper} took the partition"),
     facts.WorkflowRegistered: _says("{workflow} version {version} was registered"),

@@ -8,9 +8,16 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from meshline.events.log import EventLog
-from meshline.projections import approvals_view, exception_view, ownership_view, runs_view
+from meshline.projections import (
+    approvals_view,
+    directory_view,
+    exception_view,
+    ownership_view,
+    runs_view,
+)
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.as_of import Moment, fold_as_of, fold_history, rows_until
+from meshline.projections.directory_view import DirectoryRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
@@ -45,6 +52,11 @@ class ViewsAsOf:
     async def of_log(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> ViewsAsOf:
         """Fold the log up to the moment, from what is kept: for lists. The history is left out."""
         return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment, kept))
+
+    @staticmethod
+    async def of_people(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> ViewsAsOf:
+        """Fold what the log says of people up to the moment."""
+        return ViewsAsOf(await fold_as_of(log, (directory_view.projection,), moment, kept))
 
     @staticmethod
     async def of_run(views: Views, begins: str, moment: Moment) -> ViewsAsOf:
@@ -165,6 +177,11 @@ class ViewsAsOf:
             if _is(row, owner=owner, run_id=run_id) and (not states or row.state in states)
         ]
         return _page(found, ("requested_at", "run_id", "approval"), limit, after)
+
+    async def directory(self) -> DirectoryRow | None:
+        """See ``Views.directory``; only where people were folded."""
+        rows = await self._store.rows(directory_view.directories)
+        return max(rows, key=lambda row: (row.number, row.directory_hash), default=None)
 
 
 async def whole_history(views: Views, run_id: str) -> AsyncIterator[HistoryRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshline.projections import (
     approvals_view,
+    directory_view,
     exception_view,
     history_view,
     ownership_view,
@@ -23,4 +24,5 @@ BUILT_IN: tuple[Projection, ...] = (
     triggers_view.projection,
     approvals_view.projection,
     workflows_view.projection,
+    directory_view.projection,
 )

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 from meshline.events.catalogue import CATALOGUE
 from meshline.events.envelope import Recorded
-from meshline.events.facts import LogCreated, PartitionClaimed, WorkflowRegistered
+from meshline.events.facts import (
+    DirectoryChanged,
+    LogCreated,
+    PartitionClaimed,
+    WorkflowRegistered,
+)
+from meshline.events.people_requests import DirectoryChangeRequested
 from meshline.projections.columns import Json, json_text
 from meshline.projections.projection import Projection, RowAccess
 
@@ -35,10 +41,12 @@ class HistoryRow(NamedTuple):
     data: Json
 
 
-_OF_NO_RUN = (LogCreated, PartitionClaimed, WorkflowRegistered)
+_OF_NO_RUN = (
+    LogCreated, PartitionClaimed, WorkflowRegistered, DirectoryChangeRequested, DirectoryChanged,
+)  # fmt: skip
 _NAMES = {data_type: name for name, data_type in CATALOGUE.items()}
 
-projection = Projection("history", version=1)
+projection = Projection("history", version=2)
 # One index serves a run's history, and is all that a load of millions has to keep.
 history = projection.table(
     "history", HistoryRow, key=["run_id", "partition", "log_offset"], append_only=True

@@ -19,6 +19,7 @@ from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag, lag_of, reached
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
+from meshline.projections.people_queries import PeopleQueries
 from meshline.projections.postgres_connection import Pool, parse_address
 from meshline.projections.postgres_schema import Books, offsets_from, quoted, statuses_from
 from meshline.projections.runs_view import RunRow
@@ -104,7 +105,7 @@ class _Conditions:
         return f"where {' and '.join(self._texts)}" if self._texts else ""
 
 
-class Views:
+class Views(PeopleQueries):
     """The views in a PostgreSQL. Safe for many tasks at once.
 
     Args:

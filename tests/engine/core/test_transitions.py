@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshline.engine.core.people import PEOPLE_FACTS
 from meshline.engine.core.reducer import evolve
 from meshline.engine.core.state import (
     ENDED,
@@ -39,6 +40,7 @@ NOT_ABOUT_A_RUN = {
     facts.PartitionClaimed,
     facts.WorkflowRegistered,
     facts.TriggerAccepted,
+    *PEOPLE_FACTS,
 }
 ALL_FACTS = sorted((c for c in CATALOGUE.values() if issubclass(c, Fact)), key=lambda c: c.__name__)
 PAIRS = list(product(STATUSES, ALL_FACTS))
@@ -53,7 +55,8 @@ VALUES: dict[str, Any] = {
     "delay_s": 1.0, "why": "ready", "timer": "n", "message": "n", "activity": "a", "approval": "n",
     "by": "user:ada", "previous": "team:a", "exception_id": "e", "kind": "step_failed",
     "about": "n", "route": "queue:q", "severity": "high", "cause": "c", "blocking": True,
-    "how": "retried", "count": 2, "view": "runs", "offset": 1,
+    "how": "retried", "count": 2, "view": "runs", "offset": 1, "number": 1, "directory_hash": "h",
+    "directory": {},
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
@@ -13,17 +13,16 @@ from meshline.engine.core.items import step_of
 from meshline.engine.core.nodes import start
 from meshline.engine.core.observing import observe
 from meshline.engine.core.plan import ItemStep, plan_of
-from meshline.engine.core.rules import words_of
+from meshline.engine.core.replies import problem_of as _problem
+from meshline.engine.core.replies import refuse
+from meshline.engine.core.replies import say as _say
 from meshline.engine.core.state import UNDO, OpenException, RunState
 from meshline.events import facts, requests
 from meshline.events.envelope import Event
-from meshline.events.text import cleaned
-from meshline.workflow.principals import is_principal
+from meshline.events.principals import is_principal
 from meshline.workflow.spec import ApprovalNode, MessageNode, WorkflowSpec, parameters_of
 
-__all__ = ["answer_request", "refuse"]
-
-REASON_LENGTH_MAX = 2_000
+__all__ = ["answer_request"]
 
 Answer = Callable[[WorkflowSpec, RunState, Event[Any], str, Moment], Decisions]
 
@@ -67,36 +66,8 @@ def _has_done_something(run: RunState) -> bool:
     return any(node.status in ("succeeded", "fanned_out") for node in run.nodes.values())
 
 
-def refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:
-    name = type(request.data).TYPE
-    return _say(
-        request,
-        cause,
-        facts.RequestRejected(
-            request=name, code=code, reason=f"Refused: {cleaned(reason, REASON_LENGTH_MAX)}."
-        ),
-    )
-
-
-def _say(request: Event[Any], cause: str, fact: facts.Fact) -> Decision:
-    return Decision(fact, causation_id=cause, actor=request.actor)
-
-
 def _reason(request: Event[Any]) -> str:
     return request.data.reason or type(request.data).__name__
-
-
-def _problem(adapter: TypeAdapter[Any], value: Any) -> str | None:
-    """Return what is wrong with the value, in words; None if nothing is."""
-    try:
-        adapter.validate_python(value)
-    except ValidationError as error:
-        return "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()[:5]
-        )
-    except Exception as error:
-        return words_of(error)
-    return None
 
 
 # -- runs --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
-from meshline.workflow.principals import is_principal
+from meshline.events.principals import is_principal
 
 __all__ = ["RULES", "Case", "Noted", "Rule", "Wrong"]
 

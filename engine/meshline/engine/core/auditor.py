@@ -14,6 +14,7 @@ from typing import Any
 from meshline.engine.core.audit_definitions import DEFINED
 from meshline.engine.core.audit_rules import RULES, Case, Noted, Wrong
 from meshline.engine.core.invariants import find_problems
+from meshline.engine.core.people import PEOPLE_FACTS
 from meshline.engine.core.reducer import fold, pass_over
 from meshline.engine.core.state import ENDED, PartitionState
 from meshline.engine.core.transitions import never
@@ -36,6 +37,7 @@ _WITHOUT_RUN = (
     facts.RequestRejected,
     facts.ParkedEventRetried,
     facts.ParkedEventSkipped,
+    *PEOPLE_FACTS,
 )
 _OF_NO_RUN = (facts.PartitionClaimed, facts.WorkflowRegistered, facts.LogCreated)
 _ANSWERED_MAX = 1_000
@@ -136,6 +138,10 @@ class Auditor:
             yield from self._check_answer(event.causation_id)
         if kind is facts.TriggerAccepted:
             yield from self._check_accepted(event)
+        elif kind is facts.DirectoryChanged:
+            before = state.people.number, state.people.directory_hash
+            if (data.number, data.directory_hash) <= before:
+                yield Wrong("fact_out_of_turn", f"a directory after number {before[0]}")
         run = state.runs.get(run_id)
         if run is None:
             ended = state.ended.get(run_id)

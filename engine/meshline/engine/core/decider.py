@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from meshline.engine.core.answers import answer_request, refuse
+from meshline.engine.core.answers import answer_request
 from meshline.engine.core.decision import Decision, Decisions, Moment
+from meshline.engine.core.directory import answer_directory
 from meshline.engine.core.gaps import close_gaps
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.parked import answer_parked
+from meshline.engine.core.replies import refuse
 from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, RunState
 from meshline.engine.core.triggers import answer_trigger, reject_trigger
 from meshline.events import facts
 from meshline.events.envelope import Event
+from meshline.events.people_requests import DirectoryChangeRequested
 from meshline.events.requests import ParkedActionRequested, StepError, TriggerReceived
 from meshline.workflow.spec import WorkflowSpec
 
@@ -59,6 +62,9 @@ def decide_request(
         return
     if isinstance(request.data, ParkedActionRequested):
         yield answer_parked(request, cause)
+        return
+    if isinstance(request.data, DirectoryChangeRequested):
+        yield answer_directory(moment.people, request, cause)
         return
     spec = None if run is None else find_spec(run.workflow, run.version)
     yield from answer_request(spec, run, ended is not None, request, cause, moment)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from meshline.engine.core.people import NOBODY, People
 from meshline.events.envelope import Actor
 from meshline.events.facts import Fact
 
@@ -44,8 +45,10 @@ class Moment:
         now: the time.
         epoch: of the keeper; a step started in an older one is started again,
         under_way: unless this says that the same process is still at it.
+        people: who there is, and who is in what.
     """
 
     now: datetime
     epoch: int
     under_way: Callable[[str, str, int], bool] = _nothing_under_way
+    people: People = NOBODY

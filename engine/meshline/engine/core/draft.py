@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from meshline.engine.core.decider import (
@@ -15,6 +15,7 @@ from meshline.engine.core.decider import (
     refuse_undecidable,
 )
 from meshline.engine.core.decision import Decision, Decisions, Moment
+from meshline.engine.core.people import PEOPLE_FACTS, people_after
 from meshline.engine.core.reducer import ended_of, evolve, is_kept
 from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, PartitionState, RunState
@@ -166,13 +167,13 @@ class Draft:
 
     @contextmanager
     def _taken_back_if_it_raises(self, run_id: str) -> Iterator[None]:
-        count, size_bytes = len(self.proposal.events), self.size_bytes
+        count, size_bytes, moment = len(self.proposal.events), self.size_bytes, self._moment
         run = self.proposal.runs.get(run_id)
         try:
             yield
         except Exception:
             del self.proposal.events[count:], self.proposal.values[count:]
-            self.size_bytes = size_bytes
+            self.size_bytes, self._moment = size_bytes, moment
             self.proposal.runs.pop(run_id, None)
             if run is not None:
                 self.proposal.runs[run_id] = run
@@ -194,6 +195,10 @@ class Draft:
             actor=decision.actor,
         )
         value = encode(event)
+        if type(decision.data) in PEOPLE_FACTS:
+            # What is decided next in this proposal is decided by it already.
+            people = people_after(self._moment.people, event)
+            self._moment = replace(self._moment, people=people)
         self.size_bytes += len(value)
         self.proposal.events.append(event)
         self.proposal.values.append(value)

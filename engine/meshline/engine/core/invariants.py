@@ -17,7 +17,7 @@ from meshline.engine.core.items import step_of
 from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.state import PartitionState, RunState, WaitTuple
 from meshline.engine.core.waits import current_waits, is_active, next_wakeup
-from meshline.workflow.principals import is_principal
+from meshline.events.principals import is_principal
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import StepNode, WorkflowSpec
 
@@ -79,7 +79,7 @@ def find_problems(
                 f"request {cause} ({type(request.data).__name__}) of run {request.subject!r} has "
                 f"had no answer since {request.recorded_at}",
             )
-    moment = Moment(then, state.fence.epoch, under_way)
+    moment = Moment(then, state.fence.epoch, under_way, state.people)
     for run in state.runs.values():
         if registry is None:
             found = _of_undefined(run, moment)

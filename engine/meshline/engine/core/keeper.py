@@ -18,6 +18,7 @@ from typing import Any
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.draft import Draft, Outcome, Proposal
 from meshline.engine.core.effects import Effect, effect_of
+from meshline.engine.core.people import PEOPLE_FACTS
 from meshline.engine.core.reducer import apply, fold, keep, pass_over
 from meshline.engine.core.state import REDUCER_VERSION, PartitionState, RunState
 from meshline.engine.core.waits import next_wakeup
@@ -32,6 +33,10 @@ from meshline.workflow.registry import Registry
 from meshline.workflow.spec import WorkflowSpec
 
 __all__ = ["Keeper", "KeeperLimits", "Outcome", "UnderWay"]
+
+
+_OF_PARTITION = PEOPLE_FACTS | {WorkflowRegistered}
+"""Facts that are about no run, and so are not in the runs as a proposal made them."""
 
 
 class UnderWay:
@@ -281,7 +286,7 @@ class Keeper:
         for event in proposal.events:
             if event.causation_id is not None:
                 state.pending.pop(event.causation_id, None)
-            if type(event.data) is WorkflowRegistered:
+            if type(event.data) in _OF_PARTITION:
                 apply(state, event)
             effect = effect_of(event)
             if effect is not None:
@@ -331,7 +336,7 @@ class Keeper:
             return []
         while self._wakeups and self._wakeups[0][0] <= now:
             self._looked_at[heapq.heappop(self._wakeups)[1]] = None
-        moment = Moment(now, self.epoch, self._is_at)
+        moment = Moment(now, self.epoch, self._is_at, self.state.people)
         draft = Draft(self.state, self._registry, self._source, moment)
         for _ in range(self._limits.looked_at_max):
             if draft.size_bytes >= self._limits.proposal_bytes_max or not self._draft_next(draft):

@@ -16,8 +16,8 @@ from meshline.engine.core.rules import ask, seen_by, words_of
 from meshline.engine.core.state import NODE_ENDED, NodeState, RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor
+from meshline.events.principals import is_principal
 from meshline.events.requests import StepError
-from meshline.workflow.principals import is_principal
 from meshline.workflow.spec import (
     ApprovalNode,
     AssignNode,

@@ -12,8 +12,8 @@ from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Actor, Event
+from meshline.events.principals import is_principal
 from meshline.events.requests import ActivityReported, StepError
-from meshline.workflow.principals import is_principal
 from meshline.workflow.spec import Activity, Observation, WorkflowSpec
 
 __all__ = ["observe"]

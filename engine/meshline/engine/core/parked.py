@@ -7,8 +7,8 @@ order. So it does not matter whether the event's run is open, has ended, or neve
 
 from __future__ import annotations
 
-from meshline.engine.core.answers import refuse
 from meshline.engine.core.decision import Decision
+from meshline.engine.core.replies import refuse, say
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.ids import position_of
@@ -34,4 +34,4 @@ def answer_parked(request: Event[ParkedActionRequested], cause: str) -> Decision
         reason = "a skip needs a reason: every rebuild repeats it"
         return refuse(request, cause, "reason_missing", reason)
     fact = kind(view=data.view, partition=partition, offset=data.offset, reason=data.reason)
-    return Decision(fact, causation_id=cause, actor=request.actor)
+    return say(request, cause, fact)

@@ -10,6 +10,7 @@ import hashlib
 from typing import Any
 
 from meshline.engine.core.appliers import APPLIERS, accepted
+from meshline.engine.core.people import PEOPLE_FACTS, people_after
 from meshline.engine.core.state import (
     EndedRun,
     PartitionState,
@@ -63,6 +64,9 @@ def apply(state: PartitionState, event: Event[Any], *, runs_in_place: bool = Tru
         state.registered[data.workflow, data.version] = data.spec_hash
         return
     request = None if event.causation_id is None else state.pending.pop(event.causation_id, None)
+    if type(data) in PEOPLE_FACTS:
+        state.people = people_after(state.people, event)
+        return
     run_id = event.subject
     run = state.runs.get(run_id)
     if run is not None and not runs_in_place:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from meshline.engine.core.people import NOBODY, People
 from meshline.events.envelope import Event
 from meshline.events.fence import Fence
 from meshline.events.requests import StepError
@@ -234,6 +235,7 @@ class PartitionState:
     Args:
         pending: requests that no fact has answered yet, by causation id, in the order of the log.
         registered: definitions that the log knows, with their hashes.
+        people: who there is, and who is in what.
         next_offset: where the fold goes on.
         void_facts: how many facts did not count, for people to see.
     """
@@ -245,4 +247,5 @@ class PartitionState:
     ended: dict[str, EndedRun] = field(default_factory=dict)
     pending: dict[str, Event[Any]] = field(default_factory=dict)
     registered: dict[tuple[str, int], str] = field(default_factory=dict)
+    people: People = NOBODY
     void_facts: int = 0

@@ -16,6 +16,7 @@ from meshline.events.errors import (
 )
 from meshline.events.publish import Answer, Publisher, PublisherSettings, RequestAnswer
 from meshline.events.requests import Request, TriggerReceived
+from meshline.testing.crowd_people import EVERYWHERE
 from meshline.testing.simulation.log import LogServer, SimulatedLog
 from meshline.testing.simulation.world import Process
 
@@ -130,10 +131,14 @@ class Client:
                 correlation_id=operation.name,
                 wait_s=wait_s,
             )
+        # What is about all partitions is asked of any one: the others hear of it at other times.
+        everywhere = isinstance(data, EVERYWHERE)
+        number = int(operation.name.rpartition("-")[2])
         return await publisher.request(
             operation.run_id,
             data,
             actor=Actor("user", "user:ada"),
+            partition=number % self._server.identity.partitions if everywhere else None,
             correlation_id=operation.name,
             wait_s=wait_s,
         )

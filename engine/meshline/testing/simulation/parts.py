@@ -15,6 +15,7 @@ from meshline.engine.settings import WorkerSettings
 from meshline.engine.worker import Worker
 from meshline.events.publish import Trigger
 from meshline.events.requests import Request
+from meshline.projections import directory_view
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.errors import NotFound, StoreUnavailable
 from meshline.projections.memory_store import Shared
@@ -67,6 +68,7 @@ class Parts:
         self.server.listeners.append(self.truth.read)
         self.shared = Shared()
         self.disk = Disk(world)
+        has_people = self.made_up and world.random("people").random() < 0.3
         self.crowd = Crowd(
             world.random("crowd"),
             self.registry,
@@ -74,10 +76,12 @@ class Parts:
             given=None if self.made_up else [(t.source, t.trigger_id, t.payload) for t in triggers],
             answers=None if self.made_up else answers or {},
             meddling=meddling or self.made_up,
+            people=has_people,
         )
         self.workers: dict[str, Worker] = {}
         self.clients: list[Client] = []
-        self.views = [*self._dice.sample(BUILT_IN, 2), tally(1), *views]
+        about_people = [directory_view.projection] if has_people else []
+        self.views = [*self._dice.sample(_BUILT_IN, 2), *about_people, tally(1), *views]
         self.built: list[Projection] = []
         self.orders: list[int] = []
         self.registries = {name: self.some_registry() for name in world.plan.processes}
@@ -225,6 +229,10 @@ class Parts:
     @property
     def _dice(self) -> Random:
         return self.world.dice
+
+
+_BUILT_IN = [view for view in BUILT_IN if view is not directory_view.projection]
+"""Without those that are empty where there is no directory."""
 
 
 def _made_up(random: Random) -> list[WorkflowSpec]:

@@ -6,6 +6,7 @@ never changes; a new meaning is a new version with an upcast (see ``upcast.py``)
 
 from __future__ import annotations
 
+from meshline.events.facts.directory import DirectoryChanged
 from meshline.events.facts.fact import (
     Fact,
     FieldProblem,
@@ -75,6 +76,7 @@ __all__ = [
     "RequestRejected",
     "ParkedEventRetried",
     "ParkedEventSkipped",
+    "DirectoryChanged",
     "TriggerAccepted",
     "TriggerRejected",
     "TriggerDeduplicated",

@@ -1,0 +1,78 @@
+"""One request to every partition: for what each of them must know for its own decisions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from meshline.cli.call import Call, end
+from meshline.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from meshline.events.publish import RequestAnswer
+    from meshline.events.requests import Request
+
+__all__ = ["ask_everywhere"]
+
+
+async def ask_everywhere(
+    call: Call,
+    subject: str,
+    request: Request,
+    partitions: Iterable[int] | None = None,
+    *,
+    settled: Sequence[str] = (),
+) -> None:
+    """Append the request to the partitions, tell each answer, and end as the worst of them.
+
+    Args:
+        partitions: None: all of them.
+        settled: codes of refusals that say that it is so already.
+    """
+    from meshline.events.directory import DIRECTORY_BYTES_MAX
+    from meshline.events.gate import Gate
+    from meshline.events.publish import Publisher
+
+    gate = Gate(payload_bytes_max=2 * DIRECTORY_BYTES_MAX)
+    worst = Exit.OK
+    async with call.log() as log, Publisher(log, gate=gate, actor=call.actor) as publisher:
+        if partitions is None:
+            partitions = range(log.identity.partitions)
+        asked = [
+            publisher.request(
+                subject, request, actor=call.actor, partition=partition, wait_s=call.wait_s
+            )
+            for partition in partitions
+        ]
+        answers = await asyncio.gather(*asked)
+    with call.out.stream() as emit:
+        for answer in answers:
+            is_settled = answer.status == "rejected" and answer.code in settled
+            status = "accepted" if is_settled else answer.status
+            emit(_as_data(answer, status), _text(answer, status))
+            if status == "rejected":
+                worst = max(worst, Exit.REFUSED)
+            elif status == "appended" and call.wait_s is not None:
+                worst = max(worst, Exit.UNANSWERED)
+    if worst is Exit.UNANSWERED:
+        call.out.say(
+            f"Not every partition has decided within {call.wait_s:g} s. The requests are in the "
+            "log, and are decided as soon as a worker runs: start one."
+        )
+    end(worst)
+
+
+def _as_data(answer: RequestAnswer, status: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "partition": answer.position.partition,
+        "position": str(answer.position),
+        "code": answer.code,
+        "reason": answer.reason,
+    }
+
+
+def _text(answer: RequestAnswer, status: str) -> str:
+    said = f"{status:<8}  partition {answer.position.partition}"
+    return f"{said}  {answer.code}: {answer.reason}" if status == "rejected" else said

@@ -1,0 +1,45 @@
+"""The two kinds of reply to a request: a fact that carries it out, and a refusal that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from meshline.engine.core.decision import Decision
+from meshline.engine.core.rules import words_of
+from meshline.events import facts
+from meshline.events.envelope import Event
+from meshline.events.text import cleaned
+
+__all__ = ["problem_of", "refuse", "say"]
+
+REASON_LENGTH_MAX = 2_000
+
+
+def refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:
+    name = type(request.data).TYPE
+    return say(
+        request,
+        cause,
+        facts.RequestRejected(
+            request=name, code=code, reason=f"Refused: {cleaned(reason, REASON_LENGTH_MAX)}."
+        ),
+    )
+
+
+def say(request: Event[Any], cause: str, fact: facts.Fact) -> Decision:
+    return Decision(fact, causation_id=cause, actor=request.actor)
+
+
+def problem_of(adapter: TypeAdapter[Any], value: Any) -> str | None:
+    """Return what is wrong with the value, in words; None if nothing is."""
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        return "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()[:5]
+        )
+    except Exception as error:
+        return words_of(error)
+    return None

@@ -1,0 +1,22 @@
+"""Requests of and about people: who there is, who is away, and what is done with their tasks."""
+
+from __future__ import annotations
+
+from meshline.events.directory import Directory
+from meshline.events.requests import Request
+
+__all__ = ["DirectoryChangeRequested"]
+
+
+class DirectoryChangeRequested(Request):
+    """Let this be the directory; one request goes to every partition.
+
+    ``number`` counts the changes. Where two admins change it at once, the one with the higher
+    number, or else the higher hash, counts in the end, whatever comes first in a partition.
+    """
+
+    TYPE = "meshline.directory.change.requested"
+
+    number: int
+    directory: Directory
+    reason: str = ""
