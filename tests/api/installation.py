@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
-from meshline.api import ApiSettings, create_api
-from meshline.api.context import Services
+from meshline.api import ApiSettings, Services, create_api, create_health
 from meshline.api.keys import ApiKeys
+from meshline.api.refusals import Refusals
 from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
-__all__ = ["Installation", "installed"]
+__all__ = ["Client", "Installation", "installed", "reaches"]
 
 
 @dataclass
@@ -28,14 +30,15 @@ class Installation:
     log: EventLog
     keys: ApiKeys
     transport: httpx.ASGITransport
+    health: httpx.ASGITransport
+    services: Services
+    api: FastAPI
 
     @asynccontextmanager
-    async def as_(
-        self, actor: str | None, *roles: str, sources: list[str] | None = None
-    ) -> AsyncIterator[Client]:
+    async def as_(self, actor: str | None, *roles: str, **narrowed: Any) -> AsyncIterator[Client]:
         headers = {}
         if actor is not None:
-            _, secret = await self.keys.create(actor, roles, made_by="user:test", sources=sources)
+            _, secret = await self.keys.create(actor, roles, made_by="user:test", **narrowed)
             headers["Authorization"] = f"Bearer {secret}"
         async with httpx.AsyncClient(
             transport=self.transport, base_url="http://localhost", headers=headers, timeout=30
@@ -60,8 +63,23 @@ class Client:
         return answer.json()
 
 
+SETTINGS = ApiSettings(body_bytes_max=200_000, unknown_per_s=10_000)
+
+
+async def reaches(client: Client, run_id: str, state: str) -> Any:
+    """Return the run as soon as it is in this state."""
+    async with asyncio.timeout(30):
+        while True:
+            answer = await client.http.get(f"/v1/runs/{run_id}")
+            if answer.status_code == 200 and answer.json()["state"] == state:
+                return answer.json()
+            await asyncio.sleep(0.02)
+
+
 @asynccontextmanager
-async def installed(address: str, registry: Registry) -> AsyncIterator[Installation]:
+async def installed(
+    address: str, registry: Registry, settings: ApiSettings = SETTINGS
+) -> AsyncIterator[Installation]:
     """An installation whose log and views are at the address."""
     views, keys = Views(address), ApiKeys(address)
     try:
@@ -74,10 +92,17 @@ async def installed(address: str, registry: Registry) -> AsyncIterator[Installat
         ):
             await keys.open()
             await service.ready()
-            api = create_api(
-                Services(log, publisher, views), keys, ApiSettings(body_bytes_max=200_000)
-            )
-            yield Installation(log, keys, httpx.ASGITransport(api, raise_app_exceptions=False))
+            refusals = Refusals(publisher, views, gap_s=0.3)
+            async with Services(log, publisher, views, refusals=refusals) as services:
+                api = create_api(services, keys, settings)
+                yield Installation(
+                    log,
+                    keys,
+                    httpx.ASGITransport(api, raise_app_exceptions=False),
+                    httpx.ASGITransport(create_health(services)),
+                    services,
+                    api,
+                )
     finally:
         await keys.aclose()
         await views.aclose()

@@ -52,7 +52,7 @@ def test_an_address_for_others_needs_a_name(
     ("words", "said"),
     [
         (["create", "ada", "--role", "viewer"], "user:NAME or service:NAME"),
-        (["create", "user:ada", "--role", "king"], "source, viewer, auditor"),
+        (["create", "user:ada", "--role", "king"], "source, worker, viewer"),
         (["revoke", "0123456789ab"], "meshline key list"),
     ],
 )

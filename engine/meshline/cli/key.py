@@ -29,11 +29,21 @@ async def create(
     ],
     role: Annotated[
         list[str],
-        typer.Option(help="source, viewer, auditor, approver, operator or admin; may be repeated."),
+        typer.Option(
+            help="source, worker, viewer, auditor, approver, operator or admin; may be repeated."
+        ),
     ],
     source: Annotated[
         list[str] | None,
         typer.Option(help="The only sources that it may publish for; may be repeated."),
+    ] = None,
+    workflow: Annotated[
+        list[str] | None,
+        typer.Option(help="The only workflows that it sees and acts on; may be repeated."),
+    ] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="The only owners and routes, such as team:emea; may be repeated."),
     ] = None,
     expires: Annotated[
         str | None, typer.Option(metavar="90d", help="After so long it counts no more.")
@@ -41,13 +51,14 @@ async def create(
 ) -> None:
     """Make a key and show it, this once: only a hash of it is kept.
 
-    source: publish · viewer: see all but payloads · auditor: payloads too · approver: decide
-    approvals · operator: act on runs and exceptions · admin: everything.
+    source: publish · worker: report outcomes · viewer: see all but payloads · auditor: payloads
+    too · approver: decide approvals · operator: act on runs and exceptions · admin: everything.
+    With --workflow or --queue all of that within these: what another team has is not found.
 
     \b
     Examples:
       meshline key create service:crm --role source --source web.forms --expires 90d
-      meshline key create user:ada --role operator --role approver
+      meshline key create user:ada --role operator --role approver --queue team:emea
       KEY=$(meshline key create user:ada --role admin --output json | jq -r .key)
     """
     expires_at = None
@@ -55,8 +66,9 @@ async def create(
         expires_at = call.clock.now() + timedelta(seconds=seconds(expires, "--expires"))
     async with _keys(call) as keys:
         made, secret = await keys.create(
-            actor, role, made_by=call.actor.id, sources=source, expires_at=expires_at
-        )
+            actor, role, made_by=call.actor.id, sources=source, workflows=workflow, queues=queue,
+            expires_at=expires_at,
+        )  # fmt: skip
     call.out.thing({"key": secret, **made._asdict()}, lambda: secret)
     call.out.say(f"It is {actor} for the API, as {', '.join(role)}. It is not shown again.")
 
@@ -72,6 +84,28 @@ async def list_keys(call: Call) -> None:
     async with _keys(call) as keys:
         found = await keys.all()
     call.out.rows(found, _columns(call.clock.now()), empty="There is no key yet.")
+
+
+@command(app)
+async def rotate(
+    call: Call,
+    key: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")],
+    overlap: Annotated[
+        str, typer.Option(metavar="1h", help="So long the old one counts too; 0s: not at all.")
+    ] = "1h",
+) -> None:
+    """Make a key that may do what an old one may, and show it; the old one ends soon.
+
+    \b
+    Examples:
+      meshline key rotate 1f0c2a9b44d1
+      meshline key rotate 1f0c2a9b44d1 --overlap 7d
+    """
+    overlap_s = seconds(overlap, "--overlap")
+    async with _keys(call) as keys:
+        made, secret = await keys.rotate(key, made_by=call.actor.id, overlap_s=overlap_s)
+    call.out.thing({"key": secret, **made._asdict()}, lambda: secret)
+    call.out.say(f"It is {made.actor}, as the key {key}, which counts for {overlap} more.")
 
 
 @command(app)
@@ -95,10 +129,15 @@ def _columns(now: datetime) -> list[Column]:
         Column("actor", lambda k: k.actor),
         Column("roles", lambda k: ", ".join(k.roles)),
         Column("sources", lambda k: "all" if k.sources is None else ", ".join(k.sources)),
+        Column("sees", _scope_of),
         Column("made", lambda k: ago(k.made_at, now)),
         Column("by", lambda k: k.made_by),
         Column("state", lambda k: _state_of(k, now), stateful=True),
     ]
+
+
+def _scope_of(key: Key) -> str:
+    return ", ".join([*(key.workflows or ()), *(key.queues or ())]) or "all"
 
 
 def _state_of(key: Key, now: datetime) -> str:

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,11 +16,16 @@ from meshline.cli.errors import AddressInUse
 from meshline.cli.loops import run_fast
 from meshline.cli.processes import show_logs, stop_signal
 
+if TYPE_CHECKING:
+    from meshline.api import Services
+    from meshline.api.keys import ApiKeys
+
 __all__ = ["app", "listening"]
 
 app = group("The HTTP API.")
 
 PORT = 8080
+HEALTH_PORT = 8081
 END_S = 8
 """For requests under way at a stop."""
 
@@ -38,11 +43,21 @@ async def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name under which clients reach it; may be repeated."),
     ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="https://…: pages of it may speak to this server too; repeatable."
+        ),
+    ] = None,
+    health_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="For /livez and /readyz; 0: a free one.")
+    ] = HEALTH_PORT,
 ) -> None:
     """Serve the HTTP API: publish, look and act over HTTP. The document is at /docs.
 
     Every request needs a key (`meshline key create`). An address other than this machine's own
     needs a --host-name: by no other name is it spoken to. Put a proxy that ends TLS before it.
+    Probes have a port of their own, without keys and names: /livez and /readyz.
 
     \b
     Examples:
@@ -58,9 +73,22 @@ async def serve(
             "name. Only requests to it are answered",
             param_hint="--host",
         )
+    from meshline.api import ApiSettings, create_api, create_health
+
+    settings = ApiSettings(
+        hosts=ApiSettings().hosts | {name.lower() for name in host_name or ()},
+        origins=frozenset(origin or ()),
+    )
     with stop_signal() as stop:
-        async with _api(call, host_name or []) as api, listening(api, host, port) as address:
-            call.out.say(f"Ready: {address}/docs tells what there is. Ctrl-C stops.")
+        async with (
+            _services(call) as (services, keys),
+            listening(create_health(services), host, health_port, "--health-port") as health,
+            listening(create_api(services, keys, settings), host, port) as address,
+        ):
+            call.out.say(
+                f"Ready: {address}/docs tells what there is, {health}/readyz whether it is well. "
+                "Ctrl-C stops."
+            )
             await stop.wait()
             call.out.say("Stopping: requests under way are answered.")
 
@@ -73,9 +101,8 @@ def _is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def _api(call: Call, host_names: list[str]) -> AsyncIterator[Any]:
-    from meshline.api import ApiSettings, create_api
-    from meshline.api.context import Services
+async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys]]:
+    from meshline.api import Services
     from meshline.api.keys import ApiKeys
     from meshline.events.publish import Publisher
 
@@ -86,21 +113,16 @@ async def _api(call: Call, host_names: list[str]) -> AsyncIterator[Any]:
             call.views() as views,
             call.kept() as kept,
             Publisher(log) as publisher,
+            Services(log, publisher, views, kept) as services,
         ):
             await keys.open()
-            settings = ApiSettings()
-            names = frozenset(name.lower() for name in host_names)
-            yield create_api(
-                Services(log, publisher, views, kept),
-                keys,
-                ApiSettings(hosts=settings.hosts | names),
-            )
+            yield services, keys
     finally:
         await keys.aclose()
 
 
 @asynccontextmanager
-async def listening(api: Any, host: str, port: int) -> AsyncIterator[str]:
+async def listening(api: Any, host: str, port: int, option: str = "--port") -> AsyncIterator[str]:
     """Serve the ASGI application while the context is open; gives the address to type.
 
     Raises:
@@ -113,7 +135,7 @@ async def listening(api: Any, host: str, port: int) -> AsyncIterator[str]:
             # The command has its own.
             return nullcontext()
 
-    with _bound(host, port) as bound:
+    with _bound(host, port, option) as bound:
         config = uvicorn.Config(
             api, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=END_S,
@@ -130,12 +152,12 @@ async def listening(api: Any, host: str, port: int) -> AsyncIterator[str]:
             await serving
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, option: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise AddressInUse(
             f"Nothing can listen at {host}:{port}: {error.strerror}. Expected a free port of this "
-            "machine: give another with --port, or end what listens there."
+            f"machine: give another with {option}, or end what listens there."
         ) from error

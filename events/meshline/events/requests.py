@@ -22,6 +22,7 @@ __all__ = [
     "OwnerChangeRequested",
     "ParkedActionRequested",
     "PauseRequested",
+    "RefusalReported",
     "Request",
     "ResumeRequested",
     "RetryRequested",
@@ -210,3 +211,19 @@ class ParkedActionRequested(Request):
     offset: int
     action: Literal["retry", "skip"]
     reason: str = ""
+
+
+class RefusalReported(Request):
+    """A server turned away what somebody asked of a run, before it could be appended.
+
+    The keeper says the refusal in the history, as for a request that it refuses itself. The
+    envelope's actor is who asked, as far as the server knows. ``request`` is the type of what was
+    asked; ``times`` counts what was turned away alike since the last report.
+    """
+
+    TYPE = "meshline.refusal.reported"
+
+    request: str
+    code: str
+    reason: str
+    times: int = 1

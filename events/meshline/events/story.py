@@ -243,6 +243,7 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
         "asked to make number {number} the directory", reason=True
     ),
     facts.DirectoryChanged: _directory_changed,
+    requests.RefusalReported: _says("a server turned away {request}: {code}"),
     facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
     facts.PartitionClaimed: _says("{keeper} took the partition"),
     facts.WorkflowRegistered: _says("{workflow} version {version} was registered"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from meshline.api.app import ApiSettings, create_api
+from meshline.api.app import create_api
+from meshline.api.desk import Services
+from meshline.api.guard import ApiSettings
+from meshline.api.health import create_health
 
-__all__ = ["ApiSettings", "create_api"]
+__all__ = ["ApiSettings", "Services", "create_api", "create_health"]

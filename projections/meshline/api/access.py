@@ -1,140 +1,93 @@
-"""Who may do what: permissions, the roles that bundle them, and the principal of a request.
+"""The guard of every route: who asks is known, may do it, and what is refused is kept.
 
-Everything is denied that is not declared: a route states the permission that it needs with
-``requires``, and an API with a route that states none can't be built.
+Everything is denied that is not declared: a route states the permission that it needs, and what it
+would append, with ``requires``; an API with a route that does not can't be built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Protocol
+from collections.abc import Iterable
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import State
 
+from meshline.api.desk import Desk, Services
+from meshline.api.principals import Authenticator, Permission, Principal
 from meshline.api.problems import Denied, Unauthenticated
-from meshline.events.envelope import Actor
+from meshline.api.refusals import Attempt
+from meshline.events.requests import Request as AskedRequest
 
-__all__ = [
-    "ROLES",
-    "Authenticator",
-    "Permission",
-    "Principal",
-    "check_every_route",
-    "permission_of",
-    "requires",
-]
-
-
-class Permission(StrEnum):
-    """What a route may ask for. Reading a payload is a permission of its own."""
-
-    PUBLISH = "trigger.publish"
-    READ = "view.read"
-    READ_PAYLOADS = "payload.read"
-    OPERATE = "run.operate"
-    APPROVE = "approval.decide"
-
-
-_VIEWER = frozenset({Permission.READ})
-_OPERATOR = _VIEWER | {Permission.READ_PAYLOADS, Permission.OPERATE}
-
-ROLES: Mapping[str, frozenset[Permission]] = {
-    "source": frozenset({Permission.PUBLISH}),
-    "viewer": _VIEWER,
-    "auditor": _VIEWER | {Permission.READ_PAYLOADS},
-    "approver": _VIEWER | {Permission.READ_PAYLOADS, Permission.APPROVE},
-    "operator": _OPERATOR,
-    "admin": frozenset(Permission),
-}
-"""By role what it may do. A source may send triggers and learn what became of them, no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who sent a request, as this server knows it.
-
-    Args:
-        actor: stands on every event that the request leads to.
-        permissions: what its roles give.
-        sources: the only ones for which it may publish; None: for all.
-    """
-
-    actor: Actor
-    permissions: frozenset[Permission]
-    sources: frozenset[str] | None = None
-
-    def may(self, permission: Permission) -> bool:
-        return permission in self.permissions
-
-    def check_source(self, source: str) -> None:
-        """Raise ``Denied`` unless it may publish for the source."""
-        if self.sources is not None and source not in self.sources:
-            raise Denied(
-                f"{self.actor.id} may not publish for the source {source!r}: expected one of "
-                f"{', '.join(sorted(self.sources))}. Ask for a key with that source."
-            )
-
-
-class Authenticator(Protocol):
-    """Tells from a credential who it is."""
-
-    async def principal(self, credential: str | None) -> Principal | None:
-        """Return whose it is; None if it is nobody's (any more)."""
-        ...
-
+__all__ = ["Requirement", "check_every_route", "requirement_of", "requires"]
 
 _BEARER = HTTPBearer(
-    auto_error=False, scheme_name="key", description="An API key: `meshline key create`."
+    auto_error=False,
+    scheme_name="key",
+    description="An API key (`meshline key create`), or a token of the identity provider.",
 )
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
-class _Requirement:
-    """The dependency of a route; see ``requires``."""
+class Requirement:
+    """The dependency of a route, which gives it its desk; see ``requires``."""
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self, permission: Permission, asks: type[AskedRequest] | None) -> None:
         self.permission = permission
+        self.asks = asks
 
-    async def __call__(self, request: Request, found: _Credentials) -> Principal:
-        authenticator: Authenticator = request.app.state.authenticator
-        principal = await authenticator.principal(None if found is None else found.credentials)
-        if principal is None:
-            raise Unauthenticated(
-                "The request has no key that is known here: expected `Authorization: Bearer mlk_…`."
-                " Make one with `meshline key create`, and see that it has not expired."
-            )
-        if not principal.may(self.permission):
-            raise Denied(
-                f"{principal.actor.id} lacks the permission {self.permission}: expected a role "
-                f"that has it ({', '.join(_having(self.permission))}). Ask for another key."
-            )
-        return principal
-
-
-def _having(permission: Permission) -> list[str]:
-    return [role for role, permissions in ROLES.items() if permission in permissions]
+    async def __call__(self, request: Request, found: _Credentials) -> Desk:
+        services: Services = request.app.state.services
+        attempt = None if self.asks is None else Attempt.of(self.asks, request)
+        credential = None if found is None else found.credentials
+        principal: Principal | None = None
+        try:
+            principal = await _known(request.app.state, credential)
+            principal.check(self.permission)
+        except (Unauthenticated, Denied) as error:
+            if attempt is not None:
+                actor = None if principal is None else principal.actor
+                services.refusals.note(attempt, actor, error)
+            raise
+        return Desk(services, principal, attempt)
 
 
-def requires(permission: Permission) -> Callable[..., Awaitable[Principal]]:
-    """Return a dependency that gives the principal, if it may do this."""
-    return _Requirement(permission)
+async def _known(state: State, credential: str | None) -> Principal:
+    """Return who it is, if that is known and they don't ask too often."""
+    authenticator: Authenticator = state.authenticator
+    principal = await authenticator.principal(credential)
+    if principal is not None:
+        state.rates.take(principal.credential or principal.actor.id)
+    else:
+        state.unknown.take("")
+        raise Unauthenticated(
+            "The request has no key that is known here: expected `Authorization: Bearer mlk_…`."
+            " Make one with `meshline key create`, and see that it has not expired."
+        )
+    return principal
 
 
-def permission_of(route: APIRoute) -> Permission | None:
+def requires(permission: Permission, asks: type[AskedRequest] | None = None) -> Requirement:
+    """Return a dependency that gives the desk of who asks, if they may do this.
+
+    Args:
+        asks: what the route appends; a refusal of it is kept in the log.
+    """
+    return Requirement(permission, asks)
+
+
+def requirement_of(route: APIRoute) -> Requirement | None:
     """Return what the route asks for; None if it states nothing."""
     return _stated(route.dependant)
 
 
-def _stated(dependant: Dependant) -> Permission | None:
-    if isinstance(dependant.call, _Requirement):
-        return dependant.call.permission
+def _stated(dependant: Dependant) -> Requirement | None:
+    if isinstance(dependant.call, Requirement):
+        return dependant.call
     found = (_stated(inner) for inner in dependant.dependencies)
-    return next((permission for permission in found if permission is not None), None)
+    return next((requirement for requirement in found if requirement is not None), None)
 
 
 def check_every_route(routers: Iterable[APIRouter], public: frozenset[str]) -> None:
@@ -145,5 +98,10 @@ def check_every_route(routers: Iterable[APIRouter], public: frozenset[str]) -> N
     """
     for route in (route for router in routers for route in router.routes):
         path = getattr(route, "path", "")
-        is_stated = isinstance(route, APIRoute) and permission_of(route) is not None
-        assert is_stated or path in public, f"{path} states no permission: it would be open to all"
+        if path in public:
+            continue
+        stated = requirement_of(route) if isinstance(route, APIRoute) else None
+        assert stated is not None, f"{path} states no permission: it would be open to all"
+        assert isinstance(route, APIRoute)
+        changes = not (route.methods or set()) <= {"GET", "HEAD"}
+        assert changes == (stated.asks is not None), f"{path} does not state what it appends"

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, create_model
 
-from meshline.api.access import Permission, Principal
+from meshline.api.principals import Permission, Principal
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
 from meshline.projections.ownership_view import PeriodRow
-from meshline.projections.pages import Page
 from meshline.projections.queries import ExceptionGroup, OwnerLoad
 from meshline.projections.runs_view import RunRow
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.workflows_view import WorkflowRow
 
-__all__ = ["ListOf", "item_of", "items", "list_of", "page_of", "shown"]
+__all__ = ["PAYLOAD_FIELDS", "ListOf", "item_of", "list_of", "shown"]
 
 _audit = logging.getLogger("meshline.audit")
 
@@ -90,15 +88,3 @@ def shown(row: Any, principal: Principal, about: str) -> dict[str, Any]:
         return fields | dict.fromkeys(hidden)
     _audit.info("%s read %s of %s", principal.actor.id, ", ".join(hidden), about)
     return fields
-
-
-def items(rows: Iterable[Any], principal: Principal, about: str) -> list[Any]:
-    """Return rows as this principal may see them."""
-    return [shown(row, principal, about) for row in rows]
-
-
-def page_of(page: Page[Any] | Sequence[Any], principal: Principal, about: str) -> dict[str, Any]:
-    """Return a page of rows as this principal may see them."""
-    if isinstance(page, Page):
-        return {"items": items(page.rows, principal, about), "next": page.next}
-    return {"items": items(page, principal, about), "next": None}

@@ -1,4 +1,4 @@
-"""What every route is handed: who asks, the views as they are or were, and the publisher."""
+"""What every route is handed: the desk of who asks, and what a query says of moments and pages."""
 
 from __future__ import annotations
 
@@ -8,50 +8,37 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 
-from meshline.api.access import Permission, Principal, requires
-from meshline.api.problems import Conflict
+from meshline.api.access import requires
+from meshline.api.desk import Asking, Desk
+from meshline.api.principals import Permission
 from meshline.events.envelope import Position
-from meshline.events.log import EventLog
-from meshline.events.publish import Publisher
-from meshline.events.requests import Request as AskedRequest
 from meshline.projections.as_of import Moment
 from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.queries import Views
-from meshline.projections.snapshots import KeptViews
 
 __all__ = [
     "After",
-    "Answered",
-    "Approver",
     "AsOf",
+    "Ask",
+    "IfNoneMatch",
     "Least",
     "Limit",
-    "Operator",
     "Reader",
-    "Services",
-    "Source",
-    "Using",
     "Wait",
-    "ask",
     "invalid",
     "position_of",
-    "services_of",
 ]
 
 REACH_S = 5.0
 """How long a reader of its own write is kept waiting for the views."""
 
 WAIT_S_MAX = 30.0
-_POSITION = re.compile(r"(\d{1,9}):(\d{1,18})")
+_POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
 
-Reader = Annotated[Principal, Depends(requires(Permission.READ))]
-Operator = Annotated[Principal, Depends(requires(Permission.OPERATE))]
-Approver = Annotated[Principal, Depends(requires(Permission.APPROVE))]
-Source = Annotated[Principal, Depends(requires(Permission.PUBLISH))]
+Reader = Annotated[Desk, Depends(requires(Permission.READ))]
 
 Limit = Annotated[int, Query(ge=1, le=1_000, description="At most so many.")]
 After = Annotated[str | None, Query(description="`next` of the page before.")]
@@ -62,43 +49,29 @@ Wait = Annotated[
         description="Seconds to wait for the decision; 0: answer as soon as it is in the log.",
     ),
 ]  # fmt: skip
+IfNoneMatch = Annotated[
+    str | None, Header(description="The ETag that is known: 304 if it is still so.")
+]
 
 
-class Services:
-    """What the API stands on: all of one installation, opened and closed by who makes it.
-
-    Args:
-        kept: snapshots of the views, for lists of the past.
-    """
-
-    def __init__(
-        self, log: EventLog, publisher: Publisher, views: Views, kept: KeptViews | None = None
-    ) -> None:
-        self.kept = kept
-        self.publisher = publisher
-        self.views = views
-        self.log = log
-
-
-def services_of(request: Request) -> Services:
-    """Return what the API of the request stands on."""
-    services: Services = request.app.state.services
-    return services
+def _asking(
+    wait_s: Wait = 10.0,
+    if_match: Annotated[
+        str | None, Header(description="The ETag of what you saw: 412 if it has changed since.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=200,
+            description="Asking again with it asks for nothing new, and is answered the same.",
+        ),
+    ] = None,
+) -> Asking:
+    return Asking(wait_s, if_match, idempotency_key)
 
 
-Using = Annotated[Services, Depends(services_of)]
-
-
-class Answered(BaseModel):
-    """What became of a request. ``appended``: it is in the log, and nobody has decided yet.
-
-    ``position`` is where the decision stands (else the request): sent as ``min_position``, it
-    lets a list show what this led to.
-    """
-
-    status: Literal["appended", "accepted"]
-    run_id: str
-    position: str
+Ask = Annotated[Asking, Depends(_asking)]
 
 
 class Least:
@@ -112,14 +85,14 @@ class Least:
     ) -> None:
         self._position = None if min_position is None else position_of(min_position, "min_position")
 
-    async def reached(self, services: Services, view: str) -> None:
+    async def reached(self, desk: Desk, view: str) -> None:
         """Return when the view has read so far.
 
         Raises:
             NotReached: not in time.
         """
         if self._position is not None:
-            await services.views.reached([self._position], [view], timeout_s=REACH_S)
+            await desk.views.reached([self._position], [view], timeout_s=REACH_S)
 
 
 class AsOf:
@@ -148,20 +121,21 @@ class AsOf:
             self.moment = Moment(time, by, dict(positions))
 
     @asynccontextmanager
-    async def seen(self, services: Services, view: str) -> AsyncIterator[Views | ViewsAsOf]:
+    async def seen(self, desk: Desk, view: str) -> AsyncIterator[Views | ViewsAsOf]:
         """The views for a list.
 
         Raises:
             NotReached: the view has not read ``min_position`` in time.
         """
-        await self._least.reached(services, view)
+        await self._least.reached(desk, view)
         if self.moment is None:
-            yield services.views
+            yield desk.views
         else:
-            yield await ViewsAsOf.of_log(services.log, self.moment, services.kept)
+            services, scope = desk.services, desk.principal.scope
+            yield await ViewsAsOf.of_log(services.log, self.moment, services.kept, scope)
 
     @asynccontextmanager
-    async def seen_of(self, services: Services, begins: str) -> AsyncIterator[Views | ViewsAsOf]:
+    async def seen_of(self, desk: Desk, begins: str) -> AsyncIterator[Views | ViewsAsOf]:
         """The views for one run: of the past from its own history, however long the log is.
 
         Raises:
@@ -169,10 +143,10 @@ class AsOf:
             NotReached: as for ``seen``.
         """
         if self.moment is None:
-            async with self.seen(services, "runs") as views:
+            async with self.seen(desk, "runs") as views:
                 yield views
         else:
-            yield await ViewsAsOf.of_run(services.views, begins, self.moment)
+            yield await ViewsAsOf.of_run(desk.views, begins, self.moment)
 
 
 def position_of(text: str, field: str) -> Position:
@@ -190,25 +164,3 @@ def position_of(text: str, field: str) -> Position:
 def invalid(where: tuple[str, ...], message: str) -> RequestValidationError:
     """Return the error for a field that can't be taken as it is."""
     return RequestValidationError([{"loc": where, "msg": message, "type": "value_error"}])
-
-
-async def ask(
-    services: Services, principal: Principal, run_id: str, asked: AskedRequest, wait_s: float
-) -> Answered:
-    """Append the request in the principal's name, and return what became of it.
-
-    Raises:
-        Conflict: it was refused; the refusal is in the run's history.
-    """
-    answer = await services.publisher.request(
-        run_id, asked, actor=principal.actor, wait_s=wait_s or None
-    )
-    if answer.status == "rejected":
-        raise Conflict(
-            answer.reason or "Refused.",
-            reason=answer.code or "refused",
-            run_id=answer.run_id,
-            position=str(answer.decided_at or answer.position),
-        )
-    at = answer.decided_at or answer.position
-    return Answered(status=answer.status, run_id=answer.run_id, position=str(at))

@@ -7,18 +7,19 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from meshline.api.access import ROLES, Principal
+from meshline.api.principals import ROLES, Principal, permissions_of
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import SettingsInvalid
 from meshline.projections.errors import NotFound
 from meshline.projections.postgres_connection import Pool, parse_address
+from meshline.projections.scope import Scope
 
-__all__ = ["ApiKeys", "Key"]
+__all__ = ["ApiKeys", "Key", "scope_of"]
 
 KNOWN_FOR_S = 2.0
 """How long a key that was looked up is taken as known: so soon a revocation counts."""
@@ -35,6 +36,8 @@ create table if not exists {schema}.keys (
     actor text not null,
     roles text[] not null,
     sources text[],
+    workflows text[],
+    queues text[],
     made_at timestamptz not null,
     made_by text not null,
     expires_at timestamptz,
@@ -44,12 +47,18 @@ create table if not exists {schema}.keys (
 
 
 class Key(NamedTuple):
-    """A key without its secret. ``sources``: the only ones it may publish for; None: all."""
+    """A key without its secret.
+
+    ``sources``: the only ones it may publish for; None: all. ``workflows`` and ``queues`` are its
+    scope: the only rows that it sees; None: all.
+    """
 
     id: str
     actor: str
     roles: list[str]
     sources: list[str] | None
+    workflows: list[str] | None
+    queues: list[str] | None
     made_at: datetime
     made_by: str
     expires_at: datetime | None
@@ -86,12 +95,15 @@ class ApiKeys:
         *,
         made_by: str,
         sources: Sequence[str] | None = None,
+        workflows: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
         expires_at: datetime | None = None,
     ) -> tuple[Key, str]:
         """Return a new key and its secret text, which nobody can tell again.
 
         Args:
             actor: ``user:ada`` or ``service:crm``: stands on every event that it leads to.
+            queues: owners and exception routes: ``team:emea``, ``queue:triage``.
         Raises:
             SettingsInvalid: there is no such role, or the actor is nobody who can ask.
         """
@@ -104,18 +116,47 @@ class ApiKeys:
             raise SettingsInvalid(
                 f"The roles are {', '.join(roles) or 'none'}: expected some of {', '.join(ROLES)}."
             )
-        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        wanted = {
+            "actor": actor, "roles": roles, "sources": sources, "workflows": workflows,
+            "queues": queues, "made_at": self._clock.now(), "made_by": made_by,
+            "expires_at": expires_at, "revoked_at": None,
+        }  # fmt: skip
+        return await self._made(wanted)
+
+    async def rotate(self, key_id: str, *, made_by: str, overlap_s: float) -> tuple[Key, str]:
+        """Return a new key that may do what the old one may, and its secret text.
+
+        Args:
+            overlap_s: so long the old one counts too, for those who still have it.
+        Raises:
+            NotFound: there is no such key, or it counts no more.
+        """
+        now = self._clock.now()
         found = await self._pool.fetch(
-            f"insert into {self._schema}.keys (id, secret_hash, actor, roles, sources, made_at, "
-            "made_by, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8) returning *",
+            f"update {self._schema}.keys set expires_at = least(expires_at, $2) where id = $1 "
+            "and revoked_at is null and coalesce(expires_at, $3) >= $3 returning *",
+            key_id,
+            now + timedelta(seconds=overlap_s),
+            now,
+        )
+        if not found:
+            raise NotFound(
+                f"There is no key {key_id!r} that counts: `meshline key list` shows them."
+            )
+        self._known.clear()
+        same = {**found[0], "made_at": now, "made_by": made_by, "expires_at": None}
+        return await self._made(same)
+
+    async def _made(self, wanted: Mapping[str, Any]) -> tuple[Key, str]:
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        columns = [name for name in Key._fields if name != "id"]
+        places = ", ".join(f"${n}" for n in range(3, len(columns) + 3))
+        found = await self._pool.fetch(
+            f"insert into {self._schema}.keys (id, secret_hash, {', '.join(columns)}) "
+            f"values ($1, $2, {places}) returning *",
             key_id,
             _hash(secret),
-            actor,
-            [*roles],
-            None if sources is None else [*sources],
-            self._clock.now(),
-            made_by,
-            expires_at,
+            *(_listed(wanted[name]) for name in columns),
         )
         return _key(found[0]), f"mlk_{key_id}_{secret}"
 
@@ -166,9 +207,28 @@ class ApiKeys:
         is_over = key.expires_at is not None and key.expires_at <= self._clock.now()
         if is_over or key.revoked_at is not None:
             return None
-        permissions = frozenset(p for role in key.roles for p in ROLES.get(role, ()))
-        sources = None if key.sources is None else frozenset(key.sources)
-        return Principal(Actor(key.actor.partition(":")[0], key.actor), permissions, sources)
+        return Principal(
+            Actor(key.actor.partition(":")[0], key.actor),
+            permissions_of(key.roles),
+            sources=_set(key.sources),
+            scope=scope_of(key.workflows, key.queues),
+            credential=f"key {key.id}",
+        )
+
+
+def scope_of(workflows: Sequence[str] | None, queues: Sequence[str] | None) -> Scope | None:
+    """Return the scope of these; None where neither narrows anything."""
+    if workflows is None and queues is None:
+        return None
+    return Scope(_set(workflows), _set(queues))
+
+
+def _set(names: Sequence[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def _listed(value: Any) -> Any:
+    return [*value] if isinstance(value, tuple | frozenset) else value
 
 
 def _hash(secret: str) -> bytes:

@@ -1,51 +1,61 @@
-"""Workflows and views over HTTP, and whether this server is well."""
+"""Workflows and views over HTTP."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query
 
-from meshline.api.answers import list_of, page_of
-from meshline.api.context import Reader, Using, services_of
-from meshline.api.problems import documented, problem
-from meshline.events.errors import MeshlineError
+from meshline.api.answers import item_of, list_of
+from meshline.api.context import After, Limit, Reader
+from meshline.api.problems import documented
+from meshline.projections.errors import NotFound
 from meshline.projections.lag import ViewLag
+from meshline.projections.pages import page_of_all
 from meshline.projections.workflows_view import WorkflowRow
 
-__all__ = ["health", "router"]
+__all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["looking after"])
-health = APIRouter(tags=["health"])
 
 
-@router.get("/workflows", response_model=list_of(WorkflowRow), responses=documented())
-async def list_workflows(services: Using, principal: Reader) -> Any:
+@router.get("/workflows", response_model=list_of(WorkflowRow), responses=documented(404, 422))
+async def list_workflows(desk: Reader, limit: Limit = 50, after: After = None) -> Any:
     """List every registered definition, with its five answers and its graph."""
-    return page_of(await services.views.workflows(), principal, "workflows")
+    page = page_of_all(
+        await desk.views.workflows(), lambda w: [w.workflow, w.version, w.spec_hash],
+        kinds=[str, int, str], limit=limit, after=after,
+    )  # fmt: skip
+    return desk.page(page, "workflows")
 
 
-@router.get("/views", response_model=list_of(ViewLag), responses=documented())
-async def list_views(services: Using, principal: Reader) -> Any:
+@router.get(
+    "/workflows/{workflow}", response_model=item_of(WorkflowRow), responses=documented(404, 422)
+)
+async def show_workflow(
+    desk: Reader, workflow: str, version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+) -> Any:
+    """Show a definition with its graph (`spec`): the newest version, or the one that is named."""
+    found = [
+        row
+        for row in await desk.views.workflows()
+        if row.workflow == workflow and version in (None, row.version)
+    ]
+    if not found:
+        raise NotFound(
+            f"There is no workflow {workflow[:60]!r}{f' v{version}' if version else ''}: expected "
+            "one that a worker has registered. GET /v1/workflows lists them."
+        )
+    newest = max(found, key=lambda row: (row.version, row.registered_at))
+    return desk.shown(newest, f"workflow {workflow}")
+
+
+@router.get("/views", response_model=list_of(ViewLag), responses=documented(404, 422))
+async def list_views(desk: Reader, limit: Limit = 50, after: After = None) -> Any:
     """Tell how far each view is behind the log, in events and seconds."""
-    return page_of(await services.views.lag(services.log), principal, "views")
-
-
-@health.get("/livez", include_in_schema=False)
-async def livez() -> dict[str, str]:
-    """This process answers."""
-    return {"status": "ok"}
-
-
-@health.get("/readyz", include_in_schema=False)
-async def readyz(request: Request) -> JSONResponse:
-    """Log and views answer too."""
-    services = services_of(request)
-    try:
-        await services.log.ends()
-        await services.views.status()
-    except MeshlineError as error:
-        # Open to all: the error's code and no address.
-        return problem(503, error.code, "The log or the views do not answer.")
-    return JSONResponse({"status": "ok"})
+    lags = await desk.views.lag(desk.services.log)
+    page = page_of_all(
+        lags, lambda v: [v.name, v.version, v.build], kinds=[str, int, int],
+        limit=limit, after=after,
+    )  # fmt: skip
+    return desk.page(page, "views")

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
-from meshline.api.answers import item_of, list_of, page_of, shown
-from meshline.api.context import (
-    After,
-    Answered,
-    Approver,
-    AsOf,
-    Least,
-    Limit,
-    Operator,
-    Reader,
-    Using,
-    Wait,
-    ask,
-)
+from meshline.api.access import requires
+from meshline.api.answers import item_of, list_of
+from meshline.api.context import After, Ask, AsOf, IfNoneMatch, Least, Limit, Reader
+from meshline.api.desk import Answered, Desk
+from meshline.api.principals import Permission
 from meshline.api.problems import documented
-from meshline.api.runs import whole_id
+from meshline.api.runs import tagged
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.pages import page_of_all
 from meshline.projections.queries import OPEN_APPROVALS, ExceptionGroup, OwnerLoad
 
 __all__ = ["router"]
@@ -34,6 +26,10 @@ router = APIRouter(prefix="/v1", tags=["people"])
 
 ExceptionState = Literal["open", "acknowledged", "resolved"]
 ApprovalState = Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
+
+
+GROUPS_MAX = 10_000
+"""Causes of exceptions that a list goes through."""
 
 
 class Action(BaseModel):
@@ -59,8 +55,7 @@ class Decision(BaseModel):
 
 @router.get("/exceptions", response_model=list_of(ExceptionRow), responses=documented(404, 422))
 async def list_exceptions(
-    services: Using,
-    principal: Reader,
+    desk: Reader,
     past: Annotated[AsOf, Depends()],
     state: Annotated[list[ExceptionState] | None, Query()] = None,
     route: str | None = None,
@@ -73,57 +68,71 @@ async def list_exceptions(
     after: After = None,
 ) -> Any:
     """List exceptions, the newest first; those that are not resolved unless `state` says so."""
-    async with past.seen(services, "exceptions") as views:
+    async with past.seen(desk, "exceptions") as views:
         page = await views.exceptions(
             states=state or ("open", "acknowledged"), route=route, owner=owner, kind=kind,
             severity=severity, cause=cause, workflow=workflow, limit=limit, after=after,
         )  # fmt: skip
-    return page_of(page, principal, "exceptions")
-
-
-@router.get("/exception-groups", response_model=list_of(ExceptionGroup), responses=documented(422))
-async def exception_groups(
-    services: Using,
-    principal: Reader,
-    everything: Annotated[bool, Query(alias="all", description="Also without open ones.")] = False,
-    limit: Limit = 50,
-) -> Any:
-    """List exceptions by cause: what has one reason can be dealt with at once."""
-    found = await services.views.exception_groups(open_only=not everything, limit=limit)
-    return page_of(found, principal, "exceptions")
+    return desk.page(page, "exceptions")
 
 
 @router.get(
-    "/exceptions/{exception}", response_model=item_of(ExceptionRow), responses=documented(404)
+    "/exception-groups", response_model=list_of(ExceptionGroup), responses=documented(404, 422)
+)
+async def exception_groups(
+    desk: Reader,
+    everything: Annotated[bool, Query(alias="all", description="Also without open ones.")] = False,
+    limit: Limit = 50,
+    after: After = None,
+) -> Any:
+    """List exceptions by cause: what has one reason can be dealt with at once."""
+    found = await desk.views.exception_groups(open_only=not everything, limit=GROUPS_MAX)
+    page = page_of_all(
+        found, lambda g: [-g.open, -g.total, g.cause], kinds=[int, int, str],
+        limit=limit, after=after,
+    )  # fmt: skip
+    return desk.page(page, "exceptions")
+
+
+@router.get(
+    "/exceptions/{exception}",
+    response_model=item_of(ExceptionRow),
+    responses=documented(304, 404, 422),
 )
 async def show_exception(
-    services: Using, principal: Reader, least: Annotated[Least, Depends()], exception: str
+    desk: Reader,
+    least: Annotated[Least, Depends()],
+    response: Response,
+    exception: str,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Show an exception by its id, or by enough of its beginning."""
-    await least.reached(services, "exceptions")
-    row = await services.views.exception(exception)
-    return shown(row, principal, f"exception {row.exception_id}")
+    await least.reached(desk, "exceptions")
+    row = await desk.exception(exception)
+    return tagged(desk, row, f"exception {row.exception_id}", response, if_none_match)
 
 
-@router.post(
-    "/exceptions/{exception}/actions", status_code=202, responses=documented(404, 409, 422)
-)
+_ACTS = documented(404, 409, 411, 412, 413, 415, 422)
+
+
+@router.post("/exceptions/{exception}/actions", status_code=202, responses=_ACTS)
 async def act_on_exception(
-    services: Using, principal: Operator, exception: str, body: Action, wait_s: Wait = 10.0
+    desk: Annotated[Desk, Depends(requires(Permission.OPERATE, ExceptionActionRequested))],
+    exception: str,
+    body: Action,
+    asking: Ask,
 ) -> Answered:
     """Do something about an exception."""
-    row = await services.views.exception(exception)
-    asked = ExceptionActionRequested(
-        exception_id=row.exception_id, action=body.action, owner=body.owner, value=body.value,
-        reason=body.reason,
-    )  # fmt: skip
-    return await ask(services, principal, row.run_id, asked, wait_s)
+
+    def action(exception_id: str) -> ExceptionActionRequested:
+        return ExceptionActionRequested(exception_id=exception_id, **dict(body))
+
+    return await desk.act_on(exception, action, asking)
 
 
 @router.get("/approvals", response_model=list_of(ApprovalRow), responses=documented(404, 422))
 async def list_approvals(
-    services: Using,
-    principal: Reader,
+    desk: Reader,
     past: Annotated[AsOf, Depends()],
     state: Annotated[list[ApprovalState] | None, Query()] = None,
     owner: str | None = None,
@@ -131,34 +140,54 @@ async def list_approvals(
     after: After = None,
 ) -> Any:
     """List what people are asked, the newest first; the undecided unless `state` says so."""
-    async with past.seen(services, "approvals") as views:
+    async with past.seen(desk, "approvals") as views:
         page = await views.approvals(
             states=state or OPEN_APPROVALS, owner=owner, limit=limit, after=after
         )
-    return page_of(page, principal, "approvals")
+    return desk.page(page, "approvals")
 
 
-@router.post(
-    "/runs/{run}/approvals/{approval}", status_code=202, responses=documented(404, 409, 422)
+@router.get(
+    "/runs/{run}/approvals/{approval}",
+    response_model=item_of(ApprovalRow),
+    responses=documented(304, 404, 422),
 )
+async def show_approval(
+    desk: Reader,
+    least: Annotated[Least, Depends()],
+    response: Response,
+    run: str,
+    approval: str,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Show what a run asks people, or asked."""
+    await least.reached(desk, "approvals")
+    row = await desk.approval(run, approval)
+    return tagged(desk, row, f"approval {approval} of {row.run_id}", response, if_none_match)
+
+
+@router.post("/runs/{run}/approvals/{approval}", status_code=202, responses=_ACTS)
 async def decide_approval(
-    services: Using,
-    principal: Approver,
+    desk: Annotated[Desk, Depends(requires(Permission.APPROVE, ApprovalSubmitted))],
     run: str,
     approval: str,
     body: Decision,
-    wait_s: Wait = 10.0,
+    asking: Ask,
 ) -> Answered:
     """Approve or deny what a run asks for, in the name of the key's owner."""
-    run_id = await whole_id(services, run)
-    asked = ApprovalSubmitted(
-        approval=approval, decision=body.decision, form=body.form, reason=body.reason
-    )
-    return await ask(services, principal, run_id, asked, wait_s)
+    submitted = ApprovalSubmitted(approval=approval, **dict(body))
+    return await desk.decide(run, submitted, asking)
 
 
-@router.get("/owners", response_model=list_of(OwnerLoad), responses=documented())
-async def list_owners(services: Using, principal: Reader, past: Annotated[AsOf, Depends()]) -> Any:
+@router.get("/owners", response_model=list_of(OwnerLoad), responses=documented(404, 422))
+async def list_owners(
+    desk: Reader, past: Annotated[AsOf, Depends()], limit: Limit = 50, after: After = None
+) -> Any:
     """Tell who has something open, those with the most first."""
-    async with past.seen(services, "ownership") as views:
-        return page_of(await views.owners(), principal, "owners")
+    async with past.seen(desk, "ownership") as views:
+        owners = await views.owners()
+    page = page_of_all(
+        owners, lambda o: [-(o.runs + o.exceptions + o.approvals), o.owner], kinds=[int, str],
+        limit=limit, after=after,
+    )  # fmt: skip
+    return desk.page(page, "owners")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +19,16 @@ __all__ = [
     "Conflict",
     "Denied",
     "FieldError",
+    "KeyReused",
     "Problem",
+    "Stale",
+    "TooBusy",
+    "TooMany",
     "TriggerRefused",
     "Unauthenticated",
     "answer_problems",
     "documented",
+    "problem",
 ]
 
 _logger = logging.getLogger("meshline.api")
@@ -31,10 +37,19 @@ RETRY_AFTER_S = 2
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field; ``pointer`` is a JSON pointer into what was sent."""
+    """What is wrong with one field.
 
-    pointer: str
+    ``pointer`` is a JSON pointer into the body; ``parameter`` is what stands in the path, the query
+    or a header.
+    """
+
+    pointer: str | None = None
+    parameter: str | None = None
     message: str
+
+    @property
+    def where(self) -> str:
+        return self.parameter or self.pointer or "the body"
 
 
 class Problem(BaseModel):
@@ -103,12 +118,45 @@ class TriggerRefused(MeshlineError):
         self.errors = list(errors)
 
 
+class Stale(MeshlineError):
+    """What is to be changed is no longer what the asker saw."""
+
+    code = "ML6006"
+
+
+class KeyReused(MeshlineError):
+    """An Idempotency-Key came with something else than before."""
+
+    code = "ML6007"
+
+
+class TooBusy(MeshlineError):
+    """This server has as much to do as it may take on: nothing was taken, and nothing is lost."""
+
+    code = "ML6008"
+
+
+class TooMany(MeshlineError):
+    """One key asks more often than it may.
+
+    Args:
+        after_s: so long it is to wait.
+    """
+
+    code = "ML6009"
+
+    def __init__(self, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
 _STATUS = {
     "ML1001": 422,
     "ML2001": 503,
     "ML2002": 503,
     "ML2006": 422,
     "ML2007": 503,
+    "ML5004": 422,
     "ML5005": 503,
     "ML5006": 503,
     "ML5007": 404,
@@ -116,6 +164,10 @@ _STATUS = {
     "ML6002": 403,
     "ML6003": 409,
     "ML6004": 422,
+    "ML6006": 412,
+    "ML6007": 422,
+    "ML6008": 503,
+    "ML6009": 429,
 }
 _TITLES = {
     400: "The request is wrong",
@@ -124,23 +176,29 @@ _TITLES = {
     404: "Not found",
     405: "Not here",
     409: "Refused, as things are",
+    411: "How long is it?",
+    412: "No longer so",
     413: "Too large",
     415: "Not JSON",
     422: "Refused",
+    429: "Too often",
     500: "A mistake in Meshline",
     503: "Try again",
 }
+_EVERYWHERE = (400, 401, 403, 429, 503)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what a route says of its problems in the OpenAPI document."""
     return {
-        status: {
+        status: {"description": "Still as you know it"}
+        if status == 304
+        else {
             "description": _TITLES[status],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
             "model": Problem,
         }
-        for status in (*statuses, 401, 403, 503)
+        for status in sorted({*statuses, *_EVERYWHERE})
     }
 
 
@@ -152,8 +210,8 @@ def problem(
         title=_TITLES.get(status, "Not done"), status=status, code=code, detail=detail, **more
     )
     headers = dict(headers or {})
-    if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status in (429, 503):
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(
@@ -174,15 +232,16 @@ def answer_problems(api: FastAPI) -> None:
             for name in ("run_id", "position", "errors")
             if (value := getattr(error, name, None))
         }
-        return problem(status, getattr(error, "reason", error.code), error.message, **more)
+        headers = {}
+        if isinstance(error, TooMany):
+            headers["Retry-After"] = str(math.ceil(error.after_s))
+        code = getattr(error, "reason", error.code)
+        return problem(status, code, error.message, headers=headers, **more)
 
     @api.exception_handler(RequestValidationError)
     async def _of_validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            FieldError(pointer="/" + "/".join(map(str, each["loc"])), message=each["msg"])
-            for each in error.errors()
-        ]
-        detail = "; ".join(f"{each.pointer}: {each.message}" for each in errors[:5])
+        errors = [_field_error(each["loc"], each["msg"]) for each in error.errors()]
+        detail = "; ".join(f"{each.where}: {each.message}" for each in errors[:5])
         return problem(422, "invalid_request", f"The request is not as expected: {detail}.",
                        errors=errors)  # fmt: skip
 
@@ -190,7 +249,8 @@ def answer_problems(api: FastAPI) -> None:
     async def _of_http(_: Request, error: HTTPException) -> JSONResponse:
         code = {404: "no_such_path", 405: "no_such_method"}.get(error.status_code, "http_error")
         return problem(
-            error.status_code, code, f"{error.detail}. The paths are in /openapi.json.",
+            error.status_code, code,
+            f"{error.detail}: expected a path and a method that /openapi.json lists.",
             headers=dict(error.headers or {}),
         )  # fmt: skip
 
@@ -201,3 +261,12 @@ def answer_problems(api: FastAPI) -> None:
             500, "mistake", "The server met what it was not made for; its log says what. Nothing "
             "that was answered as accepted is lost.",
         )  # fmt: skip
+
+
+def _field_error(where: Sequence[int | str], message: str) -> FieldError:
+    place, *path = where or ("body",)
+    if place == "body":
+        # JSON that can't be read is told with the place at which reading it ended: no path.
+        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+        return FieldError(pointer="".join(f"/{step}" for step in steps), message=message)
+    return FieldError(parameter=".".join(map(str, path)) or str(place), message=message)

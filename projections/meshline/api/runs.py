@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import AwareDatetime, BaseModel, Field
 
-from meshline.api.answers import item_of, items, list_of, page_of, shown
-from meshline.api.context import (
-    After,
-    Answered,
-    AsOf,
-    Least,
-    Limit,
-    Operator,
-    Reader,
-    Services,
-    Using,
-    Wait,
-    ask,
-)
+from meshline.api.access import requires
+from meshline.api.answers import item_of, list_of
+from meshline.api.context import After, Ask, AsOf, IfNoneMatch, Least, Limit, Reader
+from meshline.api.desk import Answered, Desk
+from meshline.api.principals import Permission
 from meshline.api.problems import documented
+from meshline.api.tags import is_known, tag_of
 from meshline.events.requests import (
+    ActivityReported,
     CancelRequested,
     MessageReceived,
     OwnerChangeRequested,
     PauseRequested,
     ResumeRequested,
     RetryRequested,
+    StepError,
+    StepReported,
 )
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.ownership_view import PeriodRow
+from meshline.projections.pages import Page, next_after, page_of_all, values_after
 from meshline.projections.runs_view import RunRow
 
-__all__ = ["router", "whole_id"]
+__all__ = ["router"]
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -51,7 +46,7 @@ class Reason(BaseModel):
 class Pause(Reason):
     """``until``: go on by itself then."""
 
-    until: datetime | None = None
+    until: AwareDatetime | None = None
 
 
 class HandOver(Reason):
@@ -67,10 +62,26 @@ class Message(BaseModel):
     payload: Any = None
 
 
+class Outcome(BaseModel):
+    """What the try ``attempt`` of a step gave: its ``result``, or the ``error``."""
+
+    attempt: int = Field(ge=1, le=1_000_000)
+    outcome: Literal["succeeded", "failed"]
+    result: Any = None
+    error: StepError | None = None
+
+
+class ActivityDone(BaseModel):
+    """What was done; ``time``: when, if that was not now."""
+
+    activity: str
+    payload: Any = None
+    time: AwareDatetime | None = None
+
+
 @router.get("", response_model=list_of(RunRow), responses=documented(404, 422))
 async def list_runs(
-    services: Using,
-    principal: Reader,
+    desk: Reader,
     past: Annotated[AsOf, Depends()],
     state: Annotated[list[State] | None, Query()] = None,
     workflow: str | None = None,
@@ -81,117 +92,154 @@ async def list_runs(
     after: After = None,
 ) -> Any:
     """List runs, those that started last first, with what each one waits for."""
-    async with past.seen(services, "runs") as views:
+    async with past.seen(desk, "runs") as views:
         page = await views.runs(
             states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
             limit=limit, after=after,
         )  # fmt: skip
-    return page_of(page, principal, "runs")
+    return desk.page(page, "runs")
 
 
-@router.get("/{run}", response_model=item_of(RunRow), responses=documented(404, 422))
+@router.get("/{run}", response_model=item_of(RunRow), responses=documented(304, 404, 422))
 async def show_run(
-    services: Using, principal: Reader, past: Annotated[AsOf, Depends()], run: str
+    desk: Reader,
+    past: Annotated[AsOf, Depends()],
+    response: Response,
+    run: str,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Show a run by its id, or by enough of its beginning: its state and its five answers."""
-    async with past.seen_of(services, run) as views:
+    async with past.seen_of(desk, run) as views:
         row = await views.run(run)
-    return shown(row, principal, f"run {row.run_id}")
+    return tagged(desk, row, f"run {row.run_id}", response, if_none_match)
+
+
+def tagged(desk: Desk, row: Any, about: str, response: Response, if_none_match: str | None) -> Any:
+    """Return a row with its tag, or that it is still as the asker knows it."""
+    if is_known(if_none_match, row):
+        return Response(status_code=304, headers={"ETag": tag_of(row)})
+    response.headers["ETag"] = tag_of(row)
+    return desk.shown(row, about)
 
 
 @router.get("/{run}/history", response_model=list_of(HistoryRow), responses=documented(404, 422))
 async def run_history(
-    services: Using,
-    principal: Reader,
+    desk: Reader,
     least: Annotated[Least, Depends()],
     run: str,
     limit: Limit = 1_000,
-    after: Annotated[int, Query(ge=-1, description="The offset of the last event seen.")] = -1,
+    after: After = None,
 ) -> Any:
     """Tell what happened in a run, event by event, with who and why: refusals too."""
-    await least.reached(services, "history")
-    run_id = await whole_id(services, run)
-    rows = await services.views.history(run_id, limit=limit, after_offset=after)
-    following = str(rows[-1].log_offset) if len(rows) == limit else None
-    return {"items": items(rows, principal, f"run {run_id}"), "next": following}
+    await least.reached(desk, "history")
+    [offset] = [-1] if after is None else values_after(after, [int])
+    run_id = (await desk.run(run)).run_id
+    rows = await desk.views.history(run_id, limit=limit, after_offset=offset)
+    following = next_after([rows[-1].log_offset]) if len(rows) == limit else None
+    return desk.page(Page(rows, following), f"run {run_id}")
 
 
-@router.get("/{run}/owners", response_model=list_of(PeriodRow), responses=documented(404))
+@router.get("/{run}/owners", response_model=list_of(PeriodRow), responses=documented(404, 422))
 async def owner_periods(
-    services: Using, principal: Reader, least: Annotated[Least, Depends()], run: str
+    desk: Reader,
+    least: Annotated[Least, Depends()],
+    run: str,
+    limit: Limit = 50,
+    after: After = None,
 ) -> Any:
     """Tell who owned a run, period by period: from, to, by whom and why."""
-    await least.reached(services, "ownership")
-    run_id = await whole_id(services, run)
-    return page_of(await services.views.periods(run_id), principal, f"run {run_id}")
-
-
-async def whole_id(services: Services, begins: str) -> str:
-    """Return the id of the run that is meant.
-
-    Raises:
-        NotFound: there is none, or more than one.
-    """
-    return (await services.views.run(begins)).run_id
+    await least.reached(desk, "ownership")
+    run_id = (await desk.run(run)).run_id
+    periods = await desk.views.periods(run_id)
+    page = page_of_all(periods, lambda p: [p.number], kinds=[int], limit=limit, after=after)
+    return desk.page(page, f"run {run_id}")
 
 
 # -- acting ------------------------------------------------------------------------------------
 
-_ACTS = documented(404, 409, 422)
+_ACTS = documented(404, 409, 411, 412, 413, 415, 422)
+
+
+def _operator(asks: Any) -> Any:
+    return Depends(requires(Permission.OPERATE, asks))
 
 
 @router.post("/{run}/cancel", status_code=202, responses=_ACTS)
 async def cancel_run(
-    services: Using, principal: Operator, run: str, body: Reason, wait_s: Wait = 10.0
+    desk: Annotated[Desk, _operator(CancelRequested)], run: str, body: Reason, asking: Ask
 ) -> Answered:
     """End a run; what it has done is undone where its workflow says how."""
-    run_id = await whole_id(services, run)
-    return await ask(services, principal, run_id, CancelRequested(reason=body.reason), wait_s)
+    return await desk.ask_run(run, CancelRequested(reason=body.reason), asking)
 
 
 @router.post("/{run}/pause", status_code=202, responses=_ACTS)
 async def pause_run(
-    services: Using, principal: Operator, run: str, body: Pause, wait_s: Wait = 10.0
+    desk: Annotated[Desk, _operator(PauseRequested)], run: str, body: Pause, asking: Ask
 ) -> Answered:
     """Start no further step of a run until it is resumed; steps under way may finish."""
-    run_id = await whole_id(services, run)
     asked = PauseRequested(reason=body.reason, until=body.until)
-    return await ask(services, principal, run_id, asked, wait_s)
+    return await desk.ask_run(run, asked, asking)
 
 
 @router.post("/{run}/resume", status_code=202, responses=_ACTS)
 async def resume_run(
-    services: Using, principal: Operator, run: str, body: Reason, wait_s: Wait = 10.0
+    desk: Annotated[Desk, _operator(ResumeRequested)], run: str, body: Reason, asking: Ask
 ) -> Answered:
     """Go on with a paused run."""
-    run_id = await whole_id(services, run)
-    return await ask(services, principal, run_id, ResumeRequested(reason=body.reason), wait_s)
+    return await desk.ask_run(run, ResumeRequested(reason=body.reason), asking)
 
 
 @router.post("/{run}/retry", status_code=202, responses=_ACTS)
 async def retry_run(
-    services: Using, principal: Operator, run: str, body: Reason, wait_s: Wait = 10.0
+    desk: Annotated[Desk, _operator(RetryRequested)], run: str, body: Reason, asking: Ask
 ) -> Answered:
     """Try again now what failed in a run: held steps, and steps that wait for a retry."""
-    run_id = await whole_id(services, run)
-    return await ask(services, principal, run_id, RetryRequested(reason=body.reason), wait_s)
+    return await desk.ask_run(run, RetryRequested(reason=body.reason), asking)
 
 
 @router.post("/{run}/owner", status_code=202, responses=_ACTS)
 async def hand_over(
-    services: Using, principal: Operator, run: str, body: HandOver, wait_s: Wait = 10.0
+    desk: Annotated[Desk, _operator(OwnerChangeRequested)], run: str, body: HandOver, asking: Ask
 ) -> Answered:
     """Give a run to another owner."""
-    run_id = await whole_id(services, run)
     asked = OwnerChangeRequested(owner=body.owner, reason=body.reason)
-    return await ask(services, principal, run_id, asked, wait_s)
+    return await desk.ask_run(run, asked, asking)
 
 
 @router.post("/{run}/messages", status_code=202, responses=_ACTS)
 async def send_message(
-    services: Using, principal: Operator, run: str, body: Message, wait_s: Wait = 10.0
+    desk: Annotated[Desk, _operator(MessageReceived)], run: str, body: Message, asking: Ask
 ) -> Answered:
     """Send a run what it waits for; it is kept if it comes early."""
-    run_id = await whole_id(services, run)
     asked = MessageReceived(name=body.name, payload=body.payload)
-    return await ask(services, principal, run_id, asked, wait_s)
+    return await desk.ask_run(run, asked, asking)
+
+
+# -- reporting ---------------------------------------------------------------------------------
+
+
+@router.post("/{run}/steps/{step}/outcome", status_code=202, responses=_ACTS)
+async def report_outcome(
+    desk: Annotated[Desk, Depends(requires(Permission.REPORT, StepReported))],
+    run: str,
+    step: str,
+    body: Outcome,
+    asking: Ask,
+) -> Answered:
+    """Tell what a try of a step for outside workers gave; the first outcome counts."""
+    asked = StepReported(
+        step=step, attempt=body.attempt, outcome=body.outcome, result=body.result, error=body.error
+    )
+    return await desk.ask_run(run, asked, asking)
+
+
+@router.post("/{run}/activities", status_code=202, responses=_ACTS)
+async def report_activity(
+    desk: Annotated[Desk, Depends(requires(Permission.REPORT, ActivityReported))],
+    run: str,
+    body: ActivityDone,
+    asking: Ask,
+) -> Answered:
+    """Tell what was done in an observed run, where Meshline only watches."""
+    asked = ActivityReported(activity=body.activity, payload=body.payload)
+    return await desk.ask_run(run, asked, asking, time=body.time)

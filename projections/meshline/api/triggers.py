@@ -8,9 +8,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel
 
-from meshline.api.answers import list_of, page_of
-from meshline.api.context import After, Least, Limit, Reader, Source, Using, Wait, invalid
+from meshline.api.access import requires
+from meshline.api.answers import list_of
+from meshline.api.context import After, Least, Limit, Reader, Wait, invalid
+from meshline.api.desk import Desk
+from meshline.api.principals import Permission
 from meshline.api.problems import FieldError, TriggerRefused, documented
+from meshline.events.requests import TriggerReceived
 from meshline.projections.triggers_view import TriggerRow
 
 __all__ = ["Published", "router"]
@@ -43,13 +47,12 @@ _BODY = {
 @router.post(
     "/triggers",
     status_code=202,
-    responses=documented(413, 422),
+    responses=documented(411, 413, 415, 422),
     openapi_extra={"requestBody": _BODY},
 )
 async def publish_trigger(
     request: Request,
-    services: Using,
-    principal: Source,
+    desk: Annotated[Desk, Depends(requires(Permission.PUBLISH, TriggerReceived))],
     source: Annotated[str, Query(description="Where it comes from: `web.forms`.")],
     trigger_id: Annotated[
         str | None, Query(alias="id", description="The source's own id of it.")
@@ -71,20 +74,20 @@ async def publish_trigger(
     The same source and id can only ever be one run: sending it again is safe, and answered with
     `repeated`. What is refused is kept in the log, with the reason, and can be mended there.
     """
-    principal.check_source(source)
+    desk.check_source(source)
     identity = trigger_id or idempotency_key
     if identity is None:
         raise invalid(("query", "id"), "expected the source's own id, here or as Idempotency-Key")
     if time is not None and time.tzinfo is None:
         raise invalid(("query", "time"), "expected a time with its zone")
-    answer = await services.publisher.publish_raw(
+    answer = await desk.services.publisher.publish_raw(
         source,
         await request.body(),
         trigger_id=identity,
         trigger_type=trigger_type,
         time=time,
         traceparent=traceparent,
-        actor=principal.actor,
+        actor=desk.principal.actor,
         wait_s=wait_s or None,
     )
     if answer.status == "rejected":
@@ -105,10 +108,9 @@ async def publish_trigger(
     )
 
 
-@router.get("/triggers", response_model=list_of(TriggerRow), responses=documented(422))
+@router.get("/triggers", response_model=list_of(TriggerRow), responses=documented(404, 422))
 async def list_triggers(
-    services: Using,
-    principal: Reader,
+    desk: Reader,
     least: Annotated[Least, Depends()],
     status: Annotated[
         list[Literal["received", "accepted", "repeated", "rejected"]] | None, Query()
@@ -120,9 +122,9 @@ async def list_triggers(
     after: After = None,
 ) -> Any:
     """List triggers, the newest first, with what became of each and why."""
-    await least.reached(services, "triggers")
-    page = await services.views.triggers(
+    await least.reached(desk, "triggers")
+    page = await desk.views.triggers(
         statuses=status, source=source, trigger_id=trigger_id, run_id=run_id,
         limit=limit, after=after,
     )  # fmt: skip
-    return page_of(page, principal, "triggers")
+    return desk.page(page, "triggers")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -23,9 +22,11 @@ from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import PeriodRow
-from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
+from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
+from meshline.projections.projection import Table
 from meshline.projections.queries import OPEN_APPROVALS, OPEN_RUNS, OwnerLoad, Views
 from meshline.projections.runs_view import RunRow
+from meshline.projections.scope import Scope
 from meshline.projections.snapshots import KeptViews
 
 __all__ = ["ABOUT_RUNS", "ViewsAsOf", "whole_history"]
@@ -44,14 +45,29 @@ ABOUT_RUNS = (
 class ViewsAsOf:
     """Answers as ``Views`` does, with the same filters, order and pages, about the past."""
 
-    def __init__(self, store: MemoryStore, history: Sequence[HistoryRow] = ()) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        history: Sequence[HistoryRow] = (),
+        scope: Scope | None = None,
+    ) -> None:
         self._store = store
         self._history = history
+        self._scope = scope
 
     @staticmethod
-    async def of_log(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> ViewsAsOf:
-        """Fold the log up to the moment, from what is kept: for lists. The history is left out."""
-        return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment, kept))
+    async def of_log(
+        log: EventLog,
+        moment: Moment,
+        kept: KeptViews | None = None,
+        scope: Scope | None = None,
+    ) -> ViewsAsOf:
+        """Fold the log up to the moment, from what is kept: for lists. The history is left out.
+
+        Args:
+            scope: whose it was then counts, not whose it is.
+        """
+        return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment, kept), scope=scope)
 
     @staticmethod
     async def of_people(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> ViewsAsOf:
@@ -79,6 +95,20 @@ class ViewsAsOf:
             )
         return found
 
+    async def _rows(self, table: Table[R]) -> list[R]:
+        rows = await self._store.rows(table)
+        scope = self._scope
+        if scope is None:
+            return rows
+        runs = {r.run_id for r in await self._store.rows(runs_view.runs) if scope.holds(r)}
+        # What is about a run goes with it, as long as it is of the same workflow.
+        is_of_runs = table.row is RunRow
+        return [
+            row
+            for row in rows
+            if getattr(row, "run_id", None) in runs or (not is_of_runs and scope.holds(row))
+        ]
+
     async def runs(
         self,
         *,
@@ -94,7 +124,7 @@ class ViewsAsOf:
         """See ``Views.runs``."""
         found = [
             row
-            for row in await self._store.rows(runs_view.runs)
+            for row in await self._rows(runs_view.runs)
             if _is(row, workflow=workflow, source=source, wait_kind=wait_kind)
             and (not states or row.state in states)
             and (owner is None or owner in (row.owner, row.assignee))
@@ -104,7 +134,7 @@ class ViewsAsOf:
 
     async def run(self, run_id: str) -> RunRow:
         """See ``Views.run``."""
-        rows = await self._store.rows(runs_view.runs)
+        rows = await self._rows(runs_view.runs)
         found = [row for row in rows if row.run_id.startswith(run_id)]
         if len(found) != 1:
             raise NotFound(
@@ -128,13 +158,13 @@ class ViewsAsOf:
             for place in places:
                 loads.setdefault(owner, [0, 0, 0, 0])[place] += 1
 
-        for run in await self._store.rows(runs_view.runs):
+        for run in await self._rows(runs_view.runs):
             if run.state in OPEN_RUNS:
                 count(run.owner, 0, *([1] if run.state == "held" else []))
-        for exception in await self._store.rows(exception_view.exceptions):
+        for exception in await self._rows(exception_view.exceptions):
             if exception.state != "resolved":
                 count(exception.owner, 2)
-        for approval in await self._store.rows(approvals_view.approvals):
+        for approval in await self._rows(approvals_view.approvals):
             if approval.state in OPEN_APPROVALS:
                 count(approval.owner, 3)
         found = [OwnerLoad(owner, *counts) for owner, counts in loads.items()]
@@ -142,7 +172,7 @@ class ViewsAsOf:
 
     async def periods(self, run_id: str) -> list[PeriodRow]:
         """See ``Views.periods``."""
-        rows = await self._store.rows(ownership_view.periods)
+        rows = await self._rows(ownership_view.periods)
         return [row for row in rows if row.run_id == run_id]
 
     async def exceptions(
@@ -156,7 +186,7 @@ class ViewsAsOf:
         """See ``Views.exceptions``."""
         found = [
             row
-            for row in await self._store.rows(exception_view.exceptions)
+            for row in await self._rows(exception_view.exceptions)
             if _is(row, **equal) and (not states or row.state in states)
         ]
         return _page(found, ("opened_at", "exception_id"), limit, after)
@@ -173,7 +203,7 @@ class ViewsAsOf:
         """See ``Views.approvals``."""
         found = [
             row
-            for row in await self._store.rows(approvals_view.approvals)
+            for row in await self._rows(approvals_view.approvals)
             if _is(row, owner=owner, run_id=run_id) and (not states or row.state in states)
         ]
         return _page(found, ("requested_at", "run_id", "approval"), limit, after)
@@ -205,8 +235,7 @@ def _page(found: Iterable[R], order: Sequence[str], limit: int, after: str | Non
     key: Callable[[R], Any] = attrgetter(*order)
     newest = sorted(found, key=key, reverse=True)
     if after is not None:
-        last = position_after(after, len(order))
-        last[0] = datetime.fromisoformat(last[0])
+        last = row_after(after, type(newest[0]), order) if newest else []
         newest = [row for row in newest if key(row) < tuple(last)]
     if len(newest) <= limit:
         return Page(newest, None)

@@ -7,6 +7,7 @@ in pages; a page's ``next`` is handed in as ``after`` to get the one that follow
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,11 +19,12 @@ from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag, lag_of, reached
 from meshline.projections.ownership_view import PeriodRow
-from meshline.projections.pages import LIMIT_MAX, Page, next_after, position_after
+from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
 from meshline.projections.people_queries import PeopleQueries
 from meshline.projections.postgres_connection import Pool, parse_address
 from meshline.projections.postgres_schema import Books, offsets_from, quoted, statuses_from
 from meshline.projections.runs_view import RunRow
+from meshline.projections.scope import Scope
 from meshline.projections.store import ViewStatus
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.workflows_view import WorkflowRow
@@ -117,6 +119,13 @@ class Views(PeopleQueries):
         self._namespace = parsed.namespace
         self._books = Books(parsed.namespace)
         self._pool = Pool(parsed, connections_max)
+        self._scope: Scope | None = None
+
+    def within(self, scope: Scope | None) -> Views:
+        """Return the same views as one team sees them; to be closed is the original."""
+        narrowed = copy(self)
+        narrowed._scope = scope
+        return narrowed
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -169,6 +178,27 @@ class Views(PeopleQueries):
             limit,
         )
         return [HistoryRow(**row) for row in rows]
+
+    async def asked(
+        self, run_id: str, event_id: str
+    ) -> tuple[HistoryRow, HistoryRow | None] | None:
+        """Return the request about the run with this id, and the fact that answers it."""
+        requests = await self._fetch(
+            "select * from {ns}.history where run_id = $1 and event_id = $2 and epoch is null "
+            "order by log_offset limit 1",
+            run_id,
+            event_id,
+        )
+        if not requests:
+            return None
+        request = HistoryRow(**requests[0])
+        answers = await self._fetch(
+            "select * from {ns}.history where run_id = $1 and causation_id = $2 "
+            "order by log_offset limit 1",
+            run_id,
+            f"{request.partition}:{request.log_offset}",
+        )
+        return request, HistoryRow(**answers[0]) if answers else None
 
     # -- owners --------------------------------------------------------------------------------
 
@@ -348,7 +378,10 @@ class Views(PeopleQueries):
     # -- reading -------------------------------------------------------------------------------
 
     async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
-        return await self._pool.fetch(sql.replace("{ns}", self._namespace), *arguments)
+        values: Sequence[Any] = arguments
+        if self._scope is not None:
+            sql, values = self._scope.narrowed(sql, arguments)
+        return await self._pool.fetch(sql.replace("{ns}", self._namespace), *values)
 
     async def _one(self, row: type[R], view: str, key: str, begins: str) -> R:
         where = _Conditions()
@@ -384,8 +417,7 @@ class Views(PeopleQueries):
         """Read one page, newest first, going on behind the last row of the page before."""
         limit = max(1, min(limit, LIMIT_MAX))
         if after is not None:
-            last = position_after(after, len(order))
-            last[0] = datetime.fromisoformat(last[0])
+            last = row_after(after, row, order)
             where.add(f"({', '.join(order)}) < ({', '.join('?' for _ in order)})", *last)
         newest = ", ".join(f"{field} desc" for field in order)
         found = await self._fetch(

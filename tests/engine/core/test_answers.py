@@ -14,6 +14,7 @@ from meshline.events.requests import (
     ExceptionActionRequested,
     MessageReceived,
     PauseRequested,
+    RefusalReported,
 )
 from meshline.testing import RequestRefused, RunUnderTest, WorkflowTest
 from meshline.workflow import FailRun, Retry, Workflow
@@ -448,3 +449,22 @@ def test_run_ids_follow_from_triggers() -> None:
     run = WorkflowTest(orders()).start(Order(), id="a")
 
     assert run.id == run_id_of("shop.orders", "a")
+
+
+def test_what_a_server_turned_away_stands_in_the_history_and_changes_nothing() -> None:
+    test = WorkflowTest(orders())
+    run = test.start(Order())
+    waits = run.waits
+
+    report = RefusalReported(
+        request=CancelRequested.TYPE, code="ML6002", reason="She may not.", times=3
+    )
+    for run_id in (run.id, run_id_of("shop", "of no run")):
+        with pytest.raises(RequestRefused, match="3 times alike"):
+            test.ask(run_id, report, by="user:eve")
+
+        said = test.facts(run_id)[-1]
+        assert isinstance(said.data, facts.RequestRejected)
+        assert (said.data.request, said.data.code) == (CancelRequested.TYPE, "ML6002")
+        assert said.actor == ("user", "user:eve")
+    assert run.waits == waits

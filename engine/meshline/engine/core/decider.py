@@ -16,14 +16,19 @@ from meshline.engine.core.directory import answer_directory
 from meshline.engine.core.gaps import close_gaps
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.parked import answer_parked
-from meshline.engine.core.replies import refuse
+from meshline.engine.core.replies import answer_refusal, refuse
 from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, RunState
 from meshline.engine.core.triggers import answer_trigger, reject_trigger
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.people_requests import DirectoryChangeRequested
-from meshline.events.requests import ParkedActionRequested, StepError, TriggerReceived
+from meshline.events.requests import (
+    ParkedActionRequested,
+    RefusalReported,
+    StepError,
+    TriggerReceived,
+)
 from meshline.workflow.spec import WorkflowSpec
 
 __all__ = [
@@ -65,6 +70,9 @@ def decide_request(
         return
     if isinstance(request.data, DirectoryChangeRequested):
         yield answer_directory(moment.people, request, cause)
+        return
+    if isinstance(request.data, RefusalReported):
+        yield answer_refusal(request, cause)
         return
     spec = None if run is None else find_spec(run.workflow, run.version)
     yield from answer_request(spec, run, ended is not None, request, cause, moment)

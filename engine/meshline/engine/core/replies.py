@@ -10,9 +10,10 @@ from meshline.engine.core.decision import Decision
 from meshline.engine.core.rules import words_of
 from meshline.events import facts
 from meshline.events.envelope import Event
+from meshline.events.requests import RefusalReported
 from meshline.events.text import cleaned
 
-__all__ = ["problem_of", "refuse", "say"]
+__all__ = ["answer_refusal", "problem_of", "refuse", "say"]
 
 REASON_LENGTH_MAX = 2_000
 
@@ -25,6 +26,17 @@ def refuse(request: Event[Any], cause: str, code: str, reason: str) -> Decision:
         facts.RequestRejected(
             request=name, code=code, reason=f"Refused: {cleaned(reason, REASON_LENGTH_MAX)}."
         ),
+    )
+
+
+def answer_refusal(request: Event[RefusalReported], cause: str) -> Decision:
+    """Return what a server refused as a fact: whether there is such a run does not matter."""
+    data = request.data
+    reason = cleaned(data.reason, REASON_LENGTH_MAX)
+    if data.times > 1:
+        reason = f"{reason} ({data.times} times alike; this is the last)"
+    return say(
+        request, cause, facts.RequestRejected(request=data.request, code=data.code, reason=reason)
     )
 
 

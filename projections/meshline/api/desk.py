@@ -1,0 +1,254 @@
+"""Where one principal stands: what of the installation is open to them, and how they ask.
+
+Routes and pages are written over a desk. It reads within the principal's scope, and what it appends
+has the principal's name, whatever the client says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel
+
+from meshline.api.answers import shown
+from meshline.api.principals import Principal
+from meshline.api.problems import Conflict, Denied
+from meshline.api.refusals import Attempt, Refusals
+from meshline.api.repeats import Repeats, id_of_repeat
+from meshline.api.tags import check_tag
+from meshline.events.errors import MeshlineError
+from meshline.events.log import EventLog
+from meshline.events.publish import Publisher, RequestAnswer
+from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
+from meshline.events.requests import Request as AskedRequest
+from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.errors import NotFound
+from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.pages import LIMIT_MAX, Page
+from meshline.projections.queries import Views
+from meshline.projections.runs_view import RunRow
+from meshline.projections.snapshots import KeptViews
+
+__all__ = ["Answered", "Asking", "Desk", "Services"]
+
+T = TypeVar("T")
+
+
+class OutOfScope(MeshlineError):
+    """Somebody asked about what another team has. Told to the history; answered as not found."""
+
+    code = "ML6005"
+
+
+class Answered(BaseModel):
+    """What became of a request. ``appended``: it is in the log, and nobody has decided yet.
+
+    ``position`` is where the decision stands (else the request): sent as ``min_position``, it
+    lets a list show what this led to.
+    """
+
+    status: Literal["appended", "accepted"]
+    run_id: str
+    position: str
+
+
+class Asking(NamedTuple):
+    """How one asks.
+
+    Args:
+        wait_s: for the decision; 0: not at all.
+        if_match: the tag of what the asker saw; None: whatever it is now.
+        idempotency_key: asking again with the same one asks for nothing new.
+    """
+
+    wait_s: float = 10.0
+    if_match: str | None = None
+    idempotency_key: str | None = None
+
+
+class Services:
+    """What the API stands on: all of one installation, opened and closed by who makes it.
+
+    Args:
+        kept: snapshots of the views, for lists of the past.
+        refusals: where it is told what was refused; made here if it is not given.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        publisher: Publisher,
+        views: Views,
+        kept: KeptViews | None = None,
+        refusals: Refusals | None = None,
+    ) -> None:
+        self.kept = kept
+        self.publisher = publisher
+        self.views = views
+        self.log = log
+        self.refusals = refusals or Refusals(publisher, views)
+        self.repeats = Repeats(log, views)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.refusals.aclose()
+
+
+class Desk:
+    """Args:
+    attempt: what the call would append; None where it only reads.
+    """
+
+    def __init__(
+        self, services: Services, principal: Principal, attempt: Attempt | None = None
+    ) -> None:
+        self.services = services
+        self.principal = principal
+        self.views = services.views.within(principal.scope)
+        self._attempt = attempt
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def shown(self, row: Any, about: str) -> dict[str, Any]:
+        """Return a row as the principal may see it."""
+        return shown(row, self.principal, about)
+
+    def page(self, page: Page[Any] | Iterable[Any], about: str) -> dict[str, Any]:
+        """Return a page of rows as the principal may see them."""
+        rows, following = page if isinstance(page, Page) else (page, None)
+        return {"items": [self.shown(row, about) for row in rows], "next": following}
+
+    async def run(self, begins: str) -> RunRow:
+        """Return the run that is meant.
+
+        Raises:
+            NotFound: there is none that the principal may see, or more than one.
+        """
+        return await self._found(self.views.run(begins))
+
+    async def exception(self, begins: str) -> ExceptionRow:
+        """Return the exception that is meant; see ``run``."""
+        return await self._found(self.views.exception(begins))
+
+    async def approval(self, run: str, approval: str) -> ApprovalRow:
+        """Return what the run asks under this name; see ``run``."""
+        row = await self.run(run)
+        rows = (await self.views.approvals(states=None, run_id=row.run_id, limit=LIMIT_MAX)).rows
+        for found in rows:
+            if found.approval == approval:
+                return found
+        raise NotFound(
+            f"The run {row.run_id[:8]} has asked for no approval {approval[:60]!r}: expected one "
+            f"of {', '.join(r.approval for r in rows) or 'none yet'}."
+        )
+
+    async def _found(self, reading: Awaitable[T]) -> T:
+        try:
+            return await reading
+        except NotFound:
+            if self.principal.scope is not None:
+                self.refused(
+                    OutOfScope(f"{self.principal.actor.id} asked, whose key is for another team.")
+                )
+            raise
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def refused(self, error: MeshlineError) -> None:
+        """Let it be kept that the principal was refused what the call is about."""
+        if self._attempt is not None:
+            self.services.refusals.note(self._attempt, self.principal.actor, error)
+
+    def check_source(self, source: str) -> None:
+        """Raise ``Denied`` unless the principal may publish for the source; that is kept."""
+        try:
+            self.principal.check_source(source)
+        except Denied as error:
+            self.refused(error)
+            raise
+
+    async def ask_run(
+        self, begins: str, asked: AskedRequest, asking: Asking, *, time: datetime | None = None
+    ) -> Answered:
+        """Ask something of a run; see ``ask``.
+
+        Args:
+            time: when it happened, if that was not now.
+        Raises:
+            NotFound: there is no such run that the principal may see.
+            Stale: it is no longer what the asker saw.
+        """
+        row = await self.run(begins)
+        check_tag(row, asking.if_match)
+        return await self.ask(row.run_id, asked, asking, time)
+
+    async def act_on(
+        self, begins: str, action: Callable[[str], ExceptionActionRequested], asking: Asking
+    ) -> Answered:
+        """Do something about an exception, whose id ``action`` is handed; as ``ask_run``."""
+        row = await self.exception(begins)
+        check_tag(row, asking.if_match)
+        return await self.ask(row.run_id, action(row.exception_id), asking)
+
+    async def decide(self, run: str, submitted: ApprovalSubmitted, asking: Asking) -> Answered:
+        """Answer an approval; as ``ask_run``."""
+        if asking.if_match is None:
+            run_id = (await self.run(run)).run_id
+        else:
+            row = await self.approval(run, submitted.approval)
+            check_tag(row, asking.if_match)
+            run_id = row.run_id
+        return await self.ask(run_id, submitted, asking)
+
+    async def ask(
+        self, run_id: str, asked: AskedRequest, asking: Asking, time: datetime | None = None
+    ) -> Answered:
+        """Append the request in the principal's name, and return what became of it.
+
+        Raises:
+            Conflict: it was refused; the refusal is in the run's history.
+        """
+        repeats, actor = self.services.repeats, self.principal.actor
+        if asking.idempotency_key is None:
+            answer = await self._asked(run_id, asked, asking, None, time)
+        else:
+            event_id = id_of_repeat(actor, asking.idempotency_key)
+            async with repeats.one_at_a_time(event_id):
+                known = await repeats.answer(run_id, event_id, asked)
+                answer = known or await self._asked(run_id, asked, asking, event_id, time)
+        at = answer.decided_at or answer.position
+        if answer.status == "rejected":
+            raise Conflict(
+                answer.reason or "Refused.",
+                reason=answer.code or "refused",
+                run_id=answer.run_id,
+                position=str(at),
+            )
+        return Answered(status=answer.status, run_id=answer.run_id, position=str(at))
+
+    async def _asked(
+        self,
+        run_id: str,
+        asked: AskedRequest,
+        asking: Asking,
+        event_id: str | None,
+        time: datetime | None,
+    ) -> RequestAnswer:
+        return await self.services.publisher.request(
+            run_id,
+            asked,
+            actor=self.principal.actor,
+            event_id=event_id,
+            time=time,
+            wait_s=asking.wait_s or None,
+        )
