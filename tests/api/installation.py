@@ -52,7 +52,7 @@ class Client:
 
     http: httpx.AsyncClient
 
-    async def get(self, path: str, status: int = 200, **query: Any) -> Any:
+    async def get(self, path: str, *, status: int = 200, **query: Any) -> Any:
         answer = await self.http.get(path, params=query)
         assert answer.status_code == status, answer.text
         return answer.json()

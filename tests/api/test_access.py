@@ -80,9 +80,9 @@ def routes() -> list[APIRoute]:
 async def called(client: httpx.AsyncClient, route: APIRoute, **names: str) -> httpx.Response:
     """Call a route with what the names say, and the body that it needs."""
     [method] = route.methods or {""}
-    query: dict[str, Any] = (
-        {"source": REFUNDS, "id": "R-1", "wait_s": 0} if method == "POST" else {}
-    )
+    query: dict[str, Any] = {"wait_s": 0} if method == "POST" else {}
+    if route.name == "publish_trigger":
+        query |= {"source": REFUNDS, "id": "R-1"}
     body = BODIES.get(route.name, {}) if method == "POST" else None
     return await client.request(method, route.path.format(**names), json=body, params=query)
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import State
@@ -51,7 +52,26 @@ class Requirement:
                 actor = None if principal is None else principal.actor
                 services.refusals.note(attempt, actor, error)
             raise
+        _check_query(request)
         return Desk(services, principal, attempt)
+
+
+def _check_query(request: Request) -> None:
+    """Refuse a parameter that the route does not know: a filter mistyped would show everything."""
+    if not request.query_params:
+        return
+    known = _parameters(request.scope["route"].dependant)
+    unknown = sorted(request.query_params.keys() - known)
+    if unknown:
+        expected = f"expected some of {', '.join(sorted(known)) or 'none'}"
+        raise RequestValidationError(
+            [{"loc": ("query", name), "msg": f"is not known here: {expected}"} for name in unknown]
+        )
+
+
+def _parameters(dependant: Dependant) -> set[str]:
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*map(_parameters, dependant.dependencies))
 
 
 async def _known(state: State, credential: str | None) -> Principal:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Query
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
 
 from meshline.api.access import requires
 from meshline.api.desk import Asking, Desk
@@ -23,6 +24,7 @@ __all__ = [
     "After",
     "AsOf",
     "Ask",
+    "Body",
     "IfNoneMatch",
     "Least",
     "Limit",
@@ -52,6 +54,12 @@ Wait = Annotated[
 IfNoneMatch = Annotated[
     str | None, Header(description="The ETag that is known: 304 if it is still so.")
 ]
+
+
+class Body(BaseModel):
+    """What is sent as JSON. A field that nobody knows is refused: it may be one mistyped."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def _asking(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
-from meshline.api.context import After, Ask, AsOf, IfNoneMatch, Least, Limit, Reader
+from meshline.api.context import After, Ask, AsOf, Body, IfNoneMatch, Least, Limit, Reader
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
@@ -32,7 +32,7 @@ GROUPS_MAX = 10_000
 """Causes of exceptions that a list goes through."""
 
 
-class Action(BaseModel):
+class Action(Body):
     """What to do about an exception.
 
     ``retry`` tries the failed step again; ``skip`` goes on with ``value`` as its result; ``assign``
@@ -45,7 +45,7 @@ class Action(BaseModel):
     reason: str = Field("", max_length=2_000)
 
 
-class Decision(BaseModel):
+class Decision(Body):
     """An answer to an approval; a denial needs a reason."""
 
     decision: Literal["approved", "denied"]

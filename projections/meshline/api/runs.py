@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
-from meshline.api.context import After, Ask, AsOf, IfNoneMatch, Least, Limit, Reader
+from meshline.api.context import After, Ask, AsOf, Body, IfNoneMatch, Least, Limit, Reader
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
 from meshline.api.tags import is_known, tag_of
+from meshline.events.moments import Moment
 from meshline.events.requests import (
     ActivityReported,
     CancelRequested,
@@ -37,7 +38,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 State = Literal["running", "waiting", "held", "paused", "succeeded", "failed", "cancelled"]
 
 
-class Reason(BaseModel):
+class Reason(Body):
     """Why; it stands in the history."""
 
     reason: str = Field("", max_length=2_000)
@@ -46,7 +47,7 @@ class Reason(BaseModel):
 class Pause(Reason):
     """``until``: go on by itself then."""
 
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
 
 class HandOver(Reason):
@@ -55,14 +56,14 @@ class HandOver(Reason):
     owner: str
 
 
-class Message(BaseModel):
+class Message(Body):
     """What a run waits for, or will."""
 
     name: str
     payload: Any = None
 
 
-class Outcome(BaseModel):
+class Outcome(Body):
     """What the try ``attempt`` of a step gave: its ``result``, or the ``error``."""
 
     attempt: int = Field(ge=1, le=1_000_000)
@@ -71,12 +72,12 @@ class Outcome(BaseModel):
     error: StepError | None = None
 
 
-class ActivityDone(BaseModel):
+class ActivityDone(Body):
     """What was done; ``time``: when, if that was not now."""
 
     activity: str
     payload: Any = None
-    time: AwareDatetime | None = None
+    time: Moment | None = None
 
 
 @router.get("", response_model=list_of(RunRow), responses=documented(404, 422))
