@@ -32,7 +32,7 @@ from meshline.events.errors import EventVersionUnknown
 from meshline.events.history import History
 from meshline.events.log import Entry, LogRecord
 from meshline.events.log.memory import MemoryLog
-from meshline.events.requests import ParkedActionRequested
+from meshline.events.requests import ParkedActionRequested, RefusalReported, Request
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.from_scratch import compare_views, fold_views
 from meshline.testing.keeper_simulation import KeeperSimulation
@@ -100,7 +100,7 @@ def record(name: str) -> None:
         world = KeeperSimulation(Random(seed), STEPS, people=True)
         world.run()
         worlds.append(world.log.records)
-    worlds.append(about_parked_events())
+    worlds.append(about_no_run())
     partitions: Partitions = {}
     missing = {*CATALOGUE} - types_recorded()
     while True:
@@ -122,8 +122,8 @@ def record(name: str) -> None:
     (FOLDER / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
 
-def about_parked_events() -> list[LogRecord]:
-    """A keeper is asked about events that a view has parked, which no simulated person does."""
+def about_no_run() -> list[LogRecord]:
+    """A keeper is told what no simulated person says: of parked events, and of what was refused."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     keeper = Keeper(PartitionState(0), Registry(), name="recorded", source="recorded")
     records: list[LogRecord] = []
@@ -134,12 +134,15 @@ def about_parked_events() -> list[LogRecord]:
         keeper.read(records[first:])
 
     put(keeper.claim("recorded", now))
-    for action in ("retry", "skip"):
-        asked = ParkedActionRequested(
-            view="owners", partition=0, offset=0, action=action, reason="seen"
-        )
-        actor = Actor("user", "user:ada")
-        put(Entry("run", encode(Event(action, "meshline", "run", now, asked, now, actor=actor))))
+    said: list[Request] = [
+        ParkedActionRequested(view="owners", partition=0, offset=0, action="retry", reason="seen"),
+        ParkedActionRequested(view="owners", partition=0, offset=0, action="skip", reason="seen"),
+        RefusalReported(request="meshline.cancel.requested", code="forbidden", reason="no"),
+    ]
+    actor = Actor("user", "user:ada")
+    for number, data in enumerate(said):
+        event = Event(str(number), "meshline", "run", now, data, now, actor=actor)
+        put(Entry("run", encode(event)))
     put(*keeper.propose(now))
     return records
 
