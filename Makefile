@@ -90,7 +90,7 @@ soak: .venv/.ready-dev ## kill -9 and freeze all there is, for an hour (KILLS=50
 		MESHLINE_SOAK_PROJECTOR_KILLS=$(or $(KILLS),50) \
 		MESHLINE_SOAK_REBUILD_KILLS=$(or $(REBUILD_KILLS),20) \
 		MESHLINE_SOAK_PASSINGS=$(or $(PASSINGS),8) \
-		MESHLINE_SOAK_CASES=$(or $(CASES),4000) MESHLINE_SOAK_SWAPS=$(or $(SWAPS),50) \
+		MESHLINE_SOAK_CASES=$(or $(CASES),1500) MESHLINE_SOAK_SWAPS=$(or $(SWAPS),50) \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/acceptance/test_kills.py tests/acceptance/test_zombies.py \
 		tests/acceptance/test_crash_points.py tests/acceptance/test_changed_view.py \

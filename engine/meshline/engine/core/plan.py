@@ -56,6 +56,9 @@ class Plan:
         return found
 
 
+PLANS_KEPT = 256
+"""Definitions that are loaded again and again, or made up by the thousand, must not stay."""
+
 _PLANS: dict[int, tuple[WorkflowSpec, Plan]] = {}
 
 
@@ -64,6 +67,9 @@ def plan_of(spec: WorkflowSpec) -> Plan:
     found = _PLANS.get(id(spec))
     if found is None or found[0] is not spec:
         found = (spec, _make(spec))
+        _PLANS.pop(id(spec), None)
+        if len(_PLANS) >= PLANS_KEPT:
+            del _PLANS[next(iter(_PLANS))]
         _PLANS[id(spec)] = found
     return found[1]
 
