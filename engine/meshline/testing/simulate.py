@@ -27,6 +27,9 @@ SYSTEM_OF_TEN = 3
 """How many of ten seeds are of the whole system."""
 
 _LAST_OF_TEN = {8: "people", 9: "fan-outs"}
+SAID_EACH = 10_000
+"""After so many simulations it says that it is still at it."""
+
 _KINDS = ("keeper", "fan-outs", "people", "system")
 
 
@@ -141,8 +144,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     struck: Counter[str] = Counter()
     failed: list[Outcome] = []
-    for outcome in simulate_all(jobs, options.jobs):
+    for done, outcome in enumerate(simulate_all(jobs, options.jobs), 1):
         struck.update(outcome.struck)
+        if done % SAID_EACH == 0:
+            sys.stdout.write(f"{done} done in {time.perf_counter() - started:.0f} s\n")
+            sys.stdout.flush()
         if outcome.error:
             failed.append(outcome)
             sys.stdout.write(f"FAILED: {outcome.job}: {outcome.error}\n")
