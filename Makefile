@@ -8,7 +8,8 @@ PYTHON ?=
 BIN := .venv/bin
 ROOMS := events engine projections
 TYPED := $(wildcard $(addsuffix /meshline,$(ROOMS))) tests
-NOT_FAST := kafka or postgres or slow or browser
+SERVERS := kafka or postgres or browser
+NOT_FAST := $(SERVERS) or slow
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
 
@@ -66,9 +67,17 @@ bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=k
 
 # --- check it ------------------------------------------------------------------------------------
 
-.PHONY: test test-fast check lint types contracts tidy format
-test: lint types contracts simulate ## everything: checks, simulations, then every test with a real Kafka and PostgreSQL
-	@$(BIN)/python -m pytest
+.PHONY: test test-lean test-servers test-fast check lint types contracts tidy format
+test: .venv/.ready-dev ## everything: checks, simulations, every test with a real Kafka and PostgreSQL
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-lean test-servers
+
+# Side by side, since tests with servers mostly wait for them.
+test-lean: .venv/.ready-dev
+	@$(MAKE) --no-print-directory --jobs=1 lint types contracts simulate JOBS=1 2>&1
+	@$(BIN)/python -m pytest -m "not ($(SERVERS))"
+
+test-servers: .venv/.ready-dev
+	@$(BIN)/python -m pytest -m "$(SERVERS)"
 
 test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience
 	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"
@@ -76,7 +85,8 @@ test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no
 .PHONY: simulate simulate-soak
 simulate: .venv/.ready-dev ## the whole system under faults, from seeds (SEEDS=3000 FIRST=0 STORIES=.)
 	@$(BIN)/python -m meshline.testing.simulate --seeds $(or $(SEEDS),3000) \
-		--first $(or $(FIRST),0) --kept tests/simulation/seeds.txt --stories $(or $(STORIES),.)
+		--first $(or $(FIRST),0) --kept tests/simulation/seeds.txt --stories $(or $(STORIES),.) \
+		$(if $(JOBS),--jobs $(JOBS))
 
 simulate-soak: .venv/.ready-dev ## a hundred thousand seeds, with counts of the faults (SEEDS=100000 FIRST=0)
 	@$(BIN)/python -m meshline.testing.simulate --seeds $(or $(SEEDS),100000) \
