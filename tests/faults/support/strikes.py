@@ -232,7 +232,7 @@ async def one_in_sync(site: Site, random: Random) -> None:
         leader = await site.leader_of(0)
         site.kafka_lines[leader].set("silent")
         try:
-            await site.until_in_sync(1, limit_s=20.0)
+            await site.until_in_sync(1, limit_s=60.0)
             break
         except AssertionError:
             # The cluster has just given the partition to another leader, as it does by itself.
