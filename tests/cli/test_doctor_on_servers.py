@@ -8,15 +8,21 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.admin import CreateAclsRequest
 
 from meshline.cli import diagnosis
 from meshline.cli.diagnosis import Finding
 from meshline.events.log import open_log
+from meshline.events.log.kafka_topic import KafkaTopic
 from meshline.projections.postgres_connection import parse_address
 from meshline.projections.postgres_store import PostgresStore
 from tests.cli.doubles import TestedCall
 
 pytestmark = pytest.mark.slow
+
+
+SECURITY_DISABLED = 54
+FORBIDDEN, ALLOWED = 2, 3
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -55,6 +61,43 @@ async def test_a_topic_whose_history_expires_is_an_error(
     assert "kafka auto.create.topics.enable" in before
     assert after["kafka retention.ms"].status == after["kafka cleanup.policy"].status == "error"
     assert "--add-config retention.ms=-1" in after["kafka retention.ms"].do
+
+
+@pytest.mark.kafka
+async def test_a_client_that_may_not_append_is_told(kafka_address: str, kafka_servers: str) -> None:
+    log = open_log(kafka_address)
+    await log.open(create_partitions=1)
+    name = f"{kafka_address.rpartition('/')[2]}.events"
+    topic = KafkaTopic(kafka_servers, name, 10.0)
+    await topic.connect()
+    try:
+        before = by_name(await diagnosis._kafka(kafka_address, log))
+        await forbid_appending(topic)
+        async with asyncio.timeout(20):
+            while True:
+                after = by_name(await diagnosis._kafka(kafka_address, log))
+                if after["kafka rights"].status != "ok":
+                    break
+    finally:
+        await topic.aclose()
+        await log.aclose()
+
+    assert (before["kafka rights"].status, after["kafka rights"].status) == ("ok", "error")
+    assert f"--operation Write --topic {name}" in after["kafka rights"].do
+
+
+async def forbid_appending(topic: KafkaTopic) -> None:
+    a_topic, literally, all_things, to_write = 2, 3, 2, 4
+    # A topic with any rule is closed to all whom none allows.
+    for operation, permission in ((all_things, ALLOWED), (to_write, FORBIDDEN)):
+        request = CreateAclsRequest(
+            a_topic, topic.name, literally, "User:ANONYMOUS", "*", operation, permission
+        )
+        answer = await topic.client.send(topic.client.get_random_node(), request)
+        code, message = answer.creation_responses[0]
+        if code == SECURITY_DISABLED:
+            pytest.skip("The broker of MESHLINE_TEST_KAFKA has no authorizer")
+        assert code == 0, message
 
 
 @pytest.mark.postgres

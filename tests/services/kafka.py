@@ -15,6 +15,14 @@ from deploy.kafka.broker import COMES_BACK_SOON, KafkaBroker, missing_tools
 __all__ = ["KafkaBroker", "kafka_address", "kafka_broker", "kafka_servers"]
 
 
+RIGHTS = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:nobody
+"""
+"""Anybody may do anything, but where a test says who may not."""
+
+
 def new_broker(folder: pytest.TempPathFactory, properties: str = "") -> KafkaBroker:
     """Return a broker that runs; skip the test, loudly, where there can be none."""
     if (missing := missing_tools()) is not None:
@@ -37,7 +45,7 @@ def kafka_servers(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def _shared_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
-    broker = new_broker(tmp_path_factory)
+    broker = new_broker(tmp_path_factory, RIGHTS)
     yield broker
     broker.kill()
 

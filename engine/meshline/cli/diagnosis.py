@@ -150,6 +150,7 @@ async def _kafka(address: str, log: EventLog) -> list[Finding]:
         findings.append(Finding("warning", "kafka replicas", replicas, do))
     else:
         findings.append(Finding("ok", "kafka replicas", replicas))
+    findings += _kafka_rights(topic.name, topic.may_append)
     findings.append(_partitions(topic.partitions, log.identity.partitions))
     if topic.auto_create == "true":
         do = "Set auto.create.topics.enable=false on the brokers: a deleted log comes back empty."
@@ -157,6 +158,15 @@ async def _kafka(address: str, log: EventLog) -> list[Finding]:
     elif topic.auto_create is not None:
         findings.append(Finding("ok", "kafka auto.create.topics.enable", topic.auto_create))
     return findings
+
+
+def _kafka_rights(topic: str, may_append: bool | None) -> list[Finding]:
+    if may_append is None:
+        return []
+    if may_append:
+        return [Finding("ok", "kafka rights", "may append")]
+    do = f"kafka-acls --add --allow-principal User:NAME --operation Write --topic {topic}"
+    return [Finding("error", "kafka rights", "this client has no right to append", do)]
 
 
 def _partitions(there: int, stored: int) -> Finding:

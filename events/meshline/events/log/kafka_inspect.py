@@ -7,16 +7,23 @@ from urllib.parse import urlsplit
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.produce import ProduceRequest
 
 from meshline.events.errors import LogUnavailable
-from meshline.events.log.kafka_topic import client_options, topic_settings
+from meshline.events.log.kafka_topic import KafkaTopic, client_options, topic_settings
 from meshline.events.log.settings import LogSettings
 
 __all__ = ["TopicState", "inspect_topic", "wanted_settings"]
 
 TIMEOUT_S = 10.0
 REPLICAS_WANTED = 3
+NO_PARTITION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class TopicState:
         replicas: the fewest of any partition.
         in_sync: the fewest replicas in sync of any partition.
         brokers: how many there are.
+        may_append: whether this client has the right to; None: the brokers do not say.
         auto_create: ``auto.create.topics.enable`` of the first broker; None: it does not say.
     """
 
@@ -38,6 +46,7 @@ class TopicState:
     in_sync: int
     brokers: int
     auto_create: str | None = None
+    may_append: bool | None = None
 
 
 def wanted_settings(replicas: int, settings: LogSettings | None = None) -> dict[str, str]:
@@ -62,6 +71,7 @@ async def inspect_topic(address: str) -> TopicState:
         cluster = await admin.describe_cluster()
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
         responses = await admin.describe_configs([resource])
+        may_append = await _may_append(parts.netloc, name)
         auto_create = await _auto_create(admin, cluster["brokers"][0]["node_id"])
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogUnavailable(
@@ -71,6 +81,11 @@ async def inspect_topic(address: str) -> TopicState:
         ) from error
     finally:
         await admin.close()
+    if not described:
+        raise LogUnavailable(
+            f"The brokers at {parts.netloc} say nothing of topic {name!r}: expected the right to "
+            f"describe it. Grant it: kafka-acls --add --operation Describe --topic {name}"
+        )
     entries = responses[0].resources[0][4]
     return TopicState(
         name=name,
@@ -80,7 +95,23 @@ async def inspect_topic(address: str) -> TopicState:
         in_sync=min(len(partition["isr"]) for partition in described),
         brokers=len(cluster["brokers"]),
         auto_create=auto_create,
+        may_append=may_append,
     )
+
+
+async def _may_append(servers: str, name: str) -> bool | None:
+    """Ask to append where there is no partition: whether one may is looked at before that."""
+    request = ProduceRequest(None, 1, int(TIMEOUT_S * 1000), [(name, [(NO_PARTITION, b"")])])
+    topic = KafkaTopic(servers, name, TIMEOUT_S)
+    await topic.connect()
+    try:
+        answer = await topic.client.send(topic.client.get_random_node(), request)
+    finally:
+        await topic.aclose()
+    code = answer.topics[0][1][0][1]
+    if for_code(code) is UnknownTopicOrPartitionError:
+        return True
+    return False if for_code(code) is TopicAuthorizationFailedError else None
 
 
 async def _auto_create(admin: AIOKafkaAdminClient, broker: int) -> str | None:
