@@ -43,7 +43,8 @@ def approval(**changes: Any) -> ApprovalRow:
         run_id=RUN, approval="big", workflow="order", state="requested", by="role:boss",
         owner="role:boss", due_at=NOW + timedelta(hours=3), escalate_to=None,
         form_schema={"required": ["discount"]}, requested_at=NOW - timedelta(hours=1),
-        decided_by=None, decided_at=None, reason="", form=None,
+        decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],
+        reminded_at=None, on_behalf_of=None,
     )  # fmt: skip
     return row._replace(**changes)
 

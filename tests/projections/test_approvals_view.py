@@ -71,3 +71,25 @@ async def test_the_end_of_the_run_withdraws_what_nobody_decided() -> None:
 
 async def test_an_ended_run_leaves_nothing_to_ask() -> None:
     assert await rows_after(asking, STARTED, REQUESTED, facts.RunSucceeded()) == []
+
+
+async def test_votes_reminders_and_who_asks_are_shown() -> None:
+    asked = REQUESTED.model_copy(update={"of": 2, "requester": "user:eve"})
+    voted = facts.ApprovalVoted(approval="BigDeal", by="user:ada", votes=1, of=2)
+    reminded = facts.TaskReminded(task="BigDeal", owner="team:sales", due_at=at(60))
+
+    row = await approval_after(asked, voted, reminded)
+
+    assert (row.state, row.of, row.votes, row.requester, row.reminded_at) == (
+        "requested", 2, ["user:ada"], "user:eve", at(3),
+    )  # fmt: skip
+
+
+async def test_what_the_run_goes_on_without_is_withdrawn() -> None:
+    skipped = facts.StepSkipped(step="BigDeal", why="expired")
+
+    row = await approval_after(REQUESTED, skipped)
+
+    assert (row.state, row.decided_at) == ("withdrawn", at(2))
+    (left,) = await rows_after(asking, STARTED, REQUESTED, skipped)
+    assert left.undecided == []

@@ -17,6 +17,8 @@ from meshline.engine.core import (
     observing,
     reducer,
     retry,
+    task_answers,
+    tasks,
     triggers,
     waits,
 )
@@ -82,7 +84,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         nodes.close_node, 'case "sleeping" if due', 'case "sleeping"',
     ),
     "approvals are handed on early": (
-        nodes.close_node, 'case "requested" if due and', 'case "requested" if',
+        tasks.close_task, "state.at > moment.now", "False",
     ),
     "nobody wakes up": (
         waits.next_wakeup, "return min(moments, default=None)", "return None",
@@ -109,7 +111,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         gaps.close_gaps, 'if run.status == "paused":', "if False:",
     ),
     "anybody may decide": (
-        answers._submit_approval, "request.actor.id != node.by", "False",
+        task_answers._right, "if right is None:", "if False:",
     ),
     "a person's retry ignores the pause": (
         answers._retry, 'if run.status == "paused":', "if False:",

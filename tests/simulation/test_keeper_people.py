@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshline.engine.core import directory
+from meshline.engine.core import directory, task_answers, tasks
 from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
 from tests.simulation.breaking import break_code
 
@@ -35,14 +35,38 @@ def test_histories_are_hard() -> None:
         said += [record.value for record in simulation.log.records]
 
     for word, least in (
-        (b"directory.changed", 30), (b'"outdated"', 10), (b'"inconsistent"', 10),
-        (b'"not_allowed"', 10),
+        (b"directory.changed", 30), (b'"outdated"', 10), (b'"inconsistent"', 5),
+        (b'"not_allowed"', 50), (b'"own_request"', 10), (b'"already_voted"', 5),
+        (b"approval.voted", 10), (b'"voters":["', 5), (b"task.reminded", 10),
+        (b"approval.escalated", 10), (b"rule:expiry", 2), (b'"why":"expired"', 5),
+        (b"approval_expired", 2),
     ):  # fmt: skip
         assert sum(word in value for value in said) >= least, word
 
 
 # What is broken: the function, a piece of it, and what stands there instead.
 MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
+    "the vote of who was not asked counts": (
+        task_answers._right, "if right is None:", "if right is None and not people.roster:",
+    ),
+    "the vote of one person counts twice": (
+        task_answers._right, "if not voted.isdisjoint({actor, right.on_behalf_of})", "if False",
+    ),
+    "who asks for it decides": (
+        task_answers._right, "if four_eyes and", "if False and",
+    ),
+    "one vote is enough": (
+        tasks.close_task, "len(task.votes) >= node.of", "task.votes",
+    ),
+    "people are reminded of what has expired": (
+        tasks.close_task, "moment.now < task.due_at", "state.at < task.due_at",
+    ),
+    "what is denied on expiry is denied at the first reminder": (
+        tasks.close_task, "elif task.due_at is not None and", "elif False and",
+    ),
+    "what is escalated stays with who had it": (
+        tasks._due, "if number < len(node.escalate):", "if False:",
+    ),
     "an older directory takes the place of a newer one": (
         directory.answer_directory, "if (data.number, found) < (", "if (9, found) < (",
     ),

@@ -495,10 +495,40 @@ def test_a_form_is_a_pydantic_model(name: str | None) -> None:
         ),
         ({"by": "role:lead", "denied": "stop"}, "ML4015 The approval 'big' has denied='stop'"),
         ({"by": "role:lead", "due": "1 fortnight"}, "ML4005 The due time of approval 'big'"),
+        ({"by": "role:lead", "of": 0}, "ML4015 The approval 'big' has of=0"),
+        ({"by": "user:ada", "of": 2}, "ML4015 The approval 'big' needs 2 people"),
+        ({"by": "role:lead", "remind": "1h"}, "ML4015 The approval 'big' reminds people 1h"),
+        (
+            {"by": "role:lead", "due": "1h", "remind": ["1h"]},
+            "ML4015 The approval 'big' reminds people 1h before a due time of 3600 s",
+        ),
+        ({"by": "role:lead", "on_expiry": "x"}, "ML4015 The approval 'big' has on_expiry='x'"),
+        (
+            {"by": "role:lead", "on_expiry": "deny"},
+            "ML4015 The approval 'big' has on_expiry='deny', and no due time",
+        ),
+        (
+            {"by": "role:lead", "due": "1h", "on_expiry": "escalate"},
+            "ML4015 The approval 'big' has on_expiry='escalate', and nobody to escalate to",
+        ),
+        (
+            {"by": "role:lead", "due": "1h", "escalate": [("team:a", "soon")]},
+            "ML4005 The due time of 'team:a' in approval 'big'",
+        ),
     ],
 )
 def test_an_approval_says_who_and_until_when(options: dict[str, Any], says: str) -> None:
     assert refusal(lambda: workflow().approval("big", **options)).startswith(says)
+
+
+def test_who_asks_is_a_rule_that_returns_a_user() -> None:
+    def requester(trigger: Trigger) -> int: ...
+
+    wf = workflow()
+    wf.approval("big", by="role:lead", requester=requester)  # type: ignore[arg-type]
+
+    assert "The requester of approval 'big' (" in refusal(lambda: wf.spec)
+    assert "returns int: expected str | None" in refusal(lambda: wf.spec)
 
 
 def test_a_compensation_takes_what_came_before_its_step() -> None:

@@ -19,7 +19,9 @@ from meshline.engine.core.state import (
     OpenException,
     PartitionState,
     RunState,
+    TaskState,
     Undo,
+    Vote,
     WaitTuple,
 )
 from meshline.events.codec import decode, encode
@@ -163,14 +165,20 @@ def _dump_run(run: RunState) -> dict[str, Any]:
 
 
 def _dump_node(node: NodeState) -> dict[str, Any]:
+    dumped = _changed(node)
+    if node.task is not None:
+        dumped["task"] = _changed(node.task)
+    return dumped
+
+
+def _changed(state: NodeState | TaskState) -> dict[str, Any]:
+    """Return the fields that are not as by default."""
+    defaults = state._field_defaults
     return {
         name: value
-        for name, value in zip(NodeState._fields, node, strict=True)
-        if name not in _NODE_DEFAULTS or value != _NODE_DEFAULTS[name]
+        for name, value in zip(state._fields, state, strict=True)
+        if name not in defaults or value != defaults[name]
     }
-
-
-_NODE_DEFAULTS = NodeState._field_defaults
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -211,4 +219,15 @@ def _load_node(dumped: dict[str, Any]) -> NodeState:
         dumped["value"] = dumped["value"].encode()
     if "error" in dumped:
         dumped["error"] = StepError(**dumped["error"])
+    if "task" in dumped:
+        dumped["task"] = _load_task(dumped["task"])
     return NodeState(**dumped)
+
+
+def _load_task(dumped: dict[str, Any]) -> TaskState:
+    if "due_at" in dumped:
+        dumped["due_at"] = _moment(dumped["due_at"])
+    if "form" in dumped:
+        dumped["form"] = dumped["form"].encode()
+    dumped["votes"] = tuple(Vote(*vote) for vote in dumped.get("votes", ()))
+    return TaskState(**dumped)

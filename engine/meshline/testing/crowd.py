@@ -69,7 +69,7 @@ class Crowd:
         self._payloads: dict[tuple[str, str], Any] = {}
         self._answers = answers
         self._meddling = meddling
-        self._people = PEOPLE if people else _PEOPLE
+        self.people = PEOPLE if people else _PEOPLE
         self._asked = 0
         self._triggers: list[tuple[str, str]] = []
 
@@ -84,7 +84,7 @@ class Crowd:
     def asked(self, state: PartitionState) -> tuple[str, Request]:
         """Return a run's id and what is asked of it."""
         runs = list(state.runs.values())
-        if self._people is PEOPLE and self._random.random() < 0.1:
+        if self.people is PEOPLE and self._random.random() < 0.1:
             return people_request(self._random, state)
         chance = self._random.random()
         if self._has_new() and (chance < 0.25 or not runs):
@@ -110,7 +110,13 @@ class Crowd:
         for run in state.runs.values():
             spec = self._registry.spec(run.workflow, run.version)
             for request in self._steps_to_end(spec, run, patience):
-                yield self._entry(run.run_id, request, actor="user:ada")
+                for actor in self._who(request):
+                    yield self._entry(run.run_id, request, actor=actor)
+
+    def _who(self, request: Request) -> Sequence[str]:
+        """Return who asks for it: of those who may, nobody outside knows, so all of them."""
+        is_theirs = isinstance(request, requests.ApprovalSubmitted)
+        return self.people if is_theirs and self.people is PEOPLE else ("user:ada",)
 
     def unsent(self) -> Iterator[Entry]:
         """Yield the given triggers that were not sent yet."""
@@ -243,7 +249,10 @@ class Crowd:
                     outcome="succeeded",
                     result=self._result(name, 1),
                 )
-        if not patience and self._answers is not None:
+        nobody_may = self.people is PEOPLE and any(
+            state.status == "requested" for state in run.nodes.values()
+        )
+        if not patience and (self._answers is not None or nobody_may):
             yield requests.CancelRequested(reason="nobody knows what to answer")
 
     def _said(self, name: str, made_up: Any) -> Any:
@@ -262,6 +271,6 @@ class Crowd:
             time=now - timedelta(hours=self._random.choice([0, 0, 0, 30])),
             data=data,
             recorded_at=now,
-            actor=Actor("user", actor or self._random.choice(self._people)),
+            actor=Actor("user", actor or self._random.choice(self.people)),
         )
         return Entry(subject, encode(event))

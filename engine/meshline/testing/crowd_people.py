@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from meshline.engine.core.state import PartitionState
-from meshline.events.directory import Directory
+from meshline.events.directory import ADMIN, Directory
 from meshline.events.people_requests import DirectoryChangeRequested
 from meshline.events.requests import Request
 
@@ -18,11 +18,7 @@ EVERYWHERE = (DirectoryChangeRequested,)
 PEOPLE = ("user:ada", "user:bob", "user:cid", "user:dot")
 """Who asks in a world with a directory; the last one is in none."""
 
-_GROUPS = {
-    "teams": ("red", "blue", "directors"),
-    "roles": ("lead", "admin"),
-    "queues": ("triage",),
-}
+_GROUPS = ("team:red", "team:blue", "team:directors", "role:lead", ADMIN, "queue:triage")
 
 
 def people_request(random: Random, state: PartitionState) -> tuple[str, Request]:
@@ -33,15 +29,16 @@ def people_request(random: Random, state: PartitionState) -> tuple[str, Request]
 
 def random_directory(random: Random) -> Directory:
     """Return a directory of some of the people; now and then one that can't be."""
-    users = random.sample(PEOPLE[:3], random.randint(1, 3))
-    groups = [f"{kind[:-1]}:{name}" for kind, names in _GROUPS.items() for name in names]
+    users = random.sample(PEOPLE[:3], random.choice([1, 2, 3, 3, 3]))
+    possible = [*users]
     content: dict[str, Any] = {"users": {user.removeprefix("user:"): {} for user in users}}
-    for number, principal in enumerate(groups):
+    for principal in _GROUPS:
+        if random.random() < (0.8 if principal == ADMIN else 0.1):
+            continue
+        members = random.sample(possible, random.randint(1, min(4, len(possible))))
+        if random.random() < 0.03:
+            members.append(random.choice([principal, PEOPLE[3], members[0]]))
         kind, _, name = principal.partition(":")
-        possible = [*users, *groups[:number]]
-        if random.random() < 0.05:
-            possible += groups
-        members = random.sample(possible, random.randint(0, min(3, len(possible))))
-        if random.random() < 0.8:
-            content.setdefault(f"{kind}s", {})[name] = {"members": members}
+        content.setdefault(f"{kind}s", {})[name] = {"members": members}
+        possible.append(principal)
     return Directory.model_validate(content)

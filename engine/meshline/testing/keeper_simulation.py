@@ -186,12 +186,13 @@ class KeeperSimulation:
         self.random = random
         self.now = EPOCH
         self.failure_rate = 0.5
+        self._people = people
         self._steps = random.randint(50, 500) if steps is None else steps
         self._network_speed = random.choice([0.05, 0.15, 0.3])
         self.log = FaultyLog(random, lambda: self.now, faults=random.randint(0, 5))
         specs: list[WorkflowSpec] = [random_observed("observed")]
         for name, version in (("red", 1), ("red", 2), ("blue", 1)):
-            specs.append(random_workflow(random, name, version, fan_outs=fan_outs))
+            specs.append(random_workflow(random, name, version, fan_outs=fan_outs, people=people))
         self.registry = Registry(*specs)
         self.auditor = Auditor(self.registry)
         self.crowd = Crowd(random, self.registry, lambda: self.now, people=people)
@@ -317,7 +318,8 @@ class KeeperSimulation:
             runs = self.auditor.state.runs.values()
             if not any(not run.has_ended or run.exceptions for run in runs):
                 break
-            self.now += timedelta(days=1)
+            # With people, not all that is asked is late at once.
+            self.now += timedelta(days=self.random.choice([0.01, 1.0]) if self._people else 1)
             for entry in self.crowd.settle(self.auditor.state, number < PATIENT_ROUNDS):
                 self.log.put([entry])
         state = self.auditor.state

@@ -53,6 +53,7 @@ _PAYLOAD: TypeAdapter[Any] = TypeAdapter(Payload)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _NUMBER: TypeAdapter[Any] = TypeAdapter(int)
 _NUMBERS: TypeAdapter[Any] = TypeAdapter(list[int])
+_ASKED = ("role:lead", "team:red", "team:directors", "queue:triage")
 _OWNERS = ("team:red", "team:blue", "user:ada", "queue:night")
 
 
@@ -61,11 +62,13 @@ class Authoring:
 
     Args:
         fan_outs: some steps give lists, and others are done for each of their items.
+        people: many approvals, with all that can be said of them.
     """
 
-    def __init__(self, random: Random, fan_outs: bool = False) -> None:
+    def __init__(self, random: Random, fan_outs: bool = False, people: bool = False) -> None:
         self._random = random
         self._fan_outs = fan_outs
+        self._people = people
         self._nodes: dict[str, Node] = {}
 
     def nodes(self) -> dict[str, Node]:
@@ -74,6 +77,8 @@ class Authoring:
         first = "step"
         if self._fan_outs:
             kinds, first = (*kinds, "list", "fan", "fan", "fan"), "list"
+        if self._people:
+            kinds = (*kinds, "approval", "approval", "approval")
         count = self._random.randint(0, 5)
         for number, kind in enumerate([first, *self._random.choices(kinds, k=count)]):
             name = f"{kind}{number}"
@@ -133,6 +138,8 @@ class Authoring:
         return AssignNode(name=name, rule=rule, result=TypeAdapter(str), **common)
 
     def _approval(self, name: str, common: dict[str, Any]) -> Node:
+        if self._people:
+            return self._of_many(name, common)
         due_s = self._random.choice([None, 4 * 3600.0])
         return ApprovalNode(
             name=name,
@@ -141,6 +148,30 @@ class Authoring:
             due_s=due_s,
             escalate=() if due_s is None else self._random.choice([(), ("team:directors",)]),
             denied=self._random.choice(["end", "continue"]),
+            result=_ANY,
+            **common,
+        )
+
+    def _of_many(self, name: str, common: dict[str, Any]) -> Node:
+        draw = self._random
+        due_s = draw.choice([None, 4 * 3600.0])
+        asks = draw.random() < 0.3
+        chain = () if due_s is None else tuple(draw.choices(_ASKED, k=draw.randint(0, 2)))
+        return ApprovalNode(
+            name=name,
+            by=draw.choice(["user:ada", *_ASKED]),
+            of=draw.choice([1, 1, 2]),
+            form=draw.choice([None, Form]),
+            due_s=due_s,
+            escalate=chain,
+            escalate_s=tuple(draw.choice([3600.0, 9 * 3600.0]) for _ in chain),
+            remind_s=()
+            if due_s is None
+            else draw.choice([(), (14_399.0,), (14_399.0, 14_350.0, 7200.0)]),
+            on_expiry="exception" if due_s is None else draw.choice(["exception", "deny", "go on"]),
+            requester=self._rule(f"asks{name}", (), (), _requester_of) if asks else None,
+            four_eyes=draw.random() < 0.8,
+            denied=draw.choice(["end", "continue"]),
             result=_ANY,
             **common,
         )
@@ -159,10 +190,10 @@ class Authoring:
 
 
 def random_workflow(
-    random: Random, name: str, version: int, *, fan_outs: bool = False
+    random: Random, name: str, version: int, *, fan_outs: bool = False, people: bool = False
 ) -> WorkflowSpec:
     """Return a workflow that triggers of source ``name`` start."""
-    nodes = Authoring(random, fan_outs).nodes()
+    nodes = Authoring(random, fan_outs, people).nodes()
     return WorkflowSpec(
         **_answers(name, version),
         outcome_node=random.choice([n for n, node in nodes.items() if isinstance(node, StepNode)]),
@@ -230,6 +261,12 @@ def _owner_of(number: int) -> Any:
     if number % 8 == 1:
         raise LookupError("no such region")
     return _OWNERS[number % 4]
+
+
+def _requester_of(number: int) -> Any:
+    if number % 8 == 0:
+        return "somebody else:"
+    return ("ada", "user:bob", "user:cid", None)[number % 4]
 
 
 def _moment_of(number: int) -> Any:

@@ -116,6 +116,7 @@ class WorkflowTest:
         source: str | None = None,
         trigger_type: str | None = None,
         time: datetime | None = None,
+        by: str | None = None,
     ) -> RunUnderTest:
         """Send a trigger and return its run.
 
@@ -124,6 +125,7 @@ class WorkflowTest:
             workflow: which one, if the test has several.
             source: another than the workflow's.
             time: when it happened, if that is not now.
+            by: who sends it, such as ``user:ada``, and so may not approve it.
         Raises:
             RequestRefused: the trigger starts nothing.
         """
@@ -135,7 +137,7 @@ class WorkflowTest:
             trigger_type if trigger_type is not None else spec.trigger_type if spec else "",
         )
         run_id = run_id_of(data.source, data.trigger_id)
-        self.ask(run_id, data, time=time)
+        self.ask(run_id, data, by=by, time=time)
         return RunUnderTest(self, run_id)
 
     def _spec(self, workflow: str | None) -> WorkflowSpec:

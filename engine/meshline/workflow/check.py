@@ -136,7 +136,8 @@ def longest_s(node: Node) -> float | None:
             tries_s = node.retry.maximum_attempts * node.start_to_close_s + _waits_s(node.retry)
             return min(tries_s, node.schedule_to_close_s or tries_s)
         case ApprovalNode():
-            return None if node.due_s is None else node.due_s * (1 + len(node.escalate))
+            times = node.escalate_s or (node.due_s or 0.0,) * len(node.escalate)
+            return None if node.due_s is None else node.due_s + sum(times)
         case SleepNode():
             return node.duration_s
         case MessageNode():
@@ -181,6 +182,14 @@ _SHORTEN: dict[type[Node], str] = {
 
 
 def _of_value(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
+    if isinstance(node, ApprovalNode) and node.on_expiry == "go on":
+        needing = [other.name for other in spec.nodes.values() if node.name in other.needs]
+        if needing:
+            yield Finding(
+                "warning", "skipped_on_expiry", node.name,
+                f"If nobody decides {node.name!r} in time, {', '.join(needing)} will be skipped "
+                f"with it. Take `{node.name}: Approval | None` there to go on without a decision.",
+            )  # fmt: skip
     if _is_used(spec, node.name) or node.name == spec.outcome_node:
         return
     if isinstance(node, ApprovalNode) and node.denied == "continue":

@@ -104,6 +104,7 @@ def _node(node: Node, values: Mapping[str, Value]) -> dict[str, Any]:
                 "escalate": list(node.escalate),
                 "denied": node.denied,
                 "form_schema": schema_of(TypeAdapter(node.form)) if node.form else None,
+                **_people(node),
             }
         case SleepNode():
             data |= {
@@ -135,6 +136,20 @@ def _each(node: StepNode) -> dict[str, Any]:
     if node.each is None:
         return {}
     return {"each": {"of": node.each.text, "items_max": node.each.items_max}}
+
+
+def _people(node: ApprovalNode) -> dict[str, Any]:
+    # As with each=: left out where it says nothing.
+    own_times = any(each != node.due_s for each in node.escalate_s)
+    said = {
+        "of": node.of if node.of > 1 else None,
+        "escalate_s": list(node.escalate_s) if own_times else None,
+        "remind_s": list(node.remind_s) or None,
+        "on_expiry": node.on_expiry if node.on_expiry != "exception" else None,
+        "requester": _rule(node.requester),
+        "four_eyes": None if node.four_eyes else False,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _retry(retry: RetryPolicy) -> dict[str, Any]:

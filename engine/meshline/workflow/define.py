@@ -13,12 +13,13 @@ from typing import Any, Literal, TypeVar, overload
 
 from pydantic import BaseModel
 
-from meshline.workflow.drafts import Answers, Draft, check_node_name, check_principal
+from meshline.workflow.drafts import Answers, Draft, check_node_name
 from meshline.workflow.durations import Duration, seconds_of
 from meshline.workflow.each import ITEMS_MAX, check_each
 from meshline.workflow.errors import refuse
 from meshline.workflow.freeze import freeze
 from meshline.workflow.limits import Retry, step_limits
+from meshline.workflow.people import Escalate, OnExpiry, approval_options, check_form
 from meshline.workflow.signatures import Signature, locals_of_caller, read_signature
 from meshline.workflow.spec import WorkflowSpec
 
@@ -238,10 +239,15 @@ class Workflow(Definition):
         /,
         *,
         by: str,
+        of: int = 1,
         when: Condition = None,
         due: Duration | None = None,
-        escalate: str | Sequence[str] = (),
+        escalate: Escalate = (),
+        remind: Duration | Sequence[Duration] = (),
+        on_expiry: OnExpiry = "exception",
         denied: Literal["end", "continue"] = "end",
+        requester: Callable[..., str | None] | None = None,
+        four_eyes: bool = True,
         after: After = (),
     ) -> Callable[[M], M]:
         """Add an approval: a person says yes or no. Its value is an ``Approval``.
@@ -257,19 +263,31 @@ class Workflow(Definition):
                 discount: int
 
         Args:
-            by: who may decide.
-            due: how long they have; then it goes to the next of ``escalate``, with as long again.
+            by: who may decide; where there is a directory, nobody else.
+            of: how many different people must approve; one denial denies.
+            due: how long they have; then it goes to the next of ``escalate``, with as long again
+                or, as in ``("team:directors", "2h")``, with a time of its own.
+            remind: how long before the due time they are reminded.
+            on_expiry: what follows when the last time has passed: an ``exception`` is opened, and
+                the answer may still come; it is denied (``deny``); or the run goes on as if it had
+                not been asked (``go on``).
             denied: ``end`` ends the run; ``continue`` goes on, and steps read ``.approved``.
+            requester: a rule that returns who asks for it, such as ``user:ada``, and so may not
+                decide; else it is who sent the trigger, where there is a directory.
+            four_eyes: False: who asks may decide, too.
         """
         scope = locals_of_caller(1)
-        escalations = (escalate,) if isinstance(escalate, str) else tuple(escalate)
 
         def draft(name: str, form: M | None) -> Draft:
             label = f"approval {check_node_name(name, 'approval')!r}"
+            options = approval_options(
+                label, by=by, of=of, due=due, escalate=escalate, remind=remind,
+                on_expiry=on_expiry, denied=denied, four_eyes=four_eyes,
+            )  # fmt: skip
+            rule = requester and read_signature(requester, f"requester of {label}", None, scope)
             return Draft(
                 "approval", name, label, handle=form, model=form, after=_after(after),
-                condition=_condition(when, label, scope),
-                options=_approval_options(label, by, due, escalations, denied),
+                condition=_condition(when, label, scope), signature=rule, options=options,
                 description=(form and inspect.cleandoc(form.__doc__ or "")) or "",
             )  # fmt: skip
 
@@ -277,7 +295,7 @@ class Workflow(Definition):
             self._add(draft(name, None))
 
         def add(form: M) -> M:
-            _check_form(form, name)
+            check_form(form, name)
             if name is not None:
                 self._open()
                 self._drafts[name] = draft(name, form)
@@ -377,38 +395,3 @@ def _condition(when: Condition, label: str, scope: Any) -> Signature | None:
 
 def _after(after: After) -> tuple[object, ...]:
     return tuple(after) if isinstance(after, list | tuple) else (after,)
-
-
-def _approval_options(
-    label: str, by: str, due: Duration | None, escalations: tuple[str, ...], denied: str
-) -> dict[str, Any]:
-    check_principal(by, f"person who decides {label} (by=)")
-    for principal in escalations:
-        check_principal(principal, f"escalation of {label}")
-    if escalations and due is None:
-        raise refuse(
-            "approval",
-            f"The {label} is escalated to {escalations[0]!r}, and has no due time after which",
-            expected="due= together with escalate=",
-            do='Add for example due="4h".',
-        )
-    if denied not in ("end", "continue"):
-        raise refuse(
-            "approval",
-            f"The {label} has denied={denied!r}",
-            expected='"end" (the run ends) or "continue" (steps read Approval.approved)',
-            do='Write denied="end" or denied="continue".',
-        )
-    due_s = None if due is None else seconds_of(due, f"due time of {label}")
-    return {"by": by, "due_s": due_s, "escalate": escalations, "denied": denied}
-
-
-def _check_form(form: object, name: str | None) -> None:
-    if not (isinstance(form, type) and issubclass(form, BaseModel)):
-        raise refuse(
-            "approval",
-            f"The form of approval {name or getattr(form, '__name__', form)!r} is {form!r}",
-            expected="a pydantic model, or nothing",
-            do='Derive the class from BaseModel, or write wf.approval("name", by=…) for an '
-            "approval without a form.",
-        )

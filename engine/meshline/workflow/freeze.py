@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Optional
 
 from meshline.workflow.accepts import accepts, type_text, without_none
 from meshline.workflow.data import data_of, hash_of
@@ -85,9 +85,8 @@ def _node(draft: Draft, values: Mapping[str, Value], drafts: Mapping[str, Draft]
         if each is not None and each.node != TRIGGER:
             listed = Inputs(needs=(each.node,))
     elif draft.signature is not None:
-        returns = datetime if draft.kind == "sleep" else str
-        rule, own = rule_of(draft.signature, values, returns)
-        options["until" if draft.kind == "sleep" else "rule"] = rule
+        field, returns = _RULES[draft.kind]
+        options[field], own = rule_of(draft.signature, values, returns)
     if draft.model is not None:
         options["form" if draft.kind == "approval" else "payload"] = draft.model
     condition, asked = _condition(draft, values)
@@ -98,6 +97,13 @@ def _node(draft: Draft, values: Mapping[str, Value], drafts: Mapping[str, Draft]
         result=values[draft.name].adapter, description=draft.description, **options,
     )  # fmt: skip
 
+
+_RULES: dict[str, tuple[str, Any]] = {
+    "assign": ("rule", str),
+    "approval": ("requester", Optional[str]),  # noqa: UP045 - a value, not an annotation
+    "sleep": ("until", datetime),
+}
+"""The field of the node that its rule stands in, and what the rule returns."""
 
 _CLASSES: dict[str, Callable[..., Node]] = {
     "step": StepNode,

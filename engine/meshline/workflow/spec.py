@@ -183,15 +183,27 @@ class ApprovalNode(Node):
     Args:
         form: what the approver fills in when approving; None: nothing.
         by: who may decide, such as ``role:sales-lead``.
-        due_s: how long they have; then it goes to the next of ``escalate``, with as long again.
+        of: how many different people must approve; one denial denies.
+        due_s: how long they have; then it goes to the next of ``escalate``,
+        escalate_s: who have as long as this says for each of them, or else as long again.
+        remind_s: how long before the due time they are reminded, the earliest first.
+        on_expiry: what follows when the last of these times has passed.
         denied: ``end`` ends the run as cancelled (with compensation); ``continue`` goes on, and
             the nodes behind read ``Approval.approved``.
+        requester: says who asks for it, and so may not decide; None: who sent the trigger.
+        four_eyes: whoever asks for it may not decide.
     """
 
     form: type[BaseModel] | None = None
     by: str
+    of: int = 1
     due_s: float | None = None
     escalate: tuple[str, ...] = ()
+    escalate_s: tuple[float, ...] = ()
+    remind_s: tuple[float, ...] = ()
+    on_expiry: Literal["exception", "deny", "go on"] = "exception"
+    requester: Rule | None = None
+    four_eyes: bool = True
     denied: Literal["end", "continue"] = "end"
 
 
@@ -217,18 +229,23 @@ class MessageNode(Node):
 
 def parameters_of(node: Node) -> tuple[Parameter, ...]:
     """Return what all functions of the node take, but for its compensation."""
-    rules = (node.condition, getattr(node, "rule", None), getattr(node, "until", None))
+    own_rules = (getattr(node, name, None) for name in ("rule", "until", "requester"))
+    rules = (node.condition, *own_rules)
     own = node.parameters if isinstance(node, StepNode) else ()
     return (*own, *(each for rule in rules if rule is not None for each in rule.parameters))
 
 
 class Approval(BaseModel):
-    """The value of an approval node, as later nodes read it."""
+    """The value of an approval node, as later nodes read it.
+
+    ``by`` decided, with ``form``; ``voters`` are all who approved, where several had to.
+    """
 
     approved: bool
     by: str
     reason: str = ""
     form: Any = None
+    voters: tuple[str, ...] = ()
 
 
 # -- observed workflows ------------------------------------------------------------------------

@@ -136,6 +136,7 @@ _WHY_SKIPPED = {
     "upstream": "what it needs was skipped",
     "operator": "a person decided so",
     "denied": "it was denied",
+    "expired": "nobody decided in time",
 }
 
 
@@ -184,11 +185,28 @@ def _owner_assigned(data: facts.OwnerAssigned, values: bool) -> str:
 
 
 def _approval_requested(data: facts.ApprovalRequested, values: bool) -> str:
-    return f"{data.approval} is asked of {data.by}{_until(data.due_at)}"
+    many = f"{data.of} of " if data.of > 1 else ""
+    asker = f" for {data.requester}" if data.requester else ""
+    return f"{data.approval} is asked of {many}{data.by}{asker}{_until(data.due_at)}"
 
 
 def _approval_approved(data: facts.ApprovalApproved, values: bool) -> str:
-    return f"{data.approval} was approved{_value(data.form, values)}{_because(data.reason)}"
+    all_of = f" by {', '.join(data.voters)}" if data.voters else ""
+    what = f"{data.approval} was approved{all_of}{_for(data.on_behalf_of)}"
+    return f"{what}{_value(data.form, values)}{_because(data.reason)}"
+
+
+def _approval_denied(data: facts.ApprovalDenied, values: bool) -> str:
+    return f"{data.approval} was denied{_for(data.on_behalf_of)}{_because(data.reason)}"
+
+
+def _approval_voted(data: facts.ApprovalVoted, values: bool) -> str:
+    what = f"{data.approval} has {data.votes} of {data.of} votes{_for(data.on_behalf_of)}"
+    return f"{what}{_value(data.form, values)}{_because(data.reason)}"
+
+
+def _for(absent: str | None) -> str:
+    return f" on behalf of {absent}" if absent else ""
 
 
 def _exception_opened(data: facts.ExceptionOpened, values: bool) -> str:
@@ -282,7 +300,9 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.OwnerAssigned: _owner_assigned,
     facts.ApprovalRequested: _approval_requested,
     facts.ApprovalApproved: _approval_approved,
-    facts.ApprovalDenied: _says("{approval} was denied", reason=True),
+    facts.ApprovalDenied: _approval_denied,
+    facts.ApprovalVoted: _approval_voted,
+    facts.TaskReminded: lambda d, v: f"{d.owner} is reminded of {d.task}, due{_until(d.due_at)}",
     facts.ApprovalEscalated: _says("{approval} went from {previous} to {owner}"),
     facts.ApprovalExpired: _says("{approval} was not decided in time"),
     facts.ExceptionOpened: _exception_opened,

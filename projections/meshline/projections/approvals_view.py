@@ -13,9 +13,12 @@ from meshline.events.facts import (
     ApprovalEscalated,
     ApprovalExpired,
     ApprovalRequested,
+    ApprovalVoted,
     RunCancelled,
     RunFailed,
     RunSucceeded,
+    StepSkipped,
+    TaskReminded,
 )
 from meshline.projections.columns import Json
 from meshline.projections.projection import Key, Projection, RowAccess, by_run
@@ -26,7 +29,11 @@ _UNDECIDED = ("requested", "escalated", "expired")
 
 
 class ApprovalRow(NamedTuple):
-    """One question to a person. ``withdrawn``: the run ended before anybody decided."""
+    """One question to people. ``withdrawn``: the run ended, or went on, before anybody decided.
+
+    ``requester`` asks for it, and so may not decide. Where ``of`` different people must approve,
+    ``votes`` are those who did. ``on_behalf_of`` is whose substitute ``decided_by`` was.
+    """
 
     run_id: str
     approval: str
@@ -42,6 +49,11 @@ class ApprovalRow(NamedTuple):
     decided_at: datetime | None
     reason: str
     form: Json | None
+    requester: str | None
+    of: int
+    votes: Json
+    reminded_at: datetime | None
+    on_behalf_of: str | None
 
 
 class AskingRunRow(NamedTuple):
@@ -52,11 +64,15 @@ class AskingRunRow(NamedTuple):
 
 
 def _by_approval(event: Recorded[Any]) -> Iterable[Key]:
-    approval = getattr(event.event.data, "approval", None)
+    data = event.event.data
+    if isinstance(data, StepSkipped):
+        # Of all that are skipped, only these may have been asked before.
+        return ((event.event.subject, data.step),) if data.why == "expired" else ()
+    approval = getattr(data, "approval", None) or getattr(data, "task", None)
     return () if approval is None else ((event.event.subject, approval),)
 
 
-projection = Projection("approvals", version=1)
+projection = Projection("approvals", version=2)
 approvals = projection.table(
     "approvals",
     ApprovalRow,
@@ -103,6 +119,11 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
         decided_at=None,
         reason="",
         form=None,
+        requester=data.requester,
+        of=data.of,
+        votes=[],
+        reminded_at=None,
+        on_behalf_of=None,
     )
     rows.put(approvals, row)
 
@@ -120,12 +141,19 @@ def _expired(row: ApprovalRow | None, event: Recorded[ApprovalExpired]) -> Appro
     return None if row is None else row._replace(state="expired")
 
 
+@approvals.on(ApprovalVoted)
+def _voted(row: ApprovalRow | None, event: Recorded[ApprovalVoted]) -> ApprovalRow | None:
+    return None if row is None else row._replace(votes=[*row.votes, event.event.data.by])
+
+
+@approvals.on(TaskReminded)
+def _reminded(row: ApprovalRow | None, event: Recorded[TaskReminded]) -> ApprovalRow | None:
+    return None if row is None else row._replace(reminded_at=event.event.time)
+
+
 def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
     run_id, data = event.event.subject, event.event.data
-    run = rows.get(asking, run_id)
-    if run is not None and data.approval in run.undecided:
-        left = [approval for approval in run.undecided if approval != data.approval]
-        rows.put(asking, run._replace(undecided=left))
+    _settled(rows, run_id, data.approval)
     row = rows.get(approvals, run_id, data.approval)
     if row is not None:
         rows.put(
@@ -134,9 +162,28 @@ def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
                 decided_by=data.by,
                 decided_at=event.event.time,
                 reason=data.reason,
+                on_behalf_of=data.on_behalf_of,
                 **changes,
             ),
         )
+
+
+def _settled(rows: RowAccess, run_id: str, approval: str) -> None:
+    run = rows.get(asking, run_id)
+    if run is not None and approval in run.undecided:
+        left = [each for each in run.undecided if each != approval]
+        rows.put(asking, run._replace(undecided=left))
+
+
+@projection.on(StepSkipped)
+def _gone_on(rows: RowAccess, event: Recorded[StepSkipped]) -> None:
+    run_id, data = event.event.subject, event.event.data
+    if data.why != "expired":
+        return
+    _settled(rows, run_id, data.step)
+    row = rows.get(approvals, run_id, data.step)
+    if row is not None and row.state in _UNDECIDED:
+        rows.put(approvals, row._replace(state="withdrawn", decided_at=event.event.time))
 
 
 @projection.on(ApprovalApproved)

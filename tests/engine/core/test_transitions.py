@@ -56,7 +56,7 @@ VALUES: dict[str, Any] = {
     "by": "user:ada", "previous": "team:a", "exception_id": "e", "kind": "step_failed",
     "about": "n", "route": "queue:q", "severity": "high", "cause": "c", "blocking": True,
     "how": "retried", "count": 2, "view": "runs", "offset": 1, "number": 1, "directory_hash": "h",
-    "directory": {},
+    "directory": {}, "votes": 1, "of": 2, "task": "n", "due_at": NOW,
 }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def junk_of(kind: type[Fact]) -> st.SearchStrategy[Fact]:
     """Facts of this class that are valid as data and mean nothing for the run."""
     names = st.sampled_from(["n", "undo:n", "unknown", "", "undo:"])
     choices: dict[str, st.SearchStrategy[Any]] = {
-        "step": names, "timer": names, "approval": names, "about": names,
+        "step": names, "timer": names, "approval": names, "task": names, "about": names,
         "exception_id": st.sampled_from(["e", "unknown", ""]),
         "attempt": st.integers(-1, 3), "blocking": st.booleans(),
         "waits": st.sampled_from([(), (WAIT,)]),
@@ -141,6 +141,8 @@ def junk_of(kind: type[Fact]) -> st.SearchStrategy[Fact]:
         choices["message"] = names
     if kind is facts.ExceptionOpened or kind is facts.StepFailed:
         choices["error"] = st.just(ERROR)
+    if kind is facts.TaskReminded:
+        del choices["due_at"]
     if "kind" in kind.model_fields and kind is not facts.ExceptionOpened:
         del choices["kind"]
     fields = {name: choice for name, choice in choices.items() if name in kind.model_fields}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
 from meshline.engine.core.items import step_of
@@ -17,10 +15,11 @@ from meshline.engine.core.replies import problem_of as _problem
 from meshline.engine.core.replies import refuse
 from meshline.engine.core.replies import say as _say
 from meshline.engine.core.state import UNDO, OpenException, RunState
+from meshline.engine.core.task_answers import TASK_ANSWERS
 from meshline.events import facts, requests
 from meshline.events.envelope import Event
 from meshline.events.principals import is_principal
-from meshline.workflow.spec import ApprovalNode, MessageNode, WorkflowSpec, parameters_of
+from meshline.workflow.spec import MessageNode, WorkflowSpec, parameters_of
 
 __all__ = ["answer_request"]
 
@@ -191,53 +190,6 @@ def _report(
         )
 
 
-# -- approvals ---------------------------------------------------------------------------------
-
-
-def _submit_approval(
-    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
-) -> Decisions:
-    data: requests.ApprovalSubmitted = request.data
-    node = spec.nodes.get(data.approval)
-    state = run.nodes.get(data.approval)
-    if not isinstance(node, ApprovalNode):
-        reason = f"{spec.name} has no approval {data.approval!r}"
-        yield refuse(request, cause, "unknown_approval", reason)
-    elif state is None or state.status != "requested":
-        status = "not asked for yet" if state is None else state.status
-        reason = f"{data.approval!r} waits for nobody: it is {status}"
-        yield refuse(request, cause, "not_requested", reason)
-    elif request.actor is None:
-        yield refuse(request, cause, "no_actor", "nobody is named who decided")
-    elif node.by.startswith("user:") and request.actor.id != node.by:
-        reason = f"only {node.by} may decide, and {request.actor.id} asked"
-        yield refuse(request, cause, "not_allowed", reason)
-    elif data.decision == "denied":
-        yield from _deny(data, request, cause)
-    elif node.form is not None and (problem := _problem(TypeAdapter(node.form), data.form or {})):
-        yield refuse(request, cause, "invalid", f"the form does not fit: {problem}")
-    else:
-        yield _say(
-            request,
-            cause,
-            facts.ApprovalApproved(
-                approval=data.approval, by=request.actor.id, form=data.form, reason=data.reason
-            ),
-        )
-
-
-def _deny(data: requests.ApprovalSubmitted, request: Event[Any], cause: str) -> Decisions:
-    assert request.actor is not None
-    if not data.reason.strip():
-        yield refuse(request, cause, "reason_missing", "a denial needs a reason")
-        return
-    yield _say(
-        request,
-        cause,
-        facts.ApprovalDenied(approval=data.approval, by=request.actor.id, reason=data.reason),
-    )
-
-
 # -- exceptions --------------------------------------------------------------------------------
 
 
@@ -368,7 +320,7 @@ _ANSWERS: dict[type, Answer] = {
     requests.OwnerChangeRequested: _change_owner,
     requests.MessageReceived: _message,
     requests.StepReported: _report,
-    requests.ApprovalSubmitted: _submit_approval,
+    **TASK_ANSWERS,
     requests.ActivityReported: lambda spec, run, request, cause, moment: observe(
         spec, run, request, cause
     ),

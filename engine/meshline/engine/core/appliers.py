@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import orjson
-
 from meshline.engine.core.items import item_names
 from meshline.engine.core.state import (
     UNDO,
@@ -15,7 +13,9 @@ from meshline.engine.core.state import (
     RunState,
     Undo,
     WaitTuple,
+    stored,
 )
+from meshline.engine.core.task_appliers import TASK_APPLIERS
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.requests import TriggerReceived
@@ -23,12 +23,6 @@ from meshline.events.requests import TriggerReceived
 __all__ = ["APPLIERS", "accepted"]
 
 Applier = Callable[[RunState, Event[Any], Any], None]
-
-
-def stored(value: Any) -> bytes:
-    """Return the value as JSON, in just as many bytes: it stays as long as the run."""
-    # orjson gives a buffer of at least 4 KiB, however short the text in it is.
-    return bytes(memoryview(orjson.dumps(value)))
 
 
 def accepted(
@@ -44,6 +38,8 @@ def accepted(
     run.started_at = event.time
     if request is not None and type(request.data) is TriggerReceived:
         run.payload = stored(request.data.payload)
+        if request.actor is not None and request.actor.kind == "user":
+            run.requester = request.actor.id
     return run
 
 
@@ -201,38 +197,6 @@ def _message_matched(run: RunState, event: Event[Any], data: facts.MessageMatche
     run.nodes[data.message] = before.to("succeeded", event.time, value=stored(data.payload))
 
 
-# -- approvals ---------------------------------------------------------------------------------
-
-
-def _approval_requested(run: RunState, event: Event[Any], data: facts.ApprovalRequested) -> None:
-    run.nodes[data.approval] = NodeState("requested", event.time, at=data.due_at, owner=data.owner)
-
-
-def _approval_approved(run: RunState, event: Event[Any], data: facts.ApprovalApproved) -> None:
-    value = {"approved": True, "by": data.by, "reason": data.reason, "form": data.form}
-    before = run.nodes.get(data.approval) or NodeState("ready", event.time)
-    run.nodes[data.approval] = before.to("succeeded", event.time, value=stored(value))
-
-
-def _approval_denied(run: RunState, event: Event[Any], data: facts.ApprovalDenied) -> None:
-    value = {"approved": False, "by": data.by, "reason": data.reason}
-    before = run.nodes.get(data.approval) or NodeState("ready", event.time)
-    run.nodes[data.approval] = before.to("denied", event.time, value=stored(value))
-
-
-def _approval_escalated(run: RunState, event: Event[Any], data: facts.ApprovalEscalated) -> None:
-    before = run.nodes.get(data.approval) or NodeState("requested", event.time)
-    run.nodes[data.approval] = before.to(
-        "requested", before.since, at=data.due_at, owner=data.owner,
-        escalations=before.escalations + 1,
-    )  # fmt: skip
-
-
-def _approval_expired(run: RunState, event: Event[Any], data: facts.ApprovalExpired) -> None:
-    before = run.nodes.get(data.approval) or NodeState("requested", event.time)
-    run.nodes[data.approval] = before.to("requested", before.since, at=None)
-
-
 # -- exceptions --------------------------------------------------------------------------------
 
 
@@ -280,7 +244,7 @@ def _exception_resolved(run: RunState, event: Event[Any], data: facts.ExceptionR
         run.nodes[found.about] = node.to("ready", event.time, failures=0, first_at=None)
 
 
-APPLIERS: dict[type, Applier] = {
+APPLIERS: dict[type, Applier] = TASK_APPLIERS | {
     facts.RunStarted: _run_started,
     facts.RunWaiting: _waits,
     facts.RunHeld: _waits,
@@ -303,11 +267,6 @@ APPLIERS: dict[type, Applier] = {
     facts.TimerFired: _timer_fired,
     facts.MessageAwaited: _message_awaited,
     facts.MessageMatched: _message_matched,
-    facts.ApprovalRequested: _approval_requested,
-    facts.ApprovalApproved: _approval_approved,
-    facts.ApprovalDenied: _approval_denied,
-    facts.ApprovalEscalated: _approval_escalated,
-    facts.ApprovalExpired: _approval_expired,
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _exception_acknowledged,
     facts.ExceptionAssigned: _exception_assigned,

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from meshline.engine.core.audit_rules import Case, Wrong
+from meshline.engine.core.audit_tasks import TASK_DEFINED
 from meshline.engine.core.items import step_of
 from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.state import UNDO
 from meshline.events import facts
-from meshline.workflow.spec import ApprovalNode, StepNode, WorkflowSpec
+from meshline.workflow.spec import StepNode, WorkflowSpec
 
 __all__ = ["DEFINED"]
 
@@ -58,16 +59,6 @@ def _step_fanned_out(case: Case, data: facts.StepFannedOut, spec: WorkflowSpec) 
         yield Wrong(_TURN, "a step that is to begin")
     if case.run.undo is not None:
         yield Wrong(_TURN, "nothing but undoing")
-
-
-def _approval_decided(
-    case: Case, data: facts.ApprovalApproved, spec: WorkflowSpec
-) -> Iterator[Wrong]:
-    node = spec.nodes.get(data.approval)
-    if not isinstance(node, ApprovalNode):
-        yield Wrong(_TURN, "an approval of the workflow")
-    elif node.by.startswith("user:") and data.by != node.by:
-        yield Wrong(_TURN, f"an answer of {node.by}")
 
 
 def _compensation_started(
@@ -122,8 +113,7 @@ DEFINED: dict[type[facts.Fact], Defined] = {
     facts.StepStarted: _step_started,
     facts.StepFailed: _step_failed,
     facts.StepFannedOut: _step_fanned_out,
-    facts.ApprovalApproved: _approval_decided,
-    facts.ApprovalDenied: _approval_decided,
+    **TASK_DEFINED,
     facts.CompensationStarted: _compensation_started,
     facts.RunSucceeded: _run_succeeded,
     facts.RunFailed: _run_given_up,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from meshline.engine.core.people import NOBODY, People
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
@@ -44,11 +45,12 @@ class Noted:
 
 
 class Case(NamedTuple):
-    """A fact that counts, and the run as it stood before it."""
+    """A fact that counts, and the run and the people as they stood before it."""
 
     event: Event[Any]
     run: RunState
     noted: Noted
+    people: People = NOBODY
 
 
 Rule = Callable[[Case, Any], Iterator[Wrong]]
@@ -60,7 +62,7 @@ def _expect(holds: bool, code: str, expected: str) -> Iterator[Wrong]:
 
 
 def _step_started(case: Case, data: facts.StepStarted) -> Iterator[Wrong]:
-    event, run, _ = case
+    event, run = case.event, case.run
     before = run.nodes.get(data.step)
     yield from _expect(run.status != "paused", "fact_out_of_turn", "nothing begun in a paused run")
     attempt = 1 if before is None else before.attempt + 1
@@ -123,6 +125,16 @@ def _approval_decided(case: Case, data: facts.ApprovalApproved) -> Iterator[Wron
     yield from _expect(is_asked, "fact_out_of_turn", "an approval that is asked")
 
 
+def _task_reminded(case: Case, data: facts.TaskReminded) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.task)
+    if node is None or node.status != "requested" or node.at is None:
+        yield Wrong("timer_unset", "a question that people are to be reminded of")
+        return
+    yield from _expect(case.event.time >= node.at, "timer_early", f"nothing before {node.at}")
+    is_before = case.event.time < data.due_at
+    yield from _expect(is_before, "fact_out_of_turn", "no reminder after the due time")
+
+
 def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong]:
     is_new = data.exception_id not in case.noted.exceptions
     yield from _expect(is_new, "fact_out_of_turn", "an id of its own")
@@ -152,6 +164,8 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.ApprovalExpired: _approval_passed,
     facts.ApprovalApproved: _approval_decided,
     facts.ApprovalDenied: _approval_decided,
+    facts.ApprovalVoted: _approval_decided,
+    facts.TaskReminded: _task_reminded,
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _exception_changed,
     facts.ExceptionAssigned: _exception_changed,

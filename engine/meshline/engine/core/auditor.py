@@ -157,7 +157,7 @@ class Auditor:
             if kind is not facts.TriggerAccepted:
                 yield Wrong(code, f"another fact of a {run.status} run")
         noted = self.noted.setdefault(run_id, Noted(event.recorded_at, offset))
-        case = Case(event, run, noted)
+        case = Case(event, run, noted, state.people)
         rule = RULES.get(kind)
         if rule is not None:
             yield from rule(case, data)

@@ -14,6 +14,7 @@ from meshline.engine.core.plan import plan_of
 from meshline.engine.core.retry import delay_s, jitter_of, may_retry
 from meshline.engine.core.rules import ask, seen_by, words_of
 from meshline.engine.core.state import NODE_ENDED, NodeState, RunState
+from meshline.engine.core.tasks import close_task, request_task
 from meshline.events import facts
 from meshline.events.envelope import Actor
 from meshline.events.principals import is_principal
@@ -177,17 +178,13 @@ def _begin_assign(spec: WorkflowSpec, run: RunState, node: AssignNode, moment: M
 def _begin_approval(
     spec: WorkflowSpec, run: RunState, node: ApprovalNode, moment: Moment
 ) -> Decisions:
-    yield Decision(
-        facts.ApprovalRequested(
-            approval=node.name,
-            workflow=spec.name,
-            by=node.by,
-            owner=node.by,
-            due_at=_after(moment, node.due_s),
-            escalate_to=node.escalate[0] if node.escalate else None,
-            form_schema=None if node.form is None else node.form.model_json_schema(),
-        )
-    )
+    try:
+        question = request_task(spec, run, node, moment)
+    except Exception as error:
+        assert node.requester is not None
+        yield _rule_failed(run, node.name, node.requester.name, error)
+        return
+    yield question
 
 
 def _begin_sleep(spec: WorkflowSpec, run: RunState, node: SleepNode, moment: Moment) -> Decisions:
@@ -244,8 +241,8 @@ def close_node(
             yield _next_try(node, state, "retry", moment)
         case "sleeping" if due:
             yield Decision(facts.TimerFired(timer=node.name))
-        case "requested" if due and isinstance(node, ApprovalNode):
-            yield from _approval_due(run, node, state, moment)
+        case "requested" if isinstance(node, ApprovalNode):
+            yield from close_task(run, node, moment)
         case "awaiting" if due:
             yield open_exception(
                 run, "message_overdue", node.name,
@@ -327,28 +324,3 @@ def _close_by(node: StepNode, state: NodeState) -> Any:
 
 def _times(failures: int) -> str:
     return "once" if failures == 1 else f"{failures} times"
-
-
-def _approval_due(run: RunState, node: ApprovalNode, state: NodeState, moment: Moment) -> Decisions:
-    if state.escalations < len(node.escalate):
-        yield Decision(
-            facts.ApprovalEscalated(
-                approval=node.name,
-                previous=state.owner or node.by,
-                owner=node.escalate[state.escalations],
-                due_at=_after(moment, node.due_s),
-            )
-        )
-        return
-    # The exception first: if only one of the two comes to be said, the other follows.
-    if not any(
-        e.kind == "approval_expired" and e.about == node.name
-        for e in (run.exceptions or {}).values()
-    ):
-        yield open_exception(
-            run, "approval_expired", node.name,
-            f"{node.name} was not decided in time, and there is nobody left to escalate to. It "
-            "can still be approved or denied.",
-            blocking=False, severity="high",
-        )  # fmt: skip
-    yield Decision(facts.ApprovalExpired(approval=node.name))

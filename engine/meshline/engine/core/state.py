@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from meshline.engine.core.people import NOBODY, People
 from meshline.events.envelope import Event
 from meshline.events.fence import Fence
@@ -29,11 +31,14 @@ __all__ = [
     "PartitionState",
     "RunState",
     "RunStatus",
+    "TaskState",
     "Undo",
+    "Vote",
     "WaitTuple",
+    "stored",
 ]
 
-REDUCER_VERSION = 4
+REDUCER_VERSION = 5
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[
@@ -64,6 +69,31 @@ UNDO = "undo:"
 """Prefix of the names under which compensations run."""
 
 
+class Vote(NamedTuple):
+    """Who approved, and whose substitute that was."""
+
+    by: str
+    on_behalf_of: str | None
+
+
+class TaskState(NamedTuple):
+    """What is so of work for people that is asked, beside where its node stands.
+
+    Args:
+        due_at: when it goes to somebody else, or expires; the node's ``at`` may be a reminder.
+        requester: who asks for it, and so may not decide.
+        votes: who approved so far, where several must.
+        form: what the last of them filled in, as JSON.
+        reason: that they gave.
+    """
+
+    due_at: datetime | None = None
+    requester: str | None = None
+    votes: tuple[Vote, ...] = ()
+    form: bytes = b"null"
+    reason: str = ""
+
+
 class NodeState(NamedTuple):
     """Where one node of a run's graph stands.
 
@@ -79,6 +109,7 @@ class NodeState(NamedTuple):
         escalations: how often an approval was handed on.
         items: how many there are of a step that is done for each of a list.
         losses: tries in a row whose worker was gone before they ended.
+        task: of work for people, while it is asked.
     """
 
     status: NodeStatus
@@ -94,10 +125,12 @@ class NodeState(NamedTuple):
     escalations: int = 0
     items: int = 0
     losses: int = 0
+    task: TaskState | None = None
 
     def to(self, status: NodeStatus, since: datetime, **changes: Any) -> NodeState:
-        """Return this in another status; what is not named stays, but ``at`` and ``error``."""
-        return self._replace(status=status, since=since, **{"at": None, "error": None} | changes)
+        """Return this in another status; what is not named stays, but what belongs to the old."""
+        gone = {"at": None, "error": None, "task": None}
+        return self._replace(status=status, since=since, **gone | changes)
 
     @property
     def has_ended(self) -> bool:
@@ -152,6 +185,7 @@ class RunState:
         "payload",
         "payload_hash",
         "reported_at",
+        "requester",
         "route",
         "run_id",
         "seen",
@@ -173,6 +207,7 @@ class RunState:
         self.trigger_id = ""
         self.payload: bytes = b"null"
         self.payload_hash = ""
+        self.requester: str | None = None
         self.status: RunStatus = "accepted"
         self.owner = ""
         self.assignee: str | None = None
@@ -215,6 +250,12 @@ class RunState:
 
 
 _COPIED = tuple(name for name in RunState.__slots__ if name not in ("nodes", "exceptions"))
+
+
+def stored(value: Any) -> bytes:
+    """Return the value as JSON, in just as many bytes: it stays as long as the run."""
+    # orjson gives a buffer of at least 4 KiB, however short the text in it is.
+    return bytes(memoryview(orjson.dumps(value)))
 
 
 class EndedRun(NamedTuple):

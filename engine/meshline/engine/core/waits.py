@@ -54,7 +54,9 @@ def current_waits(spec: WorkflowSpec | None, run: RunState) -> tuple[WaitTuple, 
 
 
 def _wait(run: RunState, name: str, kind: str, node: NodeState) -> WaitTuple:
-    return WaitTuple(kind, name, node.since, node.at, node.owner or run.owner)
+    # A reminder ends no wait.
+    until = node.at if node.task is None else node.task.due_at
+    return WaitTuple(kind, name, node.since, until, node.owner or run.owner)
 
 
 def _first(one: WaitTuple, other: WaitTuple) -> WaitTuple:

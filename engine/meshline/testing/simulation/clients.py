@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class Client:
     Args:
         ask: gives what is to be asked next; None: nothing any more.
         pause_s: the longest pause between two questions.
+        people: who asks, in turn.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Client:
         server: LogServer,
         ask: Callable[[], tuple[str, Request] | None],
         pause_s: float,
+        people: Sequence[str] = ("user:ada",),
     ) -> None:
         self.name = process_name
         self.operations: list[Operation] = []
@@ -64,6 +66,7 @@ class Client:
         self._server = server
         self._ask = ask
         self._pause_s = pause_s
+        self._people = people
 
     @property
     def is_idle(self) -> bool:
@@ -137,7 +140,7 @@ class Client:
         return await publisher.request(
             operation.run_id,
             data,
-            actor=Actor("user", "user:ada"),
+            actor=Actor("user", self._people[number % len(self._people)]),
             partition=number % self._server.identity.partitions if everywhere else None,
             correlation_id=operation.name,
             wait_s=wait_s,

@@ -60,7 +60,8 @@ class Parts:
         self.world = world
         self.made_up = not specs
         self.steps = Steps(world, self._has_started, made_up=self.made_up)
-        found = specs or _made_up(world.random("workflows"))
+        has_people = self.made_up and world.random("people").random() < 0.3
+        found = specs or _made_up(world.random("workflows"), has_people)
         self.specs = [self.steps.wrapped(spec) for spec in found]
         self.registry = Registry(*self.specs)
         self.server = LogServer(world)
@@ -68,7 +69,6 @@ class Parts:
         self.server.listeners.append(self.truth.read)
         self.shared = Shared()
         self.disk = Disk(world)
-        has_people = self.made_up and world.random("people").random() < 0.3
         self.crowd = Crowd(
             world.random("crowd"),
             self.registry,
@@ -78,6 +78,7 @@ class Parts:
             meddling=meddling or self.made_up,
             people=has_people,
         )
+        self._askers = self.crowd.people if has_people else ("user:ada",)
         self.workers: dict[str, Worker] = {}
         self.clients: list[Client] = []
         about_people = [directory_view.projection] if has_people else []
@@ -105,7 +106,7 @@ class Parts:
         pause_s = 2.0 * plan.troubles_s * plan.clients / max(1, self._left)
         for name in plan.processes:
             if name.startswith("client"):
-                client = Client(name, self.server, self._ask, pause_s)
+                client = Client(name, self.server, self._ask, pause_s, self._askers)
                 self.clients.append(client)
                 Process(self.world, name, client.run)
             else:
@@ -235,11 +236,11 @@ _BUILT_IN = [view for view in BUILT_IN if view is not directory_view.projection]
 """Without those that are empty where there is no directory."""
 
 
-def _made_up(random: Random) -> list[WorkflowSpec]:
+def _made_up(random: Random, people: bool) -> list[WorkflowSpec]:
     fan_outs = random.random() < 0.3
     specs = [random_observed("observed")]
     for name, version in (("red", 1), ("red", 2), ("blue", 1)):
-        specs.append(random_workflow(random, name, version, fan_outs=fan_outs))
+        specs.append(random_workflow(random, name, version, fan_outs=fan_outs, people=people))
     return specs
 
 

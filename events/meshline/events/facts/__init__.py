@@ -59,6 +59,7 @@ from meshline.events.facts.step import (
     TimerFired,
     TimerSet,
 )
+from meshline.events.facts.tasks import ApprovalVoted, TaskReminded
 from meshline.events.facts.trigger import (
     TriggerAccepted,
     TriggerDeduplicated,
@@ -108,6 +109,8 @@ __all__ = [
     "ApprovalDenied",
     "ApprovalEscalated",
     "ApprovalExpired",
+    "ApprovalVoted",
+    "TaskReminded",
     "ExceptionOpened",
     "ExceptionAcknowledged",
     "ExceptionAssigned",

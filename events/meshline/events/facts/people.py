@@ -42,7 +42,10 @@ class OwnerAssigned(Fact):
 
 
 class ApprovalRequested(Fact):
-    """A person is asked. ``by`` may decide; ``owner`` answers for it being decided."""
+    """People are asked. ``by`` may decide; ``owner`` answers for it being decided.
+
+    ``of`` different people must approve, and ``requester``, who asks for it, is none of them.
+    """
 
     TYPE = "meshline.approval.requested"
 
@@ -53,23 +56,36 @@ class ApprovalRequested(Fact):
     due_at: AwareDatetime | None = None
     escalate_to: str | None = None
     form_schema: dict[str, Any] | None = None
+    of: int = 1
+    requester: str | None = None
+    remind_at: AwareDatetime | None = None
 
 
 class ApprovalApproved(Fact):
+    """It is approved: by whom, with what they filled in; ``voters`` are all, if several had to.
+
+    ``on_behalf_of`` is whose substitute ``by`` was in it.
+    """
+
     TYPE = "meshline.approval.approved"
 
     approval: str
     by: str
     form: Any = None
     reason: str = ""
+    on_behalf_of: str | None = None
+    voters: tuple[str, ...] = ()
 
 
 class ApprovalDenied(Fact):
+    """It is denied; ``by`` is ``rule:expiry`` where the definition denies what is not decided."""
+
     TYPE = "meshline.approval.denied"
 
     approval: str
     by: str
     reason: str
+    on_behalf_of: str | None = None
 
 
 class ApprovalEscalated(Fact):
@@ -81,6 +97,7 @@ class ApprovalEscalated(Fact):
     previous: str
     owner: str
     due_at: AwareDatetime | None = None
+    remind_at: AwareDatetime | None = None
 
 
 class ApprovalExpired(Fact):

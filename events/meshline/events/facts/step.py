@@ -72,7 +72,7 @@ class StepSkipped(Fact):
     TYPE = "meshline.step.skipped"
 
     step: str
-    why: Literal["condition", "upstream", "operator", "denied"]
+    why: Literal["condition", "upstream", "operator", "denied", "expired"]
     reason: str = ""
     value: Any = None
 

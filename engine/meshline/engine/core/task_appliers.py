@@ -1,0 +1,98 @@
+"""What each fact about work for people does to its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from meshline.engine.core.state import NodeState, RunState, TaskState, Vote, stored
+from meshline.events import facts
+from meshline.events.envelope import Event
+
+__all__ = ["TASK_APPLIERS"]
+
+Applier = Callable[[RunState, Event[Any], Any], None]
+
+
+def _requested(run: RunState, event: Event[Any], data: facts.ApprovalRequested) -> None:
+    run.nodes[data.approval] = NodeState(
+        "requested",
+        event.time,
+        at=_first(data.remind_at, data.due_at),
+        owner=data.owner,
+        task=TaskState(due_at=data.due_at, requester=data.requester),
+    )
+
+
+def _first(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _before(run: RunState, event: Event[Any], name: str) -> tuple[NodeState, TaskState]:
+    """Return the node and its task, or ones that stand in: applying refuses nothing."""
+    node = run.nodes.get(name) or NodeState("requested", event.time)
+    return node, node.task or TaskState()
+
+
+def _asked_still(run: RunState, event: Event[Any], name: str, **changes: Any) -> None:
+    """Change the task of a node that is asked as before."""
+    node, task = _before(run, event, name)
+    run.nodes[name] = node._replace(task=task._replace(**changes))
+
+
+def _approved(run: RunState, event: Event[Any], data: facts.ApprovalApproved) -> None:
+    value = {"approved": True, "by": data.by, "reason": data.reason, "form": data.form}
+    if data.voters:
+        value["voters"] = data.voters
+    node, _ = _before(run, event, data.approval)
+    run.nodes[data.approval] = node.to("succeeded", event.time, value=stored(value))
+
+
+def _denied(run: RunState, event: Event[Any], data: facts.ApprovalDenied) -> None:
+    value = {"approved": False, "by": data.by, "reason": data.reason}
+    node, _ = _before(run, event, data.approval)
+    run.nodes[data.approval] = node.to("denied", event.time, value=stored(value))
+
+
+def _voted(run: RunState, event: Event[Any], data: facts.ApprovalVoted) -> None:
+    _, task = _before(run, event, data.approval)
+    _asked_still(
+        run, event, data.approval, votes=(*task.votes, Vote(data.by, data.on_behalf_of)),
+        form=stored(data.form), reason=data.reason,
+    )  # fmt: skip
+
+
+def _escalated(run: RunState, event: Event[Any], data: facts.ApprovalEscalated) -> None:
+    node, task = _before(run, event, data.approval)
+    run.nodes[data.approval] = node.to(
+        "requested",
+        node.since,
+        at=_first(data.remind_at, data.due_at),
+        owner=data.owner,
+        escalations=node.escalations + 1,
+        task=task._replace(due_at=data.due_at),
+    )
+
+
+def _reminded(run: RunState, event: Event[Any], data: facts.TaskReminded) -> None:
+    node, task = _before(run, event, data.task)
+    run.nodes[data.task] = node._replace(at=_first(data.next_at, task.due_at), task=task)
+
+
+def _expired(run: RunState, event: Event[Any], data: facts.ApprovalExpired) -> None:
+    node, task = _before(run, event, data.approval)
+    run.nodes[data.approval] = node.to(
+        "requested", node.since, at=None, task=task._replace(due_at=None)
+    )
+
+
+TASK_APPLIERS: dict[type, Applier] = {
+    facts.ApprovalRequested: _requested,
+    facts.ApprovalApproved: _approved,
+    facts.ApprovalDenied: _denied,
+    facts.ApprovalVoted: _voted,
+    facts.ApprovalEscalated: _escalated,
+    facts.ApprovalExpired: _expired,
+    facts.TaskReminded: _reminded,
+}
