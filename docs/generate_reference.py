@@ -11,6 +11,7 @@ from typing import Any
 import typer.main
 
 import meshline.api
+import meshline.console
 import meshline.engine
 import meshline.events
 import meshline.projections
@@ -29,6 +30,7 @@ PACKAGES = (
     meshline.engine,
     meshline.projections,
     meshline.api,
+    meshline.console,
 )
 FOLDER = Path(__file__).parent / "reference"
 WIDTH = 96
@@ -114,6 +116,7 @@ def errors_page() -> str:
         meshline.engine,
         meshline.projections,
         meshline.api,
+        meshline.console,
     )
     for package in rooms:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -1,4 +1,4 @@
-"""``meshline serve``: the HTTP API."""
+"""``meshline serve``: the HTTP API and the web console."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from meshline.cli.processes import show_logs, stop_signal
 if TYPE_CHECKING:
     from meshline.api import Services
     from meshline.api.keys import ApiKeys
+    from meshline.console import Accounts
 
 __all__ = ["app", "listening"]
 
-app = group("The HTTP API.")
+app = group("The HTTP API and the web console.")
 
 PORT = 8080
 HEALTH_PORT = 8081
@@ -53,10 +54,12 @@ async def serve(
         int, typer.Option(min=0, max=65535, help="For /livez and /readyz; 0: a free one.")
     ] = HEALTH_PORT,
 ) -> None:
-    """Serve the HTTP API: publish, look and act over HTTP. The document is at /docs.
+    """Serve the web console, and the HTTP API for programs. The API's document is at /docs.
 
-    Every request needs a key (`meshline key create`). An address other than this machine's own
-    needs a --host-name: by no other name is it spoken to. Put a proxy that ends TLS before it.
+    People sign in: the first start makes the user `admin` and prints the password, once; more are
+    made with `meshline user create`. Programs need a key (`meshline key create`). An address other
+    than this machine's own needs a --host-name: by no other name is it spoken to. Put a proxy that
+    ends TLS before it.
     Probes have a port of their own, without keys and names: /livez and /readyz.
 
     \b
@@ -74,6 +77,7 @@ async def serve(
             param_hint="--host",
         )
     from meshline.api import ApiSettings, create_api, create_health
+    from meshline.console import beside, create_console
 
     settings = ApiSettings(
         hosts=ApiSettings().hosts | {name.lower() for name in host_name or ()},
@@ -81,13 +85,21 @@ async def serve(
     )
     with stop_signal() as stop:
         async with (
-            _services(call) as (services, keys),
+            _services(call) as (services, keys, accounts),
             listening(create_health(services), host, health_port, "--health-port") as health,
-            listening(create_api(services, keys, settings), host, port) as address,
+            listening(
+                beside(
+                    create_api(services, keys, settings),
+                    create_console(services, accounts, settings),
+                ),
+                host,
+                port,
+            ) as address,
         ):
+            await _welcome_first(call, accounts)
             call.out.say(
-                f"Ready: {address}/docs tells what there is, {health}/readyz whether it is well. "
-                "Ctrl-C stops."
+                f"Ready: {address} is the console, {address}/docs the API, {health}/readyz tells "
+                "whether it is well. Ctrl-C stops."
             )
             await stop.wait()
             call.out.say("Stopping: requests under way are answered.")
@@ -101,12 +113,13 @@ def _is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys]]:
+async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accounts]]:
     from meshline.api import Services
     from meshline.api.keys import ApiKeys
+    from meshline.console import Accounts
     from meshline.events.publish import Publisher
 
-    keys = ApiKeys(call.place.views)
+    keys, accounts = ApiKeys(call.place.views), Accounts(call.place.views)
     try:
         async with (
             call.log() as log,
@@ -116,9 +129,23 @@ async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys]]:
             Services(log, publisher, views, kept) as services,
         ):
             await keys.open()
-            yield services, keys
+            await accounts.open()
+            yield services, keys, accounts
     finally:
+        await accounts.aclose()
         await keys.aclose()
+
+
+async def _welcome_first(call: Call, accounts: Accounts) -> None:
+    from meshline.console.accounts import FIRST_USER
+
+    password = await accounts.create_first()
+    if password is not None:
+        call.out.say(
+            f"Nobody could sign in to the console yet: there is a user {FIRST_USER} now, with the "
+            f"password {password}",
+            f"It is not shown again. For another: meshline user password {FIRST_USER}",
+        )
 
 
 @asynccontextmanager

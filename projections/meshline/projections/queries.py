@@ -26,6 +26,7 @@ from meshline.projections.postgres_schema import Books, offsets_from, quoted, st
 from meshline.projections.runs_view import RunRow
 from meshline.projections.scope import Scope
 from meshline.projections.store import ViewStatus
+from meshline.projections.summaries import OPEN_RUNS, Summaries
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.workflows_view import WorkflowRow
 
@@ -40,7 +41,6 @@ __all__ = [
 ]
 
 R = TypeVar("R", bound=tuple[Any, ...])
-OPEN_RUNS = ["running", "waiting", "held", "paused"]
 OPEN_APPROVALS = ["requested", "escalated", "expired"]
 
 
@@ -107,7 +107,7 @@ class _Conditions:
         return f"where {' and '.join(self._texts)}" if self._texts else ""
 
 
-class Views(PeopleQueries):
+class Views(PeopleQueries, Summaries):
     """The views in a PostgreSQL. Safe for many tasks at once.
 
     Args:

@@ -1,0 +1,257 @@
+"""The people who sign in here: names, passwords (kept as scrypt hashes), roles, sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from meshline.api.principals import ROLES, Principal, permissions_of
+from meshline.events.clock import Clock, SystemClock
+from meshline.events.envelope import Actor
+from meshline.events.errors import SettingsInvalid
+from meshline.projections.errors import NotFound
+from meshline.projections.postgres_connection import Pool, parse_address
+
+__all__ = ["FIRST_USER", "IDLE_MAX", "LASTS_MAX", "PASSWORD_LENGTH_MIN", "Accounts", "User"]
+
+FIRST_USER = "admin"
+PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX = 12, 200
+IDLE_MAX = timedelta(hours=2)
+"""A session that nobody used for so long is over."""
+
+LASTS_MAX = timedelta(hours=12)
+"""However much it is used, a session is over after this."""
+
+_SEEN_EVERY = timedelta(minutes=1)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,99}")
+COST = 2**14
+"""scrypt's n, beside r=8 and p=5: a check takes 16 MB and a tenth of a second of a core."""
+
+_MEMORY_MAX = 64 * 1024 * 1024
+
+_TABLES = """
+create schema if not exists {schema};
+create table if not exists {schema}.users (
+    name text primary key,
+    password text not null,
+    roles text[] not null,
+    made_at timestamptz not null,
+    made_by text not null
+);
+create table if not exists {schema}.sessions (
+    token_hash bytea primary key,
+    name text not null references {schema}.users on delete cascade,
+    begun_at timestamptz not null,
+    seen_at timestamptz not null
+);
+"""
+
+
+class User(NamedTuple):
+    """Somebody who can sign in; on events they are ``user:NAME``."""
+
+    name: str
+    roles: list[str]
+    made_at: datetime
+    made_by: str
+
+
+class Accounts:
+    """The users of an installation and their sessions, beside the keys of its API.
+
+    Args:
+        address: of the views.
+        cost: of the hashes of new passwords; see ``COST``.
+    """
+
+    def __init__(self, address: str, *, clock: Clock | None = None, cost: int = COST) -> None:
+        parsed = parse_address(address)
+        self._schema = f"{parsed.namespace}_access"
+        self._pool = Pool(parsed, connections_max=2)
+        self._clock = clock or SystemClock()
+        self._cost = cost
+        # For a name that nobody has: its answer takes as long as that for a wrong password.
+        self._nobodys = f"scrypt${cost}$8$5${'00' * 16}${'00' * 32}"
+        self._checking = asyncio.Semaphore(2)
+
+    async def open(self) -> None:
+        """Make the tables if they are not there."""
+        for statement in _TABLES.split(";\n"):
+            if statement.strip():
+                await self._fetch(statement)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+    # -- users ---------------------------------------------------------------------------------
+
+    async def create(
+        self, name: str, roles: Sequence[str], *, made_by: str, password: str | None = None
+    ) -> tuple[User, str]:
+        """Return a new user and the password, which nobody can tell again.
+
+        Args:
+            password: None: a random one.
+        Raises:
+            SettingsInvalid: name, roles or password can't be these, or the name is taken.
+        """
+        if not _NAME.fullmatch(name):
+            raise SettingsInvalid(
+                f"{name[:100]!r} can't be a user's name: expected lower-case letters, digits and "
+                "any of . _ @ -, such as ada or ada@example.org."
+            )
+        unknown = [role for role in roles if role not in ROLES]
+        if unknown or not roles:
+            raise SettingsInvalid(
+                f"The roles are {', '.join(roles) or 'none'}: expected some of {', '.join(ROLES)}."
+            )
+        password = _checked(password)
+        found = await self._fetch(
+            "insert into {schema}.users (name, password, roles, made_at, made_by) "
+            "values ($1, $2, $3, $4, $5) on conflict do nothing returning *",
+            name, await self._hashed(password), [*roles], self._clock.now(), made_by,
+        )  # fmt: skip
+        if not found:
+            raise SettingsInvalid(
+                f"There is a user {name!r} already: expected another name, or "
+                f"`meshline user password {name}` for a new password."
+            )
+        return _user(found[0]), password
+
+    async def create_first(self) -> str | None:
+        """Make the first user if there is none, and return the password; None if there is one."""
+        if await self._fetch("select 1 from {schema}.users limit 1"):
+            return None
+        try:
+            _, password = await self.create(FIRST_USER, ["admin"], made_by="system:first-start")
+        except SettingsInvalid:
+            # Another server that started with this one was quicker.
+            return None
+        return password
+
+    async def all(self) -> list[User]:
+        """Return all users, by name."""
+        return [_user(r) for r in await self._fetch("select * from {schema}.users order by name")]
+
+    async def set_password(self, name: str, password: str | None = None) -> str:
+        """Return the new password; who is signed in with the old one is no longer.
+
+        Raises:
+            NotFound: there is no such user.
+            SettingsInvalid: the password is too short.
+        """
+        password = _checked(password)
+        found = await self._fetch(
+            "update {schema}.users set password = $2 where name = $1 returning name",
+            name, await self._hashed(password),
+        )  # fmt: skip
+        if not found:
+            raise _no_user(name)
+        await self._fetch("delete from {schema}.sessions where name = $1", name)
+        return password
+
+    async def remove(self, name: str) -> None:
+        """Let a user sign in no more, and end their sessions.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        if not await self._fetch("delete from {schema}.users where name = $1 returning name", name):
+            raise _no_user(name)
+
+    # -- sessions ------------------------------------------------------------------------------
+
+    async def sign_in(self, name: str, password: str) -> str | None:
+        """Return the secret of a new session; None where name or password is wrong."""
+        found = await self._fetch("select * from {schema}.users where name = $1", name)
+        kept = found[0]["password"] if found else self._nobodys
+        async with self._checking:
+            is_right = await asyncio.to_thread(_matches, password, kept)
+        if not found or not is_right:
+            return None
+        token, now = secrets.token_urlsafe(32), self._clock.now()
+        await self._fetch(
+            "delete from {schema}.sessions where begun_at < $1 or seen_at < $2",
+            now - LASTS_MAX, now - IDLE_MAX,
+        )  # fmt: skip
+        await self._fetch(
+            "insert into {schema}.sessions (token_hash, name, begun_at, seen_at) "
+            "select $1, name, $2, $2 from {schema}.users where name = $3 and password = $4",
+            _digest(token), now, name, kept,
+        )  # fmt: skip
+        return token
+
+    async def principal(self, token: str | None) -> Principal | None:
+        """Return whose session it is; None for one that is unknown or over."""
+        if not token:
+            return None
+        found = await self._fetch(
+            "select name, roles, begun_at, seen_at from {schema}.sessions join {schema}.users "
+            "using (name) where token_hash = $1",
+            _digest(token),
+        )
+        now = self._clock.now()
+        if not found:
+            return None
+        session = found[0]
+        if now - session["begun_at"] > LASTS_MAX or now - session["seen_at"] > IDLE_MAX:
+            await self.sign_out(token)
+            return None
+        if now - session["seen_at"] > _SEEN_EVERY:
+            await self._fetch(
+                "update {schema}.sessions set seen_at = $2 where token_hash = $1",
+                _digest(token), now,
+            )  # fmt: skip
+        actor = Actor("user", f"user:{session['name']}")
+        return Principal(actor, permissions_of(session["roles"]))
+
+    async def sign_out(self, token: str) -> None:
+        """End a session."""
+        await self._fetch("delete from {schema}.sessions where token_hash = $1", _digest(token))
+
+    async def _hashed(self, password: str) -> str:
+        async with self._checking:
+            return await asyncio.to_thread(_hash, password, secrets.token_bytes(16), self._cost)
+
+    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        return await self._pool.fetch(sql.replace("{schema}", self._schema), *arguments)
+
+
+def _checked(password: str | None) -> str:
+    if password is None:
+        return secrets.token_urlsafe(15)
+    if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
+        raise SettingsInvalid(
+            f"The password has {len(password)} characters: expected {PASSWORD_LENGTH_MIN} to "
+            f"{PASSWORD_LENGTH_MAX}."
+        )
+    return password
+
+
+def _hash(password: str, salt: bytes, n: int, r: int = 8, p: int = 5) -> str:
+    made = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY_MAX, dklen=32)
+    return f"scrypt${n}${r}${p}${salt.hex()}${made.hex()}"
+
+
+def _matches(password: str, kept: str) -> bool:
+    _, n, r, p, salt, _ = kept.split("$")
+    made = _hash(password[:PASSWORD_LENGTH_MAX], bytes.fromhex(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(kept, made)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _user(record: dict[str, Any]) -> User:
+    return User(**{field: record[field] for field in User._fields})
+
+
+def _no_user(name: str) -> NotFound:
+    return NotFound(f"There is no user {name[:100]!r}: `meshline user list` shows them.")

@@ -1,0 +1,83 @@
+"""The console as an ASGI application, and beside the API at one address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope as AsgiScope
+
+from meshline.api import ApiSettings
+from meshline.api.desk import Services
+from meshline.api.rates import Rates
+from meshline.console import (
+    approvals,
+    exceptions,
+    looking_after,
+    overview,
+    runs,
+    signing_in,
+    triggers,
+    workflows,
+)
+from meshline.console.accounts import Accounts
+from meshline.console.guard import Application, Guard, Receive, Scope, Send
+from meshline.console.problems import answer_problems
+from meshline.console.visit import check_every_page
+
+__all__ = ["ROUTERS", "beside", "create_console"]
+
+ROUTERS: tuple[APIRouter, ...] = (
+    overview.router,
+    runs.router,
+    exceptions.router,
+    approvals.router,
+    triggers.router,
+    workflows.router,
+    looking_after.router,
+    signing_in.router,
+)
+_OF_THE_API = ("/v1/", "/docs", "/openapi.json")
+
+
+class _Static(StaticFiles):
+    """Files of this package; browsers ask again, and are mostly told that nothing changed."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    async def get_response(self, path: str, scope: AsgiScope) -> Response:
+        return await super().get_response(path, scope)
+
+
+def create_console(
+    services: Services, accounts: Accounts, settings: ApiSettings | None = None
+) -> FastAPI:
+    """Return the application; ``services`` and ``accounts`` are opened and closed by the caller."""
+    settings = settings or ApiSettings()
+    console = FastAPI(title="Meshline", openapi_url=None, docs_url=None, redoc_url=None)
+    console.state.services = services
+    console.state.accounts = accounts
+    console.state.failures = signing_in.Failures()
+    console.state.rates = Rates(settings.rate_per_s, settings.burst_max)
+    for router in ROUTERS:
+        check_every_page(router, signing_in.PUBLIC)
+        console.include_router(router)
+    console.mount("/static", _Static(directory=Path(__file__).parent / "static"))
+    answer_problems(console)
+    console.add_middleware(Guard, settings=settings)
+    return console
+
+
+def beside(api: Application, console: Application) -> Application:
+    """Return both as one application: the API where its paths are, the console elsewhere."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        is_api = scope["type"] == "http" and scope["path"].startswith(_OF_THE_API)
+        await (api if is_api else console)(scope, receive, send)
+
+    return both

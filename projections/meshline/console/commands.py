@@ -1,0 +1,65 @@
+"""What a button does, as people type it: with the command line, and with curl."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, NamedTuple
+
+import orjson
+
+__all__ = ["Typed", "decision_typed", "exception_typed", "run_typed"]
+
+
+class Typed(NamedTuple):
+    """The same as a form, to be copied."""
+
+    cli: str
+    curl: str
+
+
+def run_typed(origin: str, run_id: str, action: str) -> Typed:
+    """Return what does this to a run."""
+    reason = ["--reason", "…"]
+    words = ["meshline", "run", action, run_id[:8], *reason]
+    body: dict[str, Any] = {"reason": "…"}
+    if action == "owner":
+        words = ["meshline", "owner", "assign", run_id[:8], "team:…", *reason]
+        body = {"owner": "team:…", "reason": "…"}
+    return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/{action}", body))
+
+
+def exception_typed(origin: str, exception_id: str, action: str) -> Typed:
+    """Return what does this about an exception."""
+    words = ["meshline", "exception", action, exception_id, "--reason", "…"]
+    body: dict[str, Any] = {"action": action, "reason": "…"}
+    if action == "assign":
+        words.insert(3, "team:…")
+        body["owner"] = "team:…"
+    if action == "skip":
+        words += ["--value", "{…}"]
+        body["value"] = {"…": "…"}
+    return Typed(_words(words), _curl(f"{origin}/v1/exceptions/{exception_id}/actions", body))
+
+
+def decision_typed(origin: str, run_id: str, approval: str, decision: str, form: bool) -> Typed:
+    """Return what answers an approval."""
+    verb = {"approved": "approve", "denied": "deny"}[decision]
+    words = ["meshline", "approval", verb, run_id[:8], approval]
+    body: dict[str, Any] = {"decision": decision}
+    if form and decision == "approved":
+        words += ["--form", "{…}"]
+        body["form"] = {"…": "…"}
+    if decision == "denied":
+        words += ["--reason", "…"]
+        body["reason"] = "…"
+    return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/approvals/{approval}", body))
+
+
+def _words(words: list[str]) -> str:
+    return " ".join(shlex.quote(word) if word not in ("…", "team:…") else f"'{word}'"
+                    for word in words)  # fmt: skip
+
+
+def _curl(address: str, body: dict[str, Any]) -> str:
+    sent = shlex.quote(orjson.dumps(body).decode())
+    return f'curl -f -H "Authorization: Bearer $KEY" --json {sent} {shlex.quote(address)}'

@@ -1,0 +1,125 @@
+"""Exceptions: grouped by cause, one by one, and what people do about them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from meshline.api.principals import Permission
+from meshline.console.commands import exception_typed
+from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
+from meshline.console.rendering import rendered
+from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
+from meshline.events.requests import ExceptionActionRequested
+from meshline.projections.exception_view import ExceptionRow
+
+__all__ = ["router"]
+
+router = APIRouter()
+STATES = ["open", "acknowledged", "resolved"]
+Text = Annotated[str, Query(max_length=300)]
+
+
+@router.get("/exceptions")
+async def list_exceptions(
+    request: Request,
+    visit: Reader,
+    state: Annotated[list[str] | None, Query()] = None,
+    cause: Text = "",
+    route: Text = "",
+    owner: Text = "",
+    workflow: Text = "",
+    after: Text = "",
+) -> Response:
+    """Show the groups; and, where a filter is given, the exceptions that it finds."""
+    states = [each for each in STATES if each in (state or ())] or STATES[:2]
+    is_filtered = any((cause, route, owner, workflow, after, state))
+    page = None
+    if is_filtered:
+        page = await visit.views.exceptions(
+            states=states, cause=cause or None, route=route or None, owner=owner or None,
+            workflow=workflow or None, limit=PAGE_ROWS, after=after or None,
+        )  # fmt: skip
+    groups = await visit.views.exception_groups(open_only=True, limit=200)
+    return rendered(
+        request,
+        "exceptions.html",
+        groups=[group for group in groups if cause in ("", group.cause)],
+        page=page,
+        after=after,
+        filters={
+            "state": state or [], "cause": cause, "route": route, "owner": owner,
+            "workflow": workflow,
+        },
+        states=states,
+        all_states=STATES,
+    )  # fmt: skip
+
+
+@router.get("/exceptions/{exception}")
+async def show_exception(request: Request, visit: Reader, exception: str) -> Response:
+    """Show an exception: what happened, whose it is, the error, and what can be done."""
+    shows_all = await reached(request, visit, "exceptions", "runs")
+    row = await visit.views.exception(exception)
+    return rendered(
+        request,
+        "exception.html",
+        exception=row,
+        error=values_of(visit, row, f"exception {row.exception_id}")["error"],
+        run=await visit.views.run(row.run_id),
+        alike=await visit.views.exceptions(cause=row.cause, limit=1),
+        shows_all=shows_all,
+        tag=tag_of(row),
+        actions=_actions_for(visit, row, str(request.base_url).rstrip("/")),
+    )
+
+
+_TITLES = {
+    "retry": ("Retry", "Try the failed step again, in the same run."),
+    "skip": ("Skip", "Go on without the step, with a value in place of its result."),
+    "acknowledge": ("Acknowledge", "Say that you look at it."),
+    "assign": ("Assign", "Give it to another owner."),
+    "resolve": ("Resolve", "Close it: it holds nothing up."),
+}
+
+
+def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str, Any]]:
+    if row.state == "resolved" or not visit.may(Permission.OPERATE):
+        return []
+    names = ["retry", "skip"] if row.blocking else ["resolve"]
+    names += ["acknowledge"] if row.state == "open" else []
+    names += ["assign"]
+    return [
+        {
+            "name": name,
+            "title": _TITLES[name][0],
+            "about": _TITLES[name][1],
+            "typed": exception_typed(origin, row.exception_id, name),
+        }
+        for name in names
+    ]
+
+
+@router.post("/exceptions/{exception}/{action}")
+async def act_on_exception(
+    exception: str,
+    action: Literal["acknowledge", "assign", "resolve", "retry", "skip"],
+    act: Annotated[Act, Depends(acts(Permission.OPERATE, {"": ExceptionActionRequested}))],
+) -> Response:
+    """Do something about an exception."""
+    row = await act.visit.desk.exception(exception)
+    act.check_tag(row)
+    owner = act.text("owner") or None
+    if action == "assign" and owner is None:
+        raise FormRefused("There is no new owner: expected one, such as user:ada.")
+    asked = ExceptionActionRequested(
+        exception_id=row.exception_id,
+        action=action,
+        owner=owner,
+        value=act.json("value") if action == "skip" else None,
+        reason=act.reason,
+    )
+    answered = await act.ask(row.run_id, asked)
+    return act.shown(f"/exceptions/{row.exception_id}", action, answered)

@@ -1,0 +1,60 @@
+"""What all pages that read have in common: the visit, the moment, and one's own write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from meshline.api.context import position_of
+from meshline.console.visit import Visit, sees
+from meshline.console.words import moment_of
+from meshline.projections.as_of import Moment
+from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.errors import NotReached
+from meshline.projections.queries import Views
+
+__all__ = ["PAGE_ROWS", "Reader", "moment_asked", "reached", "seen", "seen_of", "values_of"]
+
+Reader = Annotated[Visit, Depends(sees())]
+PAGE_ROWS = 50
+REACH_S = 3.0
+
+
+def moment_asked(request: Request) -> Moment | None:
+    """Return the past moment that the address asks for; None: now."""
+    time = moment_of(request.query_params.get("as_of"))
+    if time is None:
+        return None
+    return Moment(time, "recorded" if request.query_params.get("by") == "recorded" else "event")
+
+
+async def seen(visit: Visit, moment: Moment | None) -> Views | ViewsAsOf:
+    """Return the views, now or then, for a list."""
+    if moment is None:
+        return visit.views
+    services, scope = visit.services, visit.principal.scope
+    return await ViewsAsOf.of_log(services.log, moment, services.kept, scope)
+
+
+async def seen_of(visit: Visit, run: str, moment: Moment | None) -> Views | ViewsAsOf:
+    """Return the views, now or then, for one run."""
+    return visit.views if moment is None else await ViewsAsOf.of_run(visit.views, run, moment)
+
+
+async def reached(request: Request, visit: Visit, *views: str) -> bool:
+    """Wait until the views show what the form before has done; False if they don't in time."""
+    at = request.query_params.get("at")
+    if at is None:
+        return True
+    try:
+        await visit.views.reached([position_of(at, "at")], views, timeout_s=REACH_S)
+    except NotReached:
+        return False
+    return True
+
+
+def values_of(visit: Visit, row: Any, about: str) -> Mapping[str, Any]:
+    """Return the row's fields as the principal may see them; who reads a payload is noted."""
+    return visit.desk.shown(row, about)

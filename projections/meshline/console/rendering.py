@@ -1,0 +1,99 @@
+"""Pages out of templates: every value is text, whatever stands in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from meshline.console import words
+from meshline.console.visit import Visit
+from meshline.events.clock import SystemClock
+
+__all__ = ["THEMES", "rendered"]
+
+THEMES = ("system", "light", "dark")
+_clock = SystemClock()
+
+
+def rendered(
+    request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None,
+    **values: Any,
+) -> HTMLResponse:  # fmt: skip
+    """Return the page."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    theme = request.cookies.get("theme", "system")
+    now = _clock.now()
+    text = _environment.get_template(template).render(
+        visit=visit,
+        path=request.url.path,
+        here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        origin=f"{request.url.scheme}://{request.url.netloc}",
+        query=dict(request.query_params),
+        theme=theme if theme in THEMES else "system",
+        now=now,
+        done=_DONE.get(request.query_params.get("done", "")),
+        is_decided=request.query_params.get("how") != "appended",
+        **values,
+    )
+    return HTMLResponse(text, status, headers=headers)
+
+
+# What a form led to, by the word in the address: nobody can put other words on a page.
+_DONE = {
+    "retry": "It is tried again.",
+    "skip": "The step is left out, and the run goes on.",
+    "cancel": "The run is cancelled.",
+    "pause": "The run is paused.",
+    "resume": "The run goes on.",
+    "owner": "The run has another owner.",
+    "approved": "It is approved.",
+    "denied": "It is denied.",
+    "acknowledge": "It is acknowledged.",
+    "assign": "It has another owner.",
+    "resolve": "It is resolved.",
+}
+
+
+def _finalize(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return words.visible(value)
+    return "" if value is None else value
+
+
+def _linked(path: str, **query: Any) -> str:
+    given = {name: value for name, value in query.items() if value not in (None, "", [])}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _time(value: datetime | str) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.astimezone(UTC)
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_finalize,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    extensions=["jinja2.ext.do"],
+)
+_environment.filters |= {
+    "age": words.age,
+    "ago": words.ago,
+    "due": words.due,
+    "number": words.number,
+    "pretty": words.pretty,
+    "segment": lambda text: quote(text, safe=""),
+    "shortened": words.shortened,
+    "time": _time,
+}
+_environment.globals["linked"] = _linked

@@ -1,0 +1,239 @@
+"""Runs: the list with the five answers, one run with all that happened, and acting on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from meshline.api.principals import Permission
+from meshline.console.commands import run_typed
+from meshline.console.drawing import drawn
+from meshline.console.painting import painted
+from meshline.console.reading import (
+    PAGE_ROWS,
+    Reader,
+    moment_asked,
+    reached,
+    seen,
+    seen_of,
+    values_of,
+)
+from meshline.console.rendering import rendered
+from meshline.console.timeline import timeline_of
+from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
+from meshline.console.words import moment_of
+from meshline.events.clock import SystemClock
+from meshline.events.ids import run_id_of
+from meshline.events.requests import (
+    CancelRequested,
+    OwnerChangeRequested,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+)
+from meshline.events.requests import (
+    Request as AskedRequest,
+)
+from meshline.events.story import sentence
+from meshline.projections.as_of import item_of
+from meshline.projections.history_view import HistoryRow
+from meshline.projections.intake import Undecodable
+from meshline.projections.pages import LIMIT_MAX
+from meshline.projections.queries import OPEN_RUNS
+from meshline.projections.runs_view import RunRow
+
+__all__ = ["actions_for", "router"]
+
+router = APIRouter()
+_clock = SystemClock()
+STATES = [*OPEN_RUNS, "succeeded", "failed", "cancelled"]
+WAITS = [
+    *("timer", "message", "task", "approval", "child"),
+    *("retry", "slot", "worker", "exception", "outside"),
+]
+EVENTS_MAX = 200
+"""Events on one page of a run."""
+
+Text = Annotated[str, Query(max_length=300)]
+
+
+@router.get("/runs")
+async def list_runs(
+    request: Request,
+    visit: Reader,
+    state: Annotated[list[str] | None, Query()] = None,
+    workflow: Text = "",
+    owner: Text = "",
+    source: Text = "",
+    waiting_on: Text = "",
+    run: Text = "",
+    after: Text = "",
+) -> Response:
+    """List runs, those that started last first."""
+    asked = [each for each in state or () if each]
+    states = [s for s in STATES if s in asked or ("open" in asked and s in OPEN_RUNS)]
+    moment = moment_asked(request)
+    views = await seen(visit, moment)
+    page = await views.runs(
+        states=states or None, workflow=workflow or None, owner=owner or None,
+        source=source or None, wait_kind=waiting_on or None, id_prefix=_run_meant(run),
+        limit=PAGE_ROWS, after=after or None,
+    )  # fmt: skip
+    definitions = await visit.views.workflows()
+    filters = {
+        "state": asked, "workflow": workflow, "owner": owner, "source": source,
+        "waiting_on": waiting_on, "run": run, "as_of": request.query_params.get("as_of"),
+    }  # fmt: skip
+    return rendered(
+        request,
+        "runs.html",
+        runs=page.rows,
+        next=page.next,
+        after=after,
+        filters=filters,
+        moment=moment,
+        all_states=STATES,
+        all_waits=WAITS,
+        workflows=sorted({each.workflow for each in definitions}),
+        sources=sorted({each.source for each in definitions}),
+    )
+
+
+def _run_meant(text: str) -> str | None:
+    """Return the beginning of the run's id, from that or from SOURCE/ID."""
+    source, slash, trigger_id = text.strip().partition("/")
+    return (run_id_of(source, trigger_id) if slash else source) or None
+
+
+@router.get("/runs/{run}")
+async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -> Response:
+    """Show a run: five answers, what it waits for, its graph, its time and its events."""
+    shows_all = await reached(request, visit, "runs", "history", "exceptions", "approvals")
+    moment = moment_asked(request)
+    views = await seen_of(visit, run, moment)
+    row = await views.run(run)
+    about = f"run {row.run_id}"
+    history = await views.history(row.run_id, limit=LIMIT_MAX)
+    painting = painted(history)
+    periods = await views.periods(row.run_id)
+    spec = await _spec_of(visit, row)
+    end = row.ended_at or (moment.time if moment and moment.time else _clock.now())
+    return rendered(
+        request,
+        "run.html",
+        run=row,
+        outcome=values_of(visit, row, about)["outcome"],
+        tag=tag_of(row),
+        moment=moment,
+        shows_all=shows_all,
+        exceptions=(await views.exceptions(states=None, run_id=row.run_id, limit=50)).rows[::-1],
+        approvals=(await views.approvals(states=None, run_id=row.run_id, limit=50)).rows[::-1],
+        periods=periods,
+        drawing=drawn(spec, painting) if spec and not row.observed else None,
+        drawing_down=drawn(spec, painting, down=True) if spec and not row.observed else None,
+        timeline=timeline_of(painting, periods, row.started_at, end),
+        events=_events(visit, [r for r in history if r.log_offset > after][:EVENTS_MAX], about),
+        events_total=len(history),
+        events_are_cut=len(history) == LIMIT_MAX,
+        next_after=_next_after(history, after),
+        actions=[] if moment else actions_for(visit, row, str(request.base_url).rstrip("/")),
+    )
+
+
+def _next_after(history: Sequence[HistoryRow], after: int) -> int | None:
+    left = [row.log_offset for row in history if row.log_offset > after]
+    return left[EVENTS_MAX - 1] if len(left) > EVENTS_MAX else None
+
+
+def _events(visit: Visit, rows: Sequence[HistoryRow], about: str) -> list[dict[str, Any]]:
+    may = visit.may(Permission.READ_PAYLOADS)
+    found = []
+    for row in rows:
+        item = item_of(row)
+        said = row.type if isinstance(item, Undecodable) else sentence(item.event, values=may)
+        data = values_of(visit, row, about)["data"] if may else None
+        found.append({"row": row, "said": said, "data": data})
+    return found
+
+
+async def _spec_of(visit: Visit, row: RunRow) -> Any:
+    """Return the definition that the run has; None where it is not registered any more."""
+    for each in await visit.views.workflows():
+        if (each.workflow, each.version) == (row.workflow, row.version):
+            return each.spec
+    return None
+
+
+# -- acting ------------------------------------------------------------------------------------
+
+Action = Literal["retry", "pause", "resume", "owner", "cancel"]
+_ASKS: dict[str, type[AskedRequest]] = {
+    "retry": RetryRequested,
+    "pause": PauseRequested,
+    "resume": ResumeRequested,
+    "owner": OwnerChangeRequested,
+    "cancel": CancelRequested,
+}
+_TITLES = {
+    "retry": ("Retry", "Try again now what failed: held steps, and steps that wait for a retry."),
+    "pause": ("Pause", "Start no further step until the run is resumed; what is under way ends."),
+    "resume": ("Resume", "Go on with the run."),
+    "owner": ("Hand over", "Give the run to another owner, who answers for it from then on."),
+    "cancel": ("Cancel", "End the run. What it has done is undone where its workflow says how."),
+}
+
+
+def actions_for(visit: Visit, row: RunRow, origin: str) -> list[dict[str, Any]]:
+    """Return what can be done with the run as it is, by who looks at it."""
+    if row.ended_at is not None or not visit.may(Permission.OPERATE):
+        return []
+    names: list[str] = []
+    if row.state == "held" or any(wait["kind"] == "retry" for wait in row.waits):
+        names.append("retry")
+    if not row.observed:
+        names.append("resume" if row.state == "paused" else "pause")
+    names += ["owner", "cancel"]
+    return [
+        {
+            "name": name,
+            "title": _TITLES[name][0],
+            "about": _TITLES[name][1],
+            "typed": run_typed(origin, row.run_id, name),
+        }
+        for name in names
+    ]
+
+
+@router.post("/runs/{run}/{action}")
+async def act_on_run(
+    run: str, action: Action, act: Annotated[Act, Depends(acts(Permission.OPERATE, _ASKS))]
+) -> Response:
+    """Ask something of a run."""
+    row = await act.visit.desk.run(run)
+    act.check_tag(row)
+    answered = await act.ask(row.run_id, _asked(action, act))
+    return act.shown(f"/runs/{row.run_id}", action, answered)
+
+
+def _asked(action: Action, act: Act) -> AskedRequest:
+    match action:
+        case "retry":
+            return RetryRequested(reason=act.reason)
+        case "pause":
+            return PauseRequested(reason=act.reason, until=_until(act))
+        case "resume":
+            return ResumeRequested(reason=act.reason)
+        case "cancel":
+            return CancelRequested(reason=act.reason)
+        case "owner":
+            if not act.text("owner"):
+                raise FormRefused("There is no new owner: expected one, such as team:emea.")
+            return OwnerChangeRequested(owner=act.text("owner"), reason=act.reason)
+
+
+def _until(act: Act) -> datetime | None:
+    return moment_of(act.text("until"))

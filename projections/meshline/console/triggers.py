@@ -1,0 +1,54 @@
+"""Triggers and sources: what came in, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from meshline.console.reading import PAGE_ROWS, Reader, values_of
+from meshline.console.rendering import rendered
+from meshline.events.clock import SystemClock
+
+__all__ = ["router"]
+
+router = APIRouter()
+STATUSES = ["received", "accepted", "repeated", "rejected"]
+INFLOW = timedelta(hours=24)
+_clock = SystemClock()
+Text = Annotated[str, Query(max_length=300)]
+
+
+@router.get("/triggers")
+async def list_triggers(
+    request: Request,
+    visit: Reader,
+    status: Annotated[list[str] | None, Query()] = None,
+    source: Text = "",
+    trigger_id: Annotated[str, Query(alias="id", max_length=300)] = "",
+    after: Text = "",
+) -> Response:
+    """List sources, and triggers, the newest first."""
+    statuses = [each for each in STATUSES if each in (status or ())]
+    page = await visit.views.triggers(
+        statuses=statuses or None, source=source or None, trigger_id=trigger_id or None,
+        limit=PAGE_ROWS, after=after or None,
+    )  # fmt: skip
+    definitions = await visit.views.workflows()
+    flows = {flow.source: flow for flow in await visit.views.source_flows(_clock.now() - INFLOW)}
+    sources = sorted({*flows, *(each.source for each in definitions)})
+    return rendered(
+        request,
+        "triggers.html",
+        triggers=[(row, values_of(visit, row, "triggers")) for row in page.rows],
+        next=page.next,
+        after=after,
+        sources=[
+            (name, flows.get(name), sorted({d.workflow for d in definitions if d.source == name}))
+            for name in sources
+        ],
+        filters={"status": statuses, "source": source, "id": trigger_id},
+        all_statuses=STATUSES,
+    )

@@ -1,0 +1,278 @@
+"""Who looks at a page, what they may, and how they ask: what every page is handed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.responses import RedirectResponse
+
+from meshline.api.answers import PAYLOAD_FIELDS
+from meshline.api.desk import Answered, Asking, Desk, Services
+from meshline.api.principals import Permission, Principal
+from meshline.api.problems import Denied
+from meshline.api.refusals import Attempt
+from meshline.console.guard import LOOPBACK
+from meshline.events.errors import MeshlineError
+from meshline.events.requests import Request as AskedRequest
+from meshline.projections.queries import Views
+
+__all__ = [
+    "Act",
+    "FormRefused",
+    "MovedOn",
+    "NotSignedIn",
+    "Visit",
+    "acts",
+    "check_every_page",
+    "cookie_name",
+    "form_of",
+    "form_token",
+    "is_secure",
+    "sees",
+    "tag_of",
+]
+
+FIELDS_MAX = 200
+WAIT_S = 10.0
+
+
+class NotSignedIn(MeshlineError):
+    """A page was asked for by somebody whom nobody knows here, or no longer."""
+
+    code = "ML6101"
+
+
+class FormRefused(MeshlineError):
+    """A form came without the token of the page that it was on, or with what can't be read."""
+
+    code = "ML6102"
+
+
+class MovedOn(MeshlineError):
+    """What a page showed is no longer so; nothing was done."""
+
+    code = "ML6103"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One principal looking at one page, from their desk.
+
+    Args:
+        token: stands in every form of the page, and is only good in this session.
+        once: stands in every form of the page: sent twice, it asks once.
+    """
+
+    desk: Desk
+    token: str
+    once: str
+
+    @property
+    def services(self) -> Services:
+        return self.desk.services
+
+    @property
+    def principal(self) -> Principal:
+        return self.desk.principal
+
+    @property
+    def views(self) -> Views:
+        return self.desk.views
+
+    def may(self, permission: str) -> bool:
+        return self.principal.may(Permission(permission))
+
+
+class Act:
+    """A form that was sent by somebody who may."""
+
+    def __init__(self, visit: Visit, form: Mapping[str, str]) -> None:
+        self.visit = visit
+        self.form = form
+
+    def text(self, field: str) -> str:
+        return self.form.get(field, "").strip()
+
+    @property
+    def reason(self) -> str:
+        return self.text("reason")[:2_000]
+
+    def json(self, field: str) -> Any:
+        """Return the value that was typed as JSON; None where nothing was.
+
+        Raises:
+            FormRefused: it is no JSON.
+        """
+        text = self.text(field)
+        if not text:
+            return None
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise FormRefused(
+                f'The {field} is no JSON ({error}): expected a value such as 12, "text" or '
+                '{"crm_id": "L-1"}. Go back and correct it; nothing was done.'
+            ) from None
+
+    def check_tag(self, row: Any) -> None:
+        """Raise ``MovedOn`` where the page showed something else than the row as it is now."""
+        if self.form.get("tag") != tag_of(row):
+            owner = f", with {row.owner}" if getattr(row, "owner", None) else ""
+            raise MovedOn(
+                f"Somebody was quicker, or time went on: it is {row.state} now{owner}. Nothing was "
+                "done. Look at it as it is now, and decide again."
+            )
+
+    async def ask(self, run_id: str, asked: AskedRequest) -> Answered:
+        """Append the request in the principal's name; see ``Desk.ask``."""
+        once = self.text("once")[:100] or None
+        return await self.visit.desk.ask(run_id, asked, Asking(WAIT_S, idempotency_key=once))
+
+    @staticmethod
+    def shown(path: str, done: str, answered: Answered) -> RedirectResponse:
+        """Lead to the page that shows what this led to, as soon as the views do."""
+        query = urlencode({"done": done, "at": answered.position, "how": answered.status})
+        return RedirectResponse(f"{path}?{query}", 303)
+
+
+_COUNTERS = ("log_offset", "changed_at", "events")
+
+
+def tag_of(row: Any) -> str:
+    """Return the tag of a row: another as soon as what people decide by changes.
+
+    The API's tags change with every event; a run under way would be another at every click.
+    """
+    hidden = (*PAYLOAD_FIELDS.get(type(row), ()), *_COUNTERS)
+    fields = {name: value for name, value in row._asdict().items() if name not in hidden}
+    return hashlib.blake2b(orjson.dumps(fields), digest_size=12).hexdigest()
+
+
+# -- sessions ----------------------------------------------------------------------------------
+
+
+def is_secure(request: Request) -> bool:
+    """Return whether cookies can be told to travel over TLS only."""
+    return request.url.scheme == "https" or request.url.hostname not in LOOPBACK
+
+
+def cookie_name(request: Request, name: str) -> str:
+    """Return the cookie's name; ``__Host-`` makes browsers hold it to this server alone."""
+    return f"__Host-{name}" if is_secure(request) else name
+
+
+def form_token(secret: str) -> str:
+    """Return what the forms of a session carry; it tells nothing of the session's secret."""
+    return hmac.new(secret.encode(), b"meshline form", hashlib.sha256).hexdigest()
+
+
+async def form_of(request: Request, secret: str) -> dict[str, str]:
+    """Return the form that was sent.
+
+    Raises:
+        FormRefused: it was on no page of this session.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise FormRefused(f"The form came as {kind[:100] or 'nothing'}: expected one of our pages.")
+    try:
+        body = (await request.body()).decode()
+        form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError:
+        raise FormRefused("The form can't be read: expected one of our pages.") from None
+    if not secrets.compare_digest(form.get("token", "").encode(), form_token(secret).encode()):
+        raise FormRefused(
+            "The form is of an older session, or of another page: expected one that was opened "
+            "since you signed in. Load the page again; nothing was done."
+        )
+    return form
+
+
+class _Sees:
+    """The dependency of a page; see ``sees``."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    def attempt(self, request: Request) -> Attempt | None:
+        """Return what the call would append."""
+        return None
+
+    async def __call__(self, request: Request) -> Visit:
+        secret = request.cookies.get(cookie_name(request, "session"))
+        state = request.app.state
+        principal = await state.accounts.principal(secret)
+        if principal is None or secret is None:
+            raise NotSignedIn("Nobody is signed in here, or no longer: sign in.")
+        desk = Desk(state.services, principal, self.attempt(request))
+        visit = Visit(desk, form_token(secret), secrets.token_urlsafe(12))
+        request.state.visit = visit
+        if not principal.may(self.permission):
+            error = Denied(
+                f"{principal.actor.id} may not do this: it needs the permission "
+                f"{self.permission}. Ask for a role that has it."
+            )
+            desk.refused(error)
+            raise error
+        state.rates.take(principal.actor.id)
+        return visit
+
+
+class _Acts(_Sees):
+    """The dependency of what a form does; see ``acts``."""
+
+    def __init__(self, permission: Permission, asks: Mapping[str, type[AskedRequest]]) -> None:
+        super().__init__(permission)
+        self._asks = asks
+
+    def attempt(self, request: Request) -> Attempt | None:
+        asks = self._asks.get(request.path_params.get("action", ""), self._asks.get(""))
+        return None if asks is None else Attempt.of(asks, request)
+
+    async def __call__(self, request: Request) -> Act:  # type: ignore[override]
+        visit = await super().__call__(request)
+        secret = request.cookies[cookie_name(request, "session")]
+        return Act(visit, await form_of(request, secret))
+
+
+def sees(permission: Permission = Permission.READ) -> _Sees:
+    """Return a dependency that gives the visit of who is signed in, if they may see this."""
+    return _Sees(permission)
+
+
+def acts(permission: Permission, asks: Mapping[str, type[AskedRequest]]) -> _Acts:
+    """Return a dependency that gives the form of who is signed in, if they may do this.
+
+    Args:
+        asks: by the action in the path (else under ``""``) what it appends: a refusal is kept.
+    """
+    return _Acts(permission, asks)
+
+
+def check_every_page(router: APIRouter, public: frozenset[str]) -> None:
+    """Raise ``AssertionError`` where a page states no permission and is not meant for all."""
+    for route in router.routes:
+        assert isinstance(route, APIRoute)
+        stated = _stated(route.dependant)
+        assert stated is not None or route.path in public, f"{route.path} states no permission"
+        changes = not (route.methods or set()) <= {"GET", "HEAD"}
+        assert route.path in public or changes == isinstance(stated, _Acts), (
+            f"{route.path} changes something, and takes no form"
+        )
+
+
+def _stated(dependant: Dependant) -> _Sees | None:
+    if isinstance(dependant.call, _Sees):
+        return dependant.call
+    found = (_stated(inner) for inner in dependant.dependencies)
+    return next((stated for stated in found if stated is not None), None)

@@ -1,0 +1,87 @@
+"""Moments, ages, names and values as people read them on a page."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from meshline.events.errors import SettingsInvalid
+
+__all__ = ["age", "ago", "due", "moment_of", "number", "pretty", "shortened", "visible"]
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+# Marks that turn text around or hide in it, and control characters: shown by their number.
+_HIDDEN = re.compile(
+    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return the text with what would not be seen shown by its number."""
+    return _HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+
+
+def shortened(text: str, length_max: int = 120) -> str:
+    """Return the text on one line, cut where it is longer."""
+    line = " ".join(text[: length_max * 4].split())
+    is_whole = len(line) <= length_max and len(text) <= length_max * 4
+    return line if is_whole else f"{line[: length_max - 1]}…"
+
+
+def pretty(value: Any, length_max: int = 20_000) -> str:
+    """Return a value as indented JSON, cut where it is longer."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    left = len(text) - length_max
+    return text if left <= 0 else f"{text[:length_max]}\n… and {left:,} more characters"
+
+
+def age(duration: timedelta) -> str:
+    """Return the two largest units: ``3 d 4 h``, ``12 m 5 s``."""
+    left = int(abs(duration.total_seconds()))
+    if left < 1:
+        return "0 s"
+    parts: list[str] = []
+    for unit, length_s in _UNITS:
+        count, left = divmod(left, length_s)
+        if count or parts:
+            parts.append(f"{count}\u00a0{unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(filter(None, parts))
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Return how long since the moment, or how long until it."""
+    if moment > now + timedelta(seconds=1):
+        return f"in {age(moment - now)}"
+    return f"{age(now - moment)} ago"
+
+
+def due(moment: datetime, now: datetime) -> str:
+    """Return when something is due: ``in 3 h 20 m``, or ``2 d late``."""
+    return f"in {age(moment - now)}" if moment > now else f"{age(now - moment)} late"
+
+
+def number(value: float) -> str:
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """Return the moment that was typed into a date field; UTC where no zone is given.
+
+    Raises:
+        SettingsInvalid: it is none.
+    """
+    if not (text or "").strip():
+        return None
+    try:
+        moment = datetime.fromisoformat((text or "").strip())
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise SettingsInvalid(
+            f"{(text or '')[:60]!r} is no moment: expected one such as 2026-11-17T14:05 (UTC)."
+        ) from None

@@ -1,0 +1,96 @@
+"""What comes in, what is open and what is late, counted: for who looks at the whole."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from meshline.projections.runs_view import RunRow
+
+__all__ = ["OPEN_RUNS", "RouteLoad", "SourceFlow", "Summaries", "VersionCount"]
+
+OPEN_RUNS = ["running", "waiting", "held", "paused"]
+
+
+class SourceFlow(NamedTuple):
+    """What a source has sent since a moment, and what became of it."""
+
+    source: str
+    total: int
+    accepted: int
+    repeated: int
+    rejected: int
+    last_at: datetime
+
+
+class RouteLoad(NamedTuple):
+    """The exceptions that are open on a route; ``late`` are past their due time."""
+
+    route: str
+    open: int
+    acknowledged: int
+    severe: int
+    late: int
+    oldest_at: datetime
+
+
+class VersionCount(NamedTuple):
+    """How many runs of a workflow's version are in a state."""
+
+    workflow: str
+    version: int
+    state: str
+    runs: int
+
+
+class _Fetching(Protocol):
+    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]: ...
+
+
+class Summaries:
+    """The part of ``Views`` that counts."""
+
+    async def source_flows(self: _Fetching, since: datetime) -> list[SourceFlow]:
+        """Return what came in since then, by source."""
+        rows = await self._fetch(
+            "select source, count(*) as total, "
+            "count(*) filter (where status = 'accepted') as accepted, "
+            "count(*) filter (where status = 'repeated') as repeated, "
+            "count(*) filter (where status = 'rejected') as rejected, "
+            "max(received_at) as last_at "
+            "from {ns}.triggers where received_at >= $1 group by source order by source",
+            since,
+        )
+        return [SourceFlow(**row) for row in rows]
+
+    async def route_loads(self: _Fetching, now: datetime) -> list[RouteLoad]:
+        """Return where exceptions are open, the route with the oldest first."""
+        rows = await self._fetch(
+            "select route, count(*) as open, "
+            "count(*) filter (where state = 'acknowledged') as acknowledged, "
+            "count(*) filter (where severity in ('high', 'critical')) as severe, "
+            "count(*) filter (where due_at < $1) as late, "
+            "min(opened_at) as oldest_at "
+            "from {ns}.exceptions where state <> 'resolved' group by route order by min(opened_at)",
+            now,
+        )
+        return [RouteLoad(**row) for row in rows]
+
+    async def late_runs(self: _Fetching, now: datetime, *, limit: int = 20) -> list[RunRow]:
+        """Return open runs past their due time, the latest first."""
+        rows = await self._fetch(
+            "select * from {ns}.runs where state = any($1::text[]) and due_at < $2 "
+            "order by due_at, run_id limit $3",
+            OPEN_RUNS,
+            now,
+            limit,
+        )
+        return [RunRow(**row) for row in rows]
+
+    async def version_counts(self: _Fetching) -> list[VersionCount]:
+        """Return the number of runs by workflow, version and state."""
+        rows = await self._fetch(
+            "select workflow, version, state, count(*) as runs from {ns}.runs "
+            "group by workflow, version, state order by workflow, version, state"
+        )
+        return [VersionCount(**row) for row in rows]
