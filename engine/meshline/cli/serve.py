@@ -102,6 +102,7 @@ async def serve(
                 "whether it is well. Ctrl-C stops."
             )
             await stop.wait()
+            services.changes.end()
             call.out.say("Stopping: requests under way are answered.")
 
 

@@ -22,7 +22,7 @@ from meshline.api.problems import Denied, Unauthenticated
 from meshline.api.refusals import Attempt
 from meshline.events.requests import Request as AskedRequest
 
-__all__ = ["Requirement", "check_every_route", "requirement_of", "requires"]
+__all__ = ["Requirement", "is_still_known", "check_every_route", "requirement_of", "requires"]
 
 _BEARER = HTTPBearer(
     auto_error=False,
@@ -54,6 +54,13 @@ class Requirement:
             raise
         _check_query(request)
         return Desk(services, principal, attempt)
+
+
+async def is_still_known(request: Request) -> bool:
+    """Return whether the credential of a request that takes long still counts."""
+    authenticator: Authenticator = request.app.state.authenticator
+    credential = request.headers.get("authorization", "").partition(" ")[2]
+    return await authenticator.principal(credential) is not None
 
 
 def _check_query(request: Request) -> None:

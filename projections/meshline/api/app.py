@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from meshline.api import looking_after, people, runs, triggers
+from meshline.api import live, looking_after, people, runs, triggers
 from meshline.api.access import check_every_route
 from meshline.api.desk import Services
 from meshline.api.guard import ApiSettings, Guard
@@ -19,7 +19,7 @@ __all__ = ["PUBLIC", "ROUTERS", "ApiSettings", "create_api"]
 PUBLIC = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})
 """What is open to everybody: it tells nothing of the installation but that it is there."""
 
-ROUTERS = (triggers.router, runs.router, people.router, looking_after.router)
+ROUTERS = (triggers.router, runs.router, people.router, looking_after.router, live.router)
 
 _ABOUT = """\
 Publish triggers, see what every run waits for and whose it is, and act on runs, exceptions and

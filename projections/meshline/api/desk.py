@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel
 
 from meshline.api.answers import shown
+from meshline.api.changes import Changes
 from meshline.api.principals import Principal
 from meshline.api.problems import Conflict, Denied
 from meshline.api.refusals import Attempt, Refusals
@@ -75,6 +76,7 @@ class Services:
     Args:
         kept: snapshots of the views, for lists of the past.
         refusals: where it is told what was refused; made here if it is not given.
+        changes: what tells streams what changed; made here if it is not given.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Services:
         views: Views,
         kept: KeptViews | None = None,
         refusals: Refusals | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self.kept = kept
         self.publisher = publisher
@@ -91,6 +94,7 @@ class Services:
         self.log = log
         self.refusals = refusals or Refusals(publisher, views)
         self.repeats = Repeats(log, views)
+        self.changes = changes or Changes(log, views)
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,6 +105,7 @@ class Services:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.changes.aclose()
         await self.refusals.aclose()
 
 

@@ -23,6 +23,9 @@ _LASTING = [
 ]
 
 
+_STREAM = b"text/event-stream; charset=utf-8"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
     """Args:
@@ -67,9 +70,16 @@ class Guard:
             await self._application(scope, receive, send)
             return
 
+        held = 0
+
         async def send_on(message: Message) -> None:
+            nonlocal held
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_LASTING]
+                if held and (b"content-type", _STREAM) in message["headers"]:
+                    # Streams have a limit of their own, and wait more than they work.
+                    self._in_flight -= held
+                    held = 0
             await send(message)
 
         try:
@@ -78,11 +88,12 @@ class Guard:
             answer = problem(refusal.status, refusal.code, refusal.detail)
             await answer(scope, receive, send_on)
             return
-        self._in_flight += 1
+        held = 1
+        self._in_flight += held
         try:
             await self._application(scope, receive, send_on)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= held
 
     def _check(self, scope: Scope) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}

@@ -127,8 +127,20 @@ class Views(PeopleQueries, Summaries):
         narrowed._scope = scope
         return narrowed
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether these are the views of one team."""
+        return self._scope is not None
+
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+    async def known_runs(self, view: str, run_ids: Iterable[str]) -> set[str]:
+        """Return those of the runs of which the view shows something."""
+        rows = await self._fetch(
+            f"select distinct run_id from {{ns}}.{view} where run_id = any($1::text[])", [*run_ids]
+        )
+        return {row["run_id"] for row in rows}
 
     # -- runs ----------------------------------------------------------------------------------
 

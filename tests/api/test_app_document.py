@@ -10,7 +10,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.core.failures import FailureGroup
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 
 from meshline.cli.serve import listening
 from meshline.workflow.registry import Registry
@@ -19,7 +22,7 @@ from tests.api.leads import SOURCE, leads
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-EXAMPLES = int(os.environ.get("MESHLINE_API_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("MESHLINE_API_EXAMPLES", "3"))
 """For each operation, of what its schema allows, and of what it does not."""
 
 LIMITS = settings(
@@ -30,6 +33,15 @@ LIMITS = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+def do_not_wait(case: Any) -> None:
+    """Let a call that may take long take no time; one that is wrong stays wrong."""
+    if "/changes" in case.path:
+        case.query.setdefault("for_s", 0)
+    for name in ("wait_s", "for_s"):
+        if isinstance(case.query.get(name), int | float) and case.query[name] >= 0:
+            case.query[name] = 0
 
 
 def wrong_answers(address: str, key: str, known: dict[str, str]) -> list[str]:
@@ -48,12 +60,13 @@ def wrong_answers(address: str, key: str, known: dict[str, str]) -> list[str]:
                 for name, value in known.items():
                     if name in case.path_parameters and len(str(case.path_parameters[name])) % 2:
                         case.path_parameters[name] = value
-                if "wait_s" in case.query:
-                    case.query["wait_s"] = 0
+                do_not_wait(case)
+                # What the schema allows may still be refused, and what it does not may look right
+                # once it is text in an address: not so a 500 or an answer of another shape.
                 case.call_and_validate(
                     headers={"Authorization": f"Bearer {key}"},
                     timeout=20,
-                    excluded_checks=[positive_data_acceptance],
+                    excluded_checks=[negative_data_rejection, positive_data_acceptance],
                 )
 
             try:
