@@ -198,8 +198,11 @@ class Site:
         """Wait until the partition with the fewest replicas in sync has so many."""
 
         async def reached() -> bool:
+            # Not over the lines that are struck: it would be their state that is waited for.
+            servers = ",".join(b.address for b in self.kafka.brokers if b.running)
             with suppress(LogUnavailable):
-                return (await inspect_topic(self.place.log)).in_sync == replicas
+                topic = await inspect_topic(f"kafka://{servers}/{self._namespace}")
+                return topic.in_sync == replicas
             return False
 
         await until(f"{replicas} replicas in sync", limit_s, reached)
