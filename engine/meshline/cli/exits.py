@@ -50,6 +50,7 @@ _BY_CODE = {
     "ML5006": Exit.UNANSWERED,
     "ML5007": Exit.NOT_FOUND,
     "ML5009": Exit.REFUSED,
+    "ML5011": Exit.REFUSED,
     # Apps.
     "ML4101": Exit.USAGE,
 }

@@ -30,6 +30,7 @@ NOUNS = {
         Noun("run", "run", "See and act", "list, show, history, watch, cancel, pause, resume …"),
         Noun("owner", "owner", "See and act", "who owns what now, and giving it to another"),
         Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
+        Noun("bulk", "bulk", "See and act", "many exceptions at once: preview, confirm, apply …"),
         Noun("approval", "approval", "See and act", "list, approve, deny"),
         Noun("directory", "directory", "Look after", "who there is: check, apply, show"),
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),

@@ -13,6 +13,7 @@ __all__ = [
     "NotSwappable",
     "NotFound",
     "NotReached",
+    "NotReady",
     "ProjectionInvalid",
     "RowRefused",
     "StoreUnavailable",
@@ -77,6 +78,12 @@ class NotFound(MeshlineError):
     """Nothing, or more than one thing, goes by the id."""
 
     code = "ML5007"
+
+
+class NotReady(MeshlineError):
+    """A bulk operation can't be done, as things are."""
+
+    code = "ML5011"
 
 
 class CodeChanged(MeshlineError):

@@ -16,16 +16,26 @@ from meshline.events.text import cleaned
 
 __all__ = ["cause_of", "open_exception"]
 
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
+_VARYING = re.compile(
+    r"'[^']*'|\"[^\"]*\""  # what is quoted
+    r"|\bhttps?://\S+"
+    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # an address
+    r"|\b0x[0-9a-fA-F]+"
+    r"|\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"
+    r"|\b\d+(?:[.:,T-]\d+)*(?:Z|[+-]\d\d:\d\d)?\b"  # a number, a time, a machine
+    r"|\b(?=[a-zA-Z_-]*\d)[\w-]{8,}\b"  # an id: letters and digits
+    r"|\d+"
+)
 MESSAGE_LENGTH_MAX = 2000
 
 
 def cause_of(workflow: str, about: str, kind: str, error: StepError | None, message: str) -> str:
     """Return a fingerprint that is equal for exceptions of the same cause.
 
-    Numbers, ids and quoted values in the message do not count.
+    Numbers, times, ids, addresses and quoted values in the message do not count.
     """
-    words = _VARYING.sub("#", message if error is None else error.message)[:200]
+    said = (message if error is None else error.message)[:MESSAGE_LENGTH_MAX]
+    words = _VARYING.sub("#", said)[:200]
     parts = (workflow, about, kind, "" if error is None else error.type, words)
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=6).hexdigest()
 

@@ -1,0 +1,255 @@
+"""``meshline bulk``: act on many exceptions at once, after a look at what that will do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from meshline.cli.asking import json_value
+from meshline.cli.call import Call, command, end, group, seconds
+from meshline.cli.exception_text import cut
+from meshline.cli.exits import Exit
+from meshline.cli.tables import Column
+from meshline.cli.words import ago
+
+if TYPE_CHECKING:
+    from meshline.projections.bulk import BulkItem, BulkList, Bulks
+
+__all__ = ["app"]
+
+app = group("Many exceptions at once: a list that is looked at, then applied item by item.")
+
+SAMPLES = 5
+WAIT_S = 30.0
+
+Action = Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+Name = Annotated[str, typer.Argument(metavar="LIST", help="As `bulk preview` named it.")]
+
+
+@command(app)
+async def preview(
+    call: Call,
+    action: Annotated[Action, typer.Argument(help="What is to be done with each.")],
+    cause: Annotated[str | None, typer.Option(help="As `exception groups` names it.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only of this step.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only of this owner.")] = None,
+    route: Annotated[str | None, typer.Option(help="Only of this route.")] = None,
+    severity: Annotated[str | None, typer.Option(help="low, medium, high or critical.")] = None,
+    older: Annotated[
+        str | None, typer.Option(metavar="2h", help="Only those that are open for so long.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="OWNER", help="assign: user:, team: or queue:NAME")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(metavar="JSON", help="skip: what stands in for the result.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it stands in every history.")] = "",
+    second_person_above: Annotated[
+        int, typer.Option(min=0, metavar="N", help="A longer list must be confirmed by another.")
+    ] = 1_000,
+) -> None:
+    """Freeze a list of the open exceptions that fit, and say what applying it will do.
+
+    Nothing is done yet. The list stays, with who made it; what changes until it is applied is left
+    out then, and said.
+
+    \b
+    Examples:
+      meshline bulk preview retry --cause 3fa94c01b2d7 --reason "the directory is back"
+      meshline bulk preview assign --workflow lead-intake --older 2h --to team:platform
+    """
+    from meshline.projections.bulk import Chosen
+
+    opened_before = None
+    if older is not None:
+        opened_before = call.clock.now() - timedelta(seconds=seconds(older, "--older"))
+    chosen = Chosen(cause, workflow, step, kind, owner, route, severity, opened_before)
+    if chosen.is_everything:
+        raise typer.BadParameter(
+            "say which: --cause, --workflow, --step, --kind, --owner, --route, --severity, --older"
+        )
+    more = _more(action, to, value)
+    async with _bulks(call) as bulks, call.views() as views:
+        made = await bulks.freeze(
+            views, action, chosen, actor=call.actor.id, reason=reason, more=more,
+            confirmed_above=second_person_above,
+        )  # fmt: skip
+        items = await bulks.items(made.name)
+    call.out.thing(_as_data(made, items), lambda: "\n".join(_preview_lines(made, items)))
+    if made.is_unconfirmed:
+        call.out.say(f"A second person has to agree: meshline bulk confirm {made.name}")
+    call.out.say(f"Do it: meshline bulk apply {made.name}")
+
+
+def _more(action: Action, to: str | None, value: str | None) -> dict[str, Any]:
+    if (action == "assign") != (to is not None):
+        raise typer.BadParameter("goes with assign, and only with it", param_hint="--to")
+    if value is not None and action != "skip":
+        raise typer.BadParameter("goes with skip only", param_hint="--value")
+    if to is not None:
+        return {"owner": to}
+    return {} if value is None else {"value": json_value(value, "--value")}
+
+
+@command(app)
+async def apply(call: Call, name: Name) -> None:
+    """Do what a list says, item by item; typed again, it goes on where it was ended.
+
+    Each item is done, skipped (it has changed since the preview), refused (the reason is said), or
+    unanswered (no worker has decided yet). The exit code is 1 if any was refused.
+
+    \b
+    Examples:
+      meshline bulk apply bulk-1f0c2a9b44
+    """
+    counts: Counter[str] = Counter()
+    async with (
+        _bulks(call) as bulks,
+        call.views() as views,
+        call.log() as log,
+        call.publisher() as publisher,
+    ):
+        applying = bulks.apply(
+            name, views, publisher, log, actor=call.actor, wait_s=call.wait_s or WAIT_S
+        )
+        with call.out.stream() as emit:
+            async with aclosing(applying):
+                async for item in applying:
+                    counts[str(item.result)] += 1
+                    emit(item._asdict(), _line(item))
+        total = await bulks.counts(name)
+    call.out.say(f"{name}: {_counted(total)}.")
+    if counts["unanswered"]:
+        call.out.say("What is unanswered is in the log: type it again once a worker runs.")
+        end(Exit.UNANSWERED)
+    if counts["refused"]:
+        end(Exit.FAILED)
+
+
+@command(app)
+async def confirm(call: Call, name: Name) -> None:
+    """Agree, as a second person, that a long list is applied.
+
+    \b
+    Examples:
+      meshline bulk confirm bulk-1f0c2a9b44
+    """
+    async with _bulks(call) as bulks:
+        made = await bulks.confirm(name, actor=call.actor.id)
+    call.out.say(f"{name} is confirmed by {made.confirmed_by}.")
+
+
+@command(app, "list")
+async def list_bulks(
+    call: Call,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+) -> None:
+    """List the lists that there were, the newest first.
+
+    \b
+    Examples:
+      meshline bulk list
+    """
+    async with _bulks(call) as bulks:
+        found = await bulks.all(limit)
+    now = call.clock.now()
+    columns = [
+        Column("list", lambda b: b.name, whole=True),
+        Column("action", lambda b: b.action),
+        Column("items", lambda b: str(b.items), right=True),
+        Column("made", lambda b: ago(b.made_at, now)),
+        Column("by", lambda b: b.made_by),
+        Column("confirmed", lambda b: b.confirmed_by or ("needed" if b.is_unconfirmed else "")),
+        Column("reason", lambda b: cut(b.reason)),
+    ]
+    call.out.rows(found, columns, empty="There was no bulk operation yet.")
+
+
+@command(app)
+async def show(call: Call, name: Name) -> None:
+    """Show a list: what it does, who made it, and what came of each item.
+
+    \b
+    Examples:
+      meshline bulk show bulk-1f0c2a9b44
+    """
+    async with _bulks(call) as bulks:
+        made, items = await bulks.one(name), await bulks.items(name)
+        counts = await bulks.counts(name)
+    data = _as_data(made, items) | {"counts": counts, "items": [i._asdict() for i in items]}
+
+    def lines() -> Iterator[str]:
+        yield from _preview_lines(made, items)
+        yield ""
+        yield _counted(counts)
+        yield from (_line(item) for item in items if item.result not in (None, "done"))
+
+    call.out.thing(data, lambda: "\n".join(lines()))
+
+
+@asynccontextmanager
+async def _bulks(call: Call) -> AsyncIterator[Bulks]:
+    from meshline.projections.bulk import Bulks
+
+    bulks = Bulks(call.place.views, clock=call.clock)
+    try:
+        await bulks.open()
+        yield bulks
+    finally:
+        await bulks.aclose()
+
+
+# -- text --------------------------------------------------------------------------------------
+
+
+def _as_data(made: BulkList, items: list[BulkItem]) -> dict[str, Any]:
+    from meshline.projections.bulk import effect_of
+
+    samples = [item._asdict() for item in items[:SAMPLES]]
+    return {
+        **made._asdict(),
+        "needs_second_person": made.is_unconfirmed,
+        "effect": effect_of(made.action, items)._asdict(),
+        "samples": samples,
+    }
+
+
+def _preview_lines(made: BulkList, items: list[BulkItem]) -> Iterator[str]:
+    from meshline.projections.bulk import effect_of
+
+    effect = effect_of(made.action, items)
+    more = "".join(f" {word} {said}" for word, said in made.more.items())
+    what = f"{made.items:,} exceptions of {effect.runs:,} runs"
+    yield f"List {made.name}: {made.action}{more}, {what}"
+    yield f"  made by {made.made_by} at {made.made_at:%Y-%m-%d %H:%M:%S} UTC{_why(made)}"
+    for step, count in list(effect.by_step.items())[:SAMPLES]:
+        yield f"  {count:>8,}  {step}"
+    if len(effect.by_step) > SAMPLES:
+        yield f"            and {len(effect.by_step) - SAMPLES} steps more"
+    if effect.likely_refused:
+        yield f"  {effect.likely_refused:,} will be refused: {effect.why_refused}"
+    yield "  for example:"
+    for item in items[:SAMPLES]:
+        yield f"    {item.exception_id}  {item.state}, {item.owner}  {cut(item.message)}"
+
+
+def _why(made: BulkList) -> str:
+    return f": {made.reason}" if made.reason else ""
+
+
+def _line(item: BulkItem) -> str:
+    said = f"{item.result or 'left':<10}  {item.exception_id}"
+    return f"{said}  {item.detail}" if item.detail else said
+
+
+def _counted(counts: dict[str, int]) -> str:
+    order = ("done", "skipped", "refused", "unanswered", "left")
+    return ", ".join(f"{counts[word]:,} {word}" for word in order if counts.get(word)) or "none"
