@@ -101,6 +101,24 @@ def test_a_condition_that_does_not_hold_skips_its_step_and_what_needs_it() -> No
     assert (small.outcome, large.outcome) == (Done(number=-1), Done(number=1))
 
 
+def test_a_skipped_step_says_by_which_condition_what_it_saw_and_what_was_skipped_before() -> None:
+    wf = new_workflow()
+
+    @wf.step(when=lambda trigger: trigger.number > 10)
+    def big(trigger: Order) -> int:
+        return 1
+
+    @wf.step
+    def after_big(big: int) -> int:
+        return big
+
+    run = WorkflowTest(finish(wf)).start(Order(number=3))
+
+    first, second = (fact for fact in run.history if isinstance(fact, facts.StepSkipped))
+    assert (first.rule, first.values) == ("trigger.number > 10", {"trigger": {"number": 3}})
+    assert (second.rule, second.values, second.upstream) == (None, None, "big")
+
+
 def test_a_condition_that_raises_is_an_exception_and_can_be_tried_again() -> None:
     asked = []
 

@@ -61,8 +61,11 @@ def begin(spec: WorkflowSpec, run: RunState, node: Node, moment: Moment) -> Deci
     for name in node.needs:
         state = run.nodes[name]
         if state.status == "skipped" and state.value is None:
-            reason = f"{name} was skipped"
-            yield Decision(facts.StepSkipped(step=node.name, why="upstream", reason=reason))
+            yield Decision(
+                facts.StepSkipped(
+                    step=node.name, why="upstream", reason=f"{name} was skipped", upstream=name
+                )
+            )
             return
     if node.condition is not None:
         try:
@@ -71,8 +74,15 @@ def begin(spec: WorkflowSpec, run: RunState, node: Node, moment: Moment) -> Deci
             yield _rule_failed(run, node.name, node.condition.name, error)
             return
         if not holds:
-            reason = f"condition {node.condition.name} does not hold"
-            yield Decision(facts.StepSkipped(step=node.name, why="condition", reason=reason))
+            yield Decision(
+                facts.StepSkipped(
+                    step=node.name,
+                    why="condition",
+                    reason=f"condition {node.condition.name} does not hold",
+                    rule=node.condition.name,
+                    values=seen_by(node.condition, run),
+                )
+            )
             return
     yield from _BEGIN[type(node)](spec, run, node, moment)
 

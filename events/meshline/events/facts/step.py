@@ -67,7 +67,11 @@ class StepRetryScheduled(Fact):
 
 
 class StepSkipped(Fact):
-    """The step is not done; ``value`` stands in for its result where a person gave one."""
+    """The step is not done; ``value`` stands in for its result where a person gave one.
+
+    ``rule`` is the condition that does not hold and ``values`` what it saw, None if that is large;
+    ``upstream`` is the step that was skipped before, where this one needs its value.
+    """
 
     TYPE = "meshline.step.skipped"
 
@@ -75,6 +79,9 @@ class StepSkipped(Fact):
     why: Literal["condition", "upstream", "operator", "denied", "expired"]
     reason: str = ""
     value: Any = None
+    rule: str | None = None
+    values: dict[str, Any] | None = None
+    upstream: str | None = None
 
 
 class StepFannedOut(Fact):
