@@ -28,6 +28,7 @@ NOUNS = {
         Noun("feed", "feed", "Bring in", "the history of an observed workflow, case by case"),
         Noun("message", "message", "Bring in", "send what a run waits for"),
         Noun("run", "run", "See and act", "list, show, history, watch, cancel, pause, resume …"),
+        Noun("explain", "explain", "See and act", "why: a run's start, owner, waits, skips, end …"),
         Noun("owner", "owner", "See and act", "who owns what now, and giving it to another"),
         Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
         Noun("bulk", "bulk", "See and act", "many exceptions at once: preview, confirm, apply …"),

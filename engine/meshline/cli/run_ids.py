@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meshline.cli.call import Call
     from meshline.projections.queries import Views
 
-__all__ = ["RunId", "existing", "typed_run", "whole_id"]
+__all__ = ["APPEAR_S", "RunId", "existing", "is_whole", "typed_run", "whole_id"]
 
 RunId = Annotated[
     str,
@@ -36,6 +36,11 @@ def typed_run(text: str) -> str:
     return run_id_of(source, trigger_id) if slash else text
 
 
+def is_whole(run_id: str) -> bool:
+    """Whether it is a whole id, and not only the beginning of one."""
+    return _WHOLE.fullmatch(run_id) is not None
+
+
 async def whole_id(call: Call, text: str) -> str:
     """Return the id of the run that was typed; one that is named in full is not looked up.
 
@@ -43,7 +48,7 @@ async def whole_id(call: Call, text: str) -> str:
         NotFound: there is none, or more than one.
     """
     begins = typed_run(text)
-    if _WHOLE.fullmatch(begins):
+    if is_whole(begins):
         return begins
     async with call.views() as views:
         return (await views.run(begins)).run_id
@@ -64,6 +69,6 @@ async def existing(views: Views, text: str, *, wait_s: float = APPEAR_S) -> str:
             return (await views.run(begins)).run_id
         except NotFound:
             late = asyncio.get_running_loop().time() >= give_up
-            if late or not _WHOLE.fullmatch(begins):
+            if late or not is_whole(begins):
                 raise
         await asyncio.sleep(_POLL_S)
