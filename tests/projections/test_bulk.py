@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from meshline.events.envelope import Actor
 from meshline.events.publish import Publisher, Trigger
 from meshline.events.requests import ExceptionActionRequested
-from meshline.projections.bulk import BulkItem, BulkList, Bulks, Chosen, effect_of
+from meshline.projections.bulk import Bulks
+from meshline.projections.bulk_list import BulkItem, BulkList, Chosen, effect_of
 from meshline.projections.errors import NotFound, NotReady
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.queries import Views

@@ -18,7 +18,8 @@ from meshline.cli.tables import Column
 from meshline.cli.words import ago
 
 if TYPE_CHECKING:
-    from meshline.projections.bulk import BulkItem, BulkList, Bulks
+    from meshline.projections.bulk import Bulks
+    from meshline.projections.bulk_list import BulkItem, BulkList
 
 __all__ = ["app"]
 
@@ -66,7 +67,7 @@ async def preview(
       meshline bulk preview retry --cause 3fa94c01b2d7 --reason "the directory is back"
       meshline bulk preview assign --workflow lead-intake --older 2h --to team:platform
     """
-    from meshline.projections.bulk import Chosen
+    from meshline.projections.bulk_list import Chosen
 
     opened_before = None
     if older is not None:
@@ -211,7 +212,7 @@ async def _bulks(call: Call) -> AsyncIterator[Bulks]:
 
 
 def _as_data(made: BulkList, items: list[BulkItem]) -> dict[str, Any]:
-    from meshline.projections.bulk import effect_of
+    from meshline.projections.bulk_list import effect_of
 
     samples = [item._asdict() for item in items[:SAMPLES]]
     return {
@@ -223,7 +224,7 @@ def _as_data(made: BulkList, items: list[BulkItem]) -> dict[str, Any]:
 
 
 def _preview_lines(made: BulkList, items: list[BulkItem]) -> Iterator[str]:
-    from meshline.projections.bulk import effect_of
+    from meshline.projections.bulk_list import effect_of
 
     effect = effect_of(made.action, items)
     more = "".join(f" {word} {said}" for word, said in made.more.items())
