@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from meshline.api import ApiSettings, Services, create_api, create_health
 from meshline.api.keys import ApiKeys
 from meshline.api.refusals import Refusals
+from meshline.api.webhooks import Webhooks
 from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
@@ -78,7 +79,10 @@ async def reaches(client: Client, run_id: str, state: str) -> Any:
 
 @asynccontextmanager
 async def installed(
-    address: str, registry: Registry, settings: ApiSettings = SETTINGS
+    address: str,
+    registry: Registry,
+    settings: ApiSettings = SETTINGS,
+    webhooks: Webhooks | None = None,
 ) -> AsyncIterator[Installation]:
     """An installation whose log and views are at the address."""
     views, keys = Views(address), ApiKeys(address)
@@ -94,7 +98,7 @@ async def installed(
             await service.ready()
             refusals = Refusals(publisher, views, gap_s=0.3)
             async with Services(log, publisher, views, refusals=refusals) as services:
-                api = create_api(services, keys, settings)
+                api = create_api(services, keys, settings, webhooks)
                 yield Installation(
                     log,
                     keys,

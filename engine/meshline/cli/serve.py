@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from meshline.cli.call import Call, command, group
 from meshline.cli.errors import AddressInUse
 from meshline.cli.loops import run_fast
 from meshline.cli.processes import show_logs, stop_signal
+from meshline.cli.webhook import webhooks_at
 
 if TYPE_CHECKING:
     from meshline.api import Services
@@ -53,6 +55,10 @@ async def serve(
     health_port: Annotated[
         int, typer.Option(min=0, max=65535, help="For /livez and /readyz; 0: a free one.")
     ] = HEALTH_PORT,
+    webhooks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Else webhooks.toml in the folder of this Meshline."),
+    ] = None,
 ) -> None:
     """Serve the web console, and the HTTP API for programs. The API's document is at /docs.
 
@@ -83,13 +89,15 @@ async def serve(
         hosts=ApiSettings().hosts | {name.lower() for name in host_name or ()},
         origins=frozenset(origin or ()),
     )
+    hooks = webhooks_at(call, webhooks)
+    hooks.all()
     with stop_signal() as stop:
         async with (
             _services(call) as (services, keys, accounts),
             listening(create_health(services), host, health_port, "--health-port") as health,
             listening(
                 beside(
-                    create_api(services, keys, settings),
+                    create_api(services, keys, settings, hooks),
                     create_console(services, accounts, settings),
                 ),
                 host,

@@ -6,20 +6,28 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from meshline.api import live, looking_after, people, runs, triggers
+from meshline.api import hooks, live, looking_after, people, runs, triggers
 from meshline.api.access import check_every_route
 from meshline.api.desk import Services
 from meshline.api.guard import ApiSettings, Guard
 from meshline.api.principals import Authenticator
 from meshline.api.problems import answer_problems
 from meshline.api.rates import Rates
+from meshline.api.webhooks import Webhooks
 
 __all__ = ["PUBLIC", "ROUTERS", "ApiSettings", "create_api"]
 
 PUBLIC = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})
 """What is open to everybody: it tells nothing of the installation but that it is there."""
 
-ROUTERS = (triggers.router, runs.router, people.router, looking_after.router, live.router)
+ROUTERS = (
+    triggers.router,
+    runs.router,
+    people.router,
+    looking_after.router,
+    live.router,
+    hooks.router,
+)
 
 _ABOUT = """\
 Publish triggers, see what every run waits for and whose it is, and act on runs, exceptions and
@@ -30,7 +38,10 @@ with a code that never changes its meaning.
 
 
 def create_api(
-    services: Services, authenticator: Authenticator, settings: ApiSettings | None = None
+    services: Services,
+    authenticator: Authenticator,
+    settings: ApiSettings | None = None,
+    webhooks: Webhooks | None = None,
 ) -> FastAPI:
     """Return the application; ``services`` are opened and closed by the caller."""
     settings = settings or ApiSettings()
@@ -43,6 +54,7 @@ def create_api(
     )
     api.state.services = services
     api.state.authenticator = authenticator
+    api.state.webhooks = webhooks
     api.state.rates = Rates(settings.rate_per_s, settings.burst_max)
     api.state.unknown = Rates(settings.unknown_per_s, max(1, int(settings.unknown_per_s)))
     check_every_route(ROUTERS, PUBLIC)
