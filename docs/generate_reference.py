@@ -11,6 +11,7 @@ from typing import Any
 import typer.main
 
 import meshline.api
+import meshline.client
 import meshline.console
 import meshline.engine
 import meshline.events
@@ -31,6 +32,7 @@ PACKAGES = (
     meshline.projections,
     meshline.api,
     meshline.console,
+    meshline.client,
 )
 FOLDER = Path(__file__).parent / "reference"
 WIDTH = 96

@@ -24,6 +24,8 @@ DOORS = {
     "fastapi": r"meshline\.(api|console)(\..*)?",
     "starlette": r"meshline\.(api|console)(\..*)?",
     "uvicorn": r"meshline\.(api|console|cli)(\..*)?",
+    "httpx": r"meshline\.(client\.connection|client\.client|api\.oidc)",
+    "jwt": r"meshline\.api\.oidc",
     "jinja2": r"meshline\.console(\..*)?",
 }
 

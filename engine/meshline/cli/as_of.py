@@ -72,7 +72,8 @@ def _offsets(text: str) -> dict[int, int]:
 @asynccontextmanager
 async def seen(call: Call) -> AsyncIterator[Views | ViewsAsOf]:
     """The views for lists: as they are, or folded again up to the moment that was typed."""
-    if call.moment is None:
+    # A server is told the moment, and looks back itself.
+    if call.moment is None or call.given.server is not None:
         async with call.views() as views:
             yield views
         return
@@ -87,7 +88,7 @@ async def seen(call: Call) -> AsyncIterator[Views | ViewsAsOf]:
 async def run_seen(call: Call, begins: str) -> AsyncIterator[Views | ViewsAsOf]:
     """The views for one run: as they are, or its own events folded up to the moment."""
     async with call.views() as views:
-        if call.moment is None:
+        if call.moment is None or call.given.server is not None:
             yield views
             return
         from meshline.projections.as_of_queries import ViewsAsOf

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ar
 import typer
 
 from meshline.cli.as_of import By, moment_typed
-from meshline.cli.errors import NoLogHere
+from meshline.cli.errors import CommandRefused, NoLogHere
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form, Output
 from meshline.cli.place import Given, Place, find_place, shown
 from meshline.events.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from meshline.client import Connection
     from meshline.events.envelope import Actor
     from meshline.events.log import EventLog
     from meshline.events.publish import Publisher
@@ -62,7 +63,27 @@ class Call:
     @functools.cached_property
     def place(self) -> Place:
         """Where the log and the views are; closed when the command ends."""
+        if self.given.server is not None:
+            raise CommandRefused(
+                f"This is not asked of a server, and {self.given.server} is named: expected the "
+                "log or the views themselves. Type --log and --views, or unset MESHLINE_SERVER."
+            )
         return find_place(self.given)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """The line to the server that was named."""
+        from meshline.client import Connection
+
+        server, key = self.given.server, self.given.key
+        assert server is not None
+        if key is None:
+            raise CommandRefused(
+                f"{server} wants a key: expected MESHLINE_KEY, or MESHLINE_KEY_FILE, which names a "
+                "file with it. `meshline key create` makes one, where the views are."
+            )
+        async with Connection(server, key) as connection:
+            yield connection
 
     def close(self) -> None:
         if "place" in self.__dict__:
@@ -90,7 +111,13 @@ class Call:
 
     @asynccontextmanager
     async def publisher(self) -> AsyncIterator[Publisher]:
-        """A publisher on the log, in the name of who asks."""
+        """A publisher on the log, in the name of who asks; or over the server, as its key says."""
+        if self.given.server is not None:
+            from meshline.client import RemotePublisher
+
+            async with self.connection() as connection:
+                yield RemotePublisher(connection)
+            return
         from meshline.events.publish import Publisher
 
         async with self.log() as log, Publisher(log, actor=self.actor) as publisher:
@@ -98,7 +125,13 @@ class Call:
 
     @asynccontextmanager
     async def views(self) -> AsyncIterator[Views]:
-        """The views, to be read."""
+        """The views, to be read: here, or over the server."""
+        if self.given.server is not None:
+            from meshline.client import RemoteViews
+
+            async with self.connection() as connection:
+                yield RemoteViews(connection, self.moment)
+            return
         from meshline.projections.queries import Views
 
         views = Views(self.place.views)
@@ -292,6 +325,14 @@ _WHERE: tuple[tuple[str, Any, Any], ...] = (
         None,
     ),
     (
+        "server",
+        Annotated[
+            str | None,
+            typer.Option("--server", metavar="URL", help="A `meshline serve`, instead of these."),
+        ],
+        None,
+    ),
+    (
         "home",
         Annotated[
             Path | None,
@@ -313,8 +354,20 @@ _ALWAYS: tuple[tuple[str, Any, Any], ...] = (
 
 
 def _call(options: dict[str, Any]) -> Call:
-    given = Given.read(options.get("log"), options.get("views"), options.get("home"), os.environ)
+    given = Given.read(
+        options.get("log"),
+        options.get("views"),
+        options.get("home"),
+        os.environ,
+        options.get("server"),
+    )
     acting_as = options.get("acting_as")
+    if acting_as is not None and given.server is not None:
+        raise typer.BadParameter(
+            f"over a server it is the key that says who asks, not {acting_as!r}: take the key of "
+            "whom it is to be",
+            param_hint="--as",
+        )
     if acting_as is not None and not _ACTOR.fullmatch(acting_as):
         raise typer.BadParameter(
             f"{acting_as!r} is nobody who can ask: expected user:NAME or service:NAME",

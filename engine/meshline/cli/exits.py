@@ -51,6 +51,14 @@ _BY_CODE = {
     "ML5007": Exit.NOT_FOUND,
     "ML5009": Exit.REFUSED,
     "ML5011": Exit.REFUSED,
+    # A server.
+    "ML6001": Exit.USAGE,
+    "ML6002": Exit.REFUSED,
+    "ML6006": Exit.REFUSED,
+    "ML6008": Exit.UNREACHABLE,
+    "ML6009": Exit.UNREACHABLE,
+    "ML6010": Exit.UNREACHABLE,
+    "invalid_request": Exit.USAGE,
     # Apps.
     "ML4101": Exit.USAGE,
 }

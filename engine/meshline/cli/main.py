@@ -31,8 +31,9 @@ Begin here:
   meshline run list --help                  every command has examples in its help
 
 Where the log and the views are: --log and --views, or MESHLINE_LOG and MESHLINE_VIEWS, or what
-`meshline dev` left in .meshline/. Data goes to stdout (--output text, json or jsonl), words to
-stderr. `meshline help exit-codes` lists how commands end.
+`meshline dev` left in .meshline/. Or a server: --server or MESHLINE_SERVER, and MESHLINE_KEY.
+Data goes to stdout (--output text, json or jsonl), words to stderr. `meshline help exit-codes`
+lists how commands end.
 """
 
 

@@ -173,18 +173,43 @@ class Given:
     views: str | None = None
     home: Path | None = None
     log_origin: str = ""
+    server: str | None = None
+    key: str | None = None
 
     @staticmethod
     def read(
-        log: str | None, views: str | None, home: Path | None, environment: Mapping[str, str]
+        log: str | None,
+        views: str | None,
+        home: Path | None,
+        environment: Mapping[str, str],
+        server: str | None = None,
     ) -> Given:
+        """``server`` counts before all else; one in the environment, where no log is typed."""
+        if server is None and log is None and views is None:
+            server = environment.get("MESHLINE_SERVER") or None
         home_named = environment.get("MESHLINE_HOME")
         return Given(
             log=log or environment.get("MESHLINE_LOG") or None,
             views=views or environment.get("MESHLINE_VIEWS") or None,
             home=home or (Path(home_named) if home_named else None),
             log_origin="--log" if log else "MESHLINE_LOG",
+            server=server,
+            key=_key_in(environment) if server else None,
         )
+
+
+def _key_in(environment: Mapping[str, str]) -> str | None:
+    """Return the key for a server: of the environment, or of the file that it names."""
+    path = environment.get("MESHLINE_KEY_FILE")
+    if environment.get("MESHLINE_KEY") or not path:
+        return environment.get("MESHLINE_KEY") or None
+    try:
+        return Path(path).read_text("utf-8").strip() or None
+    except (OSError, UnicodeError) as error:
+        raise CommandRefused(
+            f"Cannot read the key in {path!r}: {error}. Expected a file with the key alone. "
+            "Correct MESHLINE_KEY_FILE."
+        ) from error
 
 
 def find_place(given: Given) -> Place:

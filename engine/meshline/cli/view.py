@@ -89,6 +89,16 @@ CHANGES = (
 )
 
 
+OVER_A_SERVER = (
+    Column("view", lambda v: v.name),
+    Column("version", lambda v: f"v{v.version} b{v.build}"),
+    Column("state", lambda v: v.state, stateful=True),
+    Column("events behind", lambda v: str(v.events), right=True),
+    Column("seconds", lambda v: f"{v.seconds:.1f}", right=True),
+)
+"""What a server tells of its views."""
+
+
 @command(app, "list")
 async def list_views(
     call: Call,
@@ -106,6 +116,13 @@ async def list_views(
       meshline view list
       meshline view list --history
     """
+    if call.given.server is not None:
+        from meshline.client import RemoteViews
+
+        async with call.connection() as connection:
+            lags = await RemoteViews(connection).lag()
+        call.out.rows(lags, OVER_A_SERVER, empty="There are no views yet.")
+        return
     async with builds_at(call, only_look=True) as books:
         if history:
             async with call.views() as views:

@@ -64,6 +64,7 @@ async def list_exceptions(
     severity: str | None = None,
     cause: str | None = None,
     workflow: str | None = None,
+    run_id: str | None = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
@@ -71,7 +72,8 @@ async def list_exceptions(
     async with past.seen(desk, "exceptions") as views:
         page = await views.exceptions(
             states=state or ("open", "acknowledged"), route=route, owner=owner, kind=kind,
-            severity=severity, cause=cause, workflow=workflow, limit=limit, after=after,
+            severity=severity, cause=cause, workflow=workflow, run_id=run_id, limit=limit,
+            after=after,
         )  # fmt: skip
     return desk.page(page, "exceptions")
 
@@ -136,13 +138,14 @@ async def list_approvals(
     past: Annotated[AsOf, Depends()],
     state: Annotated[list[ApprovalState] | None, Query()] = None,
     owner: str | None = None,
+    run_id: str | None = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
     """List what people are asked, the newest first; the undecided unless `state` says so."""
     async with past.seen(desk, "approvals") as views:
         page = await views.approvals(
-            states=state or OPEN_APPROVALS, owner=owner, limit=limit, after=after
+            states=state or OPEN_APPROVALS, owner=owner, run_id=run_id, limit=limit, after=after
         )
     return desk.page(page, "approvals")
 

@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
-import orjson
-
 from meshline.api.problems import KeyReused
 from meshline.events.codec import plain
 from meshline.events.envelope import Actor, Position
@@ -23,6 +21,7 @@ from meshline.events.ids import partition_of
 from meshline.events.log import EventLog
 from meshline.events.publish import RequestAnswer
 from meshline.events.requests import Request
+from meshline.projections.columns import to_json
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.queries import Views
 
@@ -86,5 +85,5 @@ class Repeats:
 
 
 def _is_same(before: HistoryRow, asked: Request) -> bool:
-    said: object = orjson.loads(orjson.dumps(plain(asked)))
+    said: object = to_json(plain(asked))
     return before.type.startswith(f"{asked.TYPE}.") and before.data == said

@@ -1,0 +1,17 @@
+"""A client of the HTTP API, for programs: publish, look, wait and act."""
+
+from __future__ import annotations
+
+from meshline.client.client import Meshline
+from meshline.client.connection import Connection, ServerRefused, ServerUnreachable
+from meshline.client.remote_publisher import RemotePublisher
+from meshline.client.remote_views import RemoteViews
+
+__all__ = [
+    "Connection",
+    "Meshline",
+    "RemotePublisher",
+    "RemoteViews",
+    "ServerRefused",
+    "ServerUnreachable",
+]

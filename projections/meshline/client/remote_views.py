@@ -1,0 +1,206 @@
+"""The views of a server: the same questions as where they are, asked over its API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from meshline.client.connection import Connection
+from meshline.events.envelope import Position
+from meshline.events.errors import SettingsInvalid
+from meshline.events.log import EventLog
+from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.as_of import Moment
+from meshline.projections.errors import NotFound
+from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.history_view import HistoryRow
+from meshline.projections.lag import ViewLag
+from meshline.projections.ownership_view import PeriodRow
+from meshline.projections.pages import LIMIT_MAX, Page, next_after
+from meshline.projections.queries import OPEN_APPROVALS, ExceptionGroup, OwnerLoad, Views
+from meshline.projections.runs_view import RunRow
+from meshline.projections.triggers_view import TriggerRow
+from meshline.projections.workflows_view import WorkflowRow
+
+__all__ = ["RemoteViews"]
+
+R = TypeVar("R", bound=tuple[Any, ...])
+
+_EXCEPTION_STATES = ("open", "acknowledged", "resolved")
+_APPROVAL_STATES = ("requested", "escalated", "approved", "denied", "expired", "withdrawn")
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+class RemoteViews(Views):
+    """Args:
+    moment: the past one that is asked about; None: now.
+    """
+
+    def __init__(self, connection: Connection, moment: Moment | None = None) -> None:
+        self._connection = connection
+        self._moment = moment
+        self._scope = None
+
+    def as_of(self, moment: Moment) -> RemoteViews:
+        """Return the same views at a past moment."""
+        return RemoteViews(self._connection, moment)
+
+    async def aclose(self) -> None:
+        """The connection is closed by who opened it."""
+
+    async def runs(
+        self,
+        *,
+        states: Sequence[str] | None = None,
+        workflow: str | None = None,
+        owner: str | None = None,
+        source: str | None = None,
+        wait_kind: str | None = None,
+        id_prefix: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[RunRow]:
+        assert id_prefix is None, "show one by its beginning"
+        return await self._listed(
+            RunRow, "/v1/runs", state=states, workflow=workflow, owner=owner, source=source,
+            waiting_on=wait_kind, limit=limit, after=after, **self._past(),
+        )  # fmt: skip
+
+    async def run(self, run_id: str) -> RunRow:
+        found = await self._connection.get(f"/v1/runs/{_named('run', run_id)}", **self._past())
+        return _row(RunRow, found)
+
+    async def history(
+        self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
+    ) -> list[HistoryRow]:
+        after = None if after_offset < 0 else next_after([after_offset])
+        page = await self._listed(
+            HistoryRow, f"/v1/runs/{run_id}/history", limit=limit, after=after
+        )
+        return page.rows
+
+    async def owners(self) -> list[OwnerLoad]:
+        return await self._all(OwnerLoad, "/v1/owners", **self._past())
+
+    async def periods(self, run_id: str) -> list[PeriodRow]:
+        return await self._all(PeriodRow, f"/v1/runs/{run_id}/owners")
+
+    async def exceptions(
+        self,
+        *,
+        states: Sequence[str] | None = ("open", "acknowledged"),
+        route: str | None = None,
+        owner: str | None = None,
+        kind: str | None = None,
+        severity: str | None = None,
+        cause: str | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ExceptionRow]:
+        return await self._listed(
+            ExceptionRow, "/v1/exceptions", state=states or _EXCEPTION_STATES, route=route,
+            owner=owner, kind=kind, severity=severity, cause=cause, workflow=workflow,
+            run_id=run_id, limit=limit, after=after, **self._past(),
+        )  # fmt: skip
+
+    async def exception(self, exception_id: str) -> ExceptionRow:
+        path = f"/v1/exceptions/{_named('exception', exception_id)}"
+        return _row(ExceptionRow, await self._connection.get(path))
+
+    async def exception_groups(
+        self, *, open_only: bool = True, limit: int = 50
+    ) -> list[ExceptionGroup]:
+        page = await self._listed(
+            ExceptionGroup, "/v1/exception-groups", all=not open_only, limit=limit
+        )
+        return page.rows
+
+    async def approvals(
+        self,
+        *,
+        states: Sequence[str] | None = OPEN_APPROVALS,
+        owner: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ApprovalRow]:
+        return await self._listed(
+            ApprovalRow, "/v1/approvals", state=states or _APPROVAL_STATES, owner=owner,
+            run_id=run_id, limit=limit, after=after, **self._past(),
+        )  # fmt: skip
+
+    async def triggers(
+        self,
+        *,
+        statuses: Sequence[str] | None = None,
+        source: str | None = None,
+        trigger_id: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[TriggerRow]:
+        return await self._listed(
+            TriggerRow, "/v1/triggers", status=statuses, source=source, id=trigger_id,
+            run_id=run_id, limit=limit, after=after,
+        )  # fmt: skip
+
+    async def workflows(self) -> list[WorkflowRow]:
+        return await self._all(WorkflowRow, "/v1/workflows")
+
+    async def lag(self, log: EventLog | None = None) -> list[ViewLag]:
+        return await self._all(ViewLag, "/v1/views")
+
+    async def reached(
+        self, positions: Iterable[Position], names: Iterable[str] = ("runs",), *, timeout_s: float
+    ) -> None:
+        """Return when the server's view of runs has read so far."""
+        for position in positions:
+            await self._connection.get("/v1/runs", limit=1, min_position=str(position))
+
+    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        raise SettingsInvalid(
+            "This is not asked over a server: expected the views themselves. Type it where they "
+            "are, with --views."
+        )
+
+    def _past(self) -> dict[str, Any]:
+        if self._moment is None:
+            return {}
+        time = self._moment.time
+        places = ",".join(f"{p}:{offset}" for p, offset in self._moment.offsets.items())
+        return {
+            "as_of": None if time is None else time.isoformat(),
+            "by": self._moment.by,
+            "as_of_position": places or None,
+        }
+
+    async def _listed(self, row: type[R], path: str, **query: Any) -> Page[R]:
+        body = await self._connection.get(path, **query)
+        return Page([_row(row, item) for item in body["items"]], body["next"])
+
+    async def _all(self, row: type[R], path: str, **query: Any) -> list[R]:
+        rows: list[R] = []
+        after: str | None = None
+        while True:
+            page = await self._listed(row, path, limit=LIMIT_MAX, after=after, **query)
+            rows += page.rows
+            after = page.next
+            if after is None:
+                return rows
+
+
+def _named(noun: str, begins: str) -> str:
+    if not begins:
+        raise NotFound(f"The id of the {noun} is empty: expected an id or its beginning.")
+    return quote(begins, safe="")
+
+
+def _row(row: type[R], fields: Any) -> R:
+    adapter = _ADAPTERS.setdefault(row, TypeAdapter(row))
+    found: R = adapter.validate_python(fields)
+    return found
