@@ -13,6 +13,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from meshline.cli.app_code import AppCode
 from meshline.cli.call import Call, command, group
 from meshline.cli.home import alone
+from meshline.cli.local_api import LocalApi, api_of
 from meshline.cli.loops import run_fast
 from meshline.cli.place import EMBEDDED, HOME, Given, Place, Runtime, is_postgres, shown
 from meshline.cli.processes import (
@@ -56,6 +57,12 @@ async def dev(
     ] = PARTITIONS,
     source_topics: SourceTopics = None,
     source_brokers: SourceBrokers = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, help="Of the HTTP API, on this machine only; 0: a free one."
+        ),
+    ] = 0,
     reload: Annotated[
         bool, typer.Option("--reload/--no-reload", help="Load the code again when it changes.")
     ] = True,
@@ -64,6 +71,7 @@ async def dev(
 
     Log and views are in a PostgreSQL of this folder's own (.meshline/), and stay there when the
     process ends: start it again, and all runs go on. Ctrl-C or SIGTERM lets steps under way finish.
+    The HTTP API is there too, for this machine alone, with a key that is made at the first start.
 
     \b
     Examples:
@@ -89,11 +97,12 @@ async def dev(
             worker_on(log, registry, views=views) as worker,
             viewing_on(log, views, code.projections) as viewing,
             Service(log, worker=worker, viewing=viewing) as service,
+            api_of(log, views, place.home, port) as api,
         ):
             await service.during(service.ready(), stop.wait())
             if not stop.is_set():
                 ready_s = time.monotonic() - started_s
-                call.out.say(*await _welcome(place, log, registry, ready_s, reload))
+                call.out.say(*await _welcome(place, log, registry, ready_s, reload, api))
             works: list[Coroutine[Any, Any, Any]] = [stop.wait()]
             works += [intake.run() for intake in intakes_on(log, topics, brokers)]
             if reload:
@@ -115,7 +124,7 @@ def _place(given: Given) -> Place:
 
 
 async def _welcome(
-    place: Place, log: EventLog, registry: Registry, ready_s: float, reload: bool
+    place: Place, log: EventLog, registry: Registry, ready_s: float, reload: bool, api: LocalApi
 ) -> list[str]:
     ends = await log.ends()
     events = sum(ends.values()) - len(ends)
@@ -133,6 +142,7 @@ async def _welcome(
         f"  log       {log.address}{where}",
         f"            {len(ends)} partitions, {events:,} events",
         f"  views     {shown(place.views)}",
+        f"  API       {api.address}/docs  (key in {api.key_file})",
         "",
         "Type in another terminal:",
         "",

@@ -21,6 +21,7 @@ from meshline.cli.webhook import webhooks_at
 if TYPE_CHECKING:
     from meshline.api import Services
     from meshline.api.keys import ApiKeys
+    from meshline.api.principals import Authenticator
     from meshline.console import Accounts
 
 __all__ = ["app", "listening"]
@@ -59,6 +60,10 @@ async def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Else webhooks.toml in the folder of this Meshline."),
     ] = None,
+    oidc: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take tokens of an identity provider too."),
+    ] = None,
 ) -> None:
     """Serve the web console, and the HTTP API for programs. The API's document is at /docs.
 
@@ -94,10 +99,11 @@ async def serve(
     with stop_signal() as stop:
         async with (
             _services(call) as (services, keys, accounts),
+            _known_by(keys, oidc) as authenticator,
             listening(create_health(services), host, health_port, "--health-port") as health,
             listening(
                 beside(
-                    create_api(services, keys, settings, hooks),
+                    create_api(services, authenticator, settings, hooks),
                     create_console(services, accounts, settings),
                 ),
                 host,
@@ -119,6 +125,21 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@asynccontextmanager
+async def _known_by(keys: ApiKeys, oidc: Path | None) -> AsyncIterator[Authenticator]:
+    """Who tells who it is: the keys, and the identity provider if there is one."""
+    if oidc is None:
+        yield keys
+        return
+    from meshline.api.oidc import KeysAndTokens, OidcSettings, OidcTokens
+
+    tokens = OidcTokens(OidcSettings.read(oidc))
+    try:
+        yield KeysAndTokens(keys, tokens)
+    finally:
+        await tokens.aclose()
 
 
 @asynccontextmanager
