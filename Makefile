@@ -77,6 +77,7 @@ test-lean: .venv/.ready-dev
 	@$(BIN)/python -m pytest -m "not ($(SERVERS))"
 
 test-servers: .venv/.ready-dev
+	@deploy/chromium
 	@$(BIN)/python -m pytest -m "$(SERVERS)"
 
 test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
+    "tests.services.chromium",
     "tests.services.kafka",
     "tests.services.postgres",
 ]

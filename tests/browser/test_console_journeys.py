@@ -1,0 +1,197 @@
+"""The console in a real Chromium: what people do there, from signal to outcome."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.shop import CARRIER
+from tests.browser.stage import Stage, stage_at
+from tests.services.postgres import namespace
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(chromium: Browser, postgres_dsn: str) -> AsyncIterator[Stage]:
+    async with stage_at(namespace(postgres_dsn), chromium) as stage:
+        yield stage
+
+
+async def approve(page: Page) -> None:
+    await (
+        page.get_by_label("discount percent").or_(page.get_by_label("Discount Percent")).fill("10")
+    )
+    await page.get_by_role("button", name="Approve").click()
+
+
+async def test_an_order_is_published_seen_approved_held_retried_and_shipped(stage: Stage) -> None:
+    run_id = await stage.order("J-1", "waiting", euros=900)
+    async with stage.as_("ada", "operator", "approver") as page:
+        await page.get_by_role("link", name="Runs", exact=True).click()
+        row = page.get_by_role("row").filter(has_text="J-1")
+        await expect(row).to_contain_text("approval credit")
+        await expect(row).to_contain_text("whose: role:credit")
+        await row.get_by_role("rowheader").get_by_role("link").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("waiting")
+
+        CARRIER.is_down = True
+        await page.get_by_role("link", name="credit").first.click()
+        await approve(page)
+        await expect(page.get_by_role("status")).to_contain_text("It is approved.")
+        await stage.reaches(run_id, "held")
+
+        await page.get_by_role("link", name="Exceptions", exact=True).click()
+        await page.get_by_role("heading", name="Step failed").get_by_role("link").click()
+        await page.get_by_role("rowheader").get_by_role("link", name="step failed").click()
+        await expect(page.get_by_text("CarrierDown").first).to_be_visible()
+        CARRIER.is_down = False
+        await page.locator("summary", has_text="Retry").click()
+        await page.get_by_label("Reason").first.fill("the carrier is back")
+        await page.get_by_role("button", name="Retry").click()
+        await expect(page.get_by_role("status")).to_contain_text("It is tried again.")
+
+        await stage.reaches(run_id, "succeeded")
+        await page.goto(f"/runs/{run_id}")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("succeeded")
+        await expect(page.get_by_text("the carrier is back").first).to_be_visible()
+
+    assert stage.complaints == []
+
+
+async def test_the_same_without_javascript(stage: Stage) -> None:
+    run_id = await stage.order("J-2", "waiting", euros=901)
+    async with stage.as_("ada", "operator", "approver", scripts=False) as page:
+        await page.goto("/approvals")
+        row = page.get_by_role("row").filter(has_text=run_id[:8])
+        await row.get_by_role("link", name="credit", exact=True).click()
+        await approve(page)
+        await expect(page.get_by_role("status")).to_contain_text("It is approved.")
+        await page.get_by_role("button", name="Dark").click()
+        await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+    await stage.reaches(run_id, "succeeded")
+
+
+async def test_a_page_refreshes_itself_and_leaves_what_is_typed_alone(stage: Stage) -> None:
+    run_id = await stage.order("J-3", "waiting", euros=902)
+    async with (
+        stage.as_("ada", "operator", "approver") as page,
+        stage.as_("grace", "approver") as other,
+    ):
+        await page.goto(f"/runs/{run_id}")
+        await page.locator("summary", has_text="Hand over").click()
+        await page.get_by_label("New owner").fill("team:half-typed")
+        await other.goto(f"/runs/{run_id}/approvals/credit")
+        await approve(other)
+        await stage.reaches(run_id, "succeeded")
+
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("succeeded")
+        await expect(page.get_by_label("New owner")).to_have_value("team:half-typed")
+        await page.get_by_role("button", name="Hand over").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("It has moved on")
+
+    assert stage.complaints == []
+
+
+async def test_who_may_only_look_finds_no_button_and_is_refused_without_one(stage: Stage) -> None:
+    run_id = await stage.order("J-4", "waiting", euros=903)
+    async with stage.as_("eve", "viewer") as page:
+        await page.goto(f"/runs/{run_id}")
+        await expect(page.get_by_role("heading", name="Act")).to_have_count(0)
+        token = await page.locator("[name=token]").first.get_attribute("value")
+        answer = await page.request.post(f"/runs/{run_id}/cancel", form={"token": token or ""})
+
+        assert answer.status == 403
+        assert "Not for you" in await answer.text()
+
+    await stage.reaches(run_id, "waiting")
+
+
+async def test_a_wrong_password_is_told_and_nothing_is_seen_after_signing_out(stage: Stage) -> None:
+    await stage.site.user("linus", "viewer")
+    async with stage.as_(None) as page:
+        await page.goto("/runs?state=held")
+        await page.get_by_label("Name").fill("linus")
+        await page.get_by_label("Password").fill("not the password")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Name or password is wrong.")
+        await page.get_by_label("Name").fill("linus")
+        await page.get_by_label("Password").fill("correct horse battery")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page).to_have_url(f"{stage.address}/runs?state=held")
+        await page.get_by_role("button", name="Sign out").click()
+        await page.go_back()
+
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+async def test_all_of_it_can_be_done_with_the_keyboard(stage: Stage) -> None:
+    run_id = await stage.order("J-5", "waiting", euros=904)
+    async with stage.as_("ada", "operator", "approver") as page:
+        await page.goto(f"/runs/{run_id}")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Skip to the content"
+        await page.keyboard.press("Enter")
+        for _ in range(60):
+            await page.keyboard.press("Tab")
+            if await page.evaluate("document.activeElement.textContent.trim()") == "Pause":
+                break
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        for _ in range(8):
+            focused = await page.evaluate("document.activeElement.name")
+            if focused == "reason":
+                break
+            await page.keyboard.press("Tab")
+        await page.keyboard.type("month end")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("paused")
+
+    assert (await stage.site.views.run(run_id)).reason == "month end"
+
+
+HOSTILE = {
+    "markup": "<script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}",
+    "turned": "invoice\u202efdp.exe\u2066\u200b",
+    "long": "Wort" * 15_000,
+    "quotes": "\"'><b>&lt;",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_whatever_a_payload_says_is_shown_as_text(stage: Stage, kind: str) -> None:
+    text = HOSTILE[kind]
+    # An id with marks that turn text would not pass the gate.
+    identity = f"H-{kind}-{'' if kind == 'turned' else text[:80]}"
+    run_id = await stage.order(identity, "waiting", euros=905, customer=text, note=text[:200])
+    async with stage.as_("ada", "operator", "approver", width=390) as page:
+        page.on("dialog", lambda dialog: stage.complaints.append(dialog.message))
+        for path in (
+            f"/runs/{run_id}", "/runs", "/triggers", f"/runs/{run_id}/approvals/credit", "/",
+            "/approvals", "/exceptions",
+        ):  # fmt: skip
+            await page.goto(path)
+            assert await page.locator("main script, main img").count() == 0
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= 390, f"{path} is {wide} wide"
+        await page.goto(f"/runs/{run_id}")
+        shown = await page.locator("main").inner_text()
+
+    assert stage.complaints == []
+    assert "\u202e" not in shown
+    if kind == "markup":
+        assert "<script>alert(1)</script>" in shown and "{{7*7}}" in shown
+    if kind == "turned":
+        assert "⟨U+202E⟩" in shown

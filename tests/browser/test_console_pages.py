@@ -1,0 +1,131 @@
+"""Every page of the console in a real Chromium: no barrier, no overflow, no complaint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from tests.browser.stage import Scheme, Stage, kept, stage_at
+from tests.services.postgres import namespace
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.postgres,
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+AXE = Path(__file__).parent / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+LISTS = {
+    "overview": "/",
+    "runs": "/runs",
+    "exceptions": "/exceptions",
+    "exceptions-list": "/exceptions?state=open",
+    "approvals": "/approvals",
+    "triggers": "/triggers",
+    "workflows": "/workflows",
+    "workflow": "/workflows/orders",
+    "owners": "/owners",
+    "views": "/views",
+    "nowhere": "/nowhere",
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def empty(chromium: Browser, postgres_dsn: str) -> AsyncIterator[Stage]:
+    async with stage_at(namespace(postgres_dsn), chromium) as stage:
+        yield stage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def seven(chromium: Browser, postgres_dsn: str) -> AsyncIterator[Stage]:
+    async with stage_at(namespace(postgres_dsn), chromium) as stage:
+        await stage.fill(7)
+        yield stage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def many(chromium: Browser, postgres_dsn: str) -> AsyncIterator[Stage]:
+    async with stage_at(namespace(postgres_dsn), chromium) as stage:
+        await stage.fill(70)
+        yield stage
+
+
+async def pages_of(stage: Stage) -> dict[str, str]:
+    """Return all pages by name: the lists, and one of each thing that there is."""
+    pages = dict(LISTS)
+    for state in ("waiting", "held", "succeeded"):
+        found = (await stage.site.views.runs(states=[state], limit=1)).rows
+        if found:
+            pages[f"run-{state}"] = f"/runs/{found[0].run_id}"
+        if found and state == "waiting":
+            pages["approval"] = f"/runs/{found[0].run_id}/approvals/credit"
+    exceptions = (await stage.site.views.exceptions(limit=1)).rows
+    if exceptions:
+        pages["exception"] = f"/exceptions/{exceptions[0].exception_id}"
+    return pages
+
+
+async def barriers(page: Page) -> list[str]:
+    """Return what axe finds, with the elements."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text("utf-8"))
+    found: dict[str, Any] = await page.evaluate(
+        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
+    )
+    return [
+        f"{each['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for each in found["violations"]
+        for node in each["nodes"][:3]
+    ]
+
+
+async def look(stage: Stage, items: str, width: int, scheme: Scheme) -> None:
+    found: dict[str, list[str]] = {}
+    async with stage.as_(None, width=width, scheme=scheme) as page:
+        await page.goto("/login")
+        found["login"] = await barriers(page)
+        await kept(page, f"login-{items}-{width}-{scheme}")
+    async with stage.as_("ada", "admin", width=width, scheme=scheme) as page:
+        for name, path in (await pages_of(stage)).items():
+            await page.goto(path)
+            for closed in await page.locator("details.action:not([open]) > summary").all():
+                # One after the other: they share a name, and close each other.
+                if name in ("run-held", "exception"):
+                    await closed.click()
+                    found[f"{name}, open"] = await barriers(page)
+                    break
+            found[name] = await barriers(page)
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                found[name].append(f"{wide} pixels wide")
+            await kept(page, f"{name}-{items}-{width}-{scheme}")
+
+    assert [f"{name}: {each}" for name, said in found.items() for each in said] == []
+    assert stage.complaints == []
+
+
+async def test_with_nothing_there(empty: Stage) -> None:
+    await look(empty, "0", 1280, "light")
+
+
+async def test_with_seven_things_in_light(seven: Stage) -> None:
+    await look(seven, "7", 1280, "light")
+
+
+async def test_with_seven_things_in_the_dark(seven: Stage) -> None:
+    await look(seven, "7", 1280, "dark")
+
+
+async def test_with_seven_things_on_a_phone(seven: Stage) -> None:
+    await look(seven, "7", 390, "light")
+
+
+async def test_with_many_things_on_a_phone_in_the_dark(many: Stage) -> None:
+    await look(many, "many", 390, "dark")
