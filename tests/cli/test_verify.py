@@ -15,6 +15,7 @@ from meshline.cli.main import run
 from meshline.engine.postgres_snapshots import PostgresSnapshots
 from meshline.events.envelope import Position
 from meshline.events.log import open_log
+from meshline.projections import history_view
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.lag import reached
 from meshline.projections.postgres_connection import parse_address
@@ -166,7 +167,7 @@ def test_each_damage_to_views_and_snapshots_is_named(verified: Verified) -> None
     assert HELD in row["about"]
     assert (row["expected"], row["found"]) == ("owner='team:shop'", "owner='user:mallory'")
     (parked,) = [each for each in found if each["code"] == "view_parked"]
-    assert parked["about"] == "history version 1"
+    assert parked["about"] == f"history version {history_view.projection.version}"
 
 
 def test_a_seal_finds_bytes_that_still_make_sense(verified: Verified, tmp_path: Path) -> None:
