@@ -135,6 +135,11 @@ async def check_triggers(views: Views, scratch: MemoryStore) -> None:
     assert sum((await views.trigger_counts()).values()) == len(expected)
     one = expected[0]
     assert one in (await views.triggers(source=one.source, trigger_id=one.trigger_id)).rows
+    alike = [t for t in expected if (t.source, t.trigger_type) == (one.source, one.trigger_type)]
+    last = max(trigger.received_at for trigger in alike)
+    assert await views.last_received(one.source, one.trigger_type) == last
+    assert await views.last_received(one.source, one.trigger_type, last) is None
+    assert await views.last_received("nobody", one.trigger_type) is None
 
 
 async def test_where_no_projector_ran_yet_the_answer_says_so(postgres_address: str) -> None:

@@ -52,7 +52,7 @@ async def check(
     workflows: list[WorkflowSpec] = []
     findings: list[dict[str, Any]] = []
     try:
-        workflows = list(load_app(target))
+        workflows = [spec for spec in load_app(target) if spec.silence_of is None]
     except (DefinitionRefused, RegistryConflict) as error:
         findings.append(_refusal(error))
     for spec in workflows:
@@ -107,6 +107,9 @@ def _answers(spec: WorkflowSpec) -> dict[str, Any]:
         "exception_route": spec.exception_route,
         "expected_outcome": spec.expected_outcome,
         "due": None if spec.due_s is None else duration_text(spec.due_s),
+        "silent_after": (
+            None if spec.silent_after_s is None else duration_text(spec.silent_after_s)
+        ),
     }
 
 
@@ -132,6 +135,7 @@ def _text(spec: WorkflowSpec) -> str:
         *(f"  {line}" for line in spec.description.splitlines()),
         f"  trigger           {words['trigger']}",
         f"  source system     {words['source']}",
+        *_silence(spec),
         f"  owner             {words['owner']}{''.join(f', then by rule {r}' for r in rules)}",
         f"  exception route   {words['exceptions']}",
         f"  expected outcome  {words['outcome']}",
@@ -140,6 +144,13 @@ def _text(spec: WorkflowSpec) -> str:
         table = plain_table(_NODE_COLUMNS, list(spec.nodes.values()))
         lines += ["", *(f"  {line}" for line in table.splitlines())]
     return "\n".join(lines) + "\n"
+
+
+def _silence(spec: WorkflowSpec) -> list[str]:
+    if spec.silent_after_s is None:
+        return []
+    silent_after = duration_text(spec.silent_after_s)
+    return [f"                    an exception if it is silent for {silent_after}"]
 
 
 def _kind(node: Node) -> str:

@@ -131,13 +131,14 @@ async def _welcome(
     name = prompt_name()
     where = f"  (PostgreSQL in {place.home})" if place.named_log == EMBEDDED else ""
     home = "" if place.home == HOME else f" --home {place.home}"
-    specs = [registry.newest(spec.name) or spec for spec in registry]
+    specs = [spec for spec in registry if spec.silence_of is None]
+    first = registry.newest(specs[0].name) or specs[0]
     return [
         f"Ready in {ready_s:.1f} s." + (" Changed code is loaded again." if reload else ""),
         "",
         *(
             f"  workflow  {spec.name} v{spec.version}: {spec.trigger_type} from {spec.source}"
-            for spec in registry
+            for spec in specs
         ),
         f"  log       {log.address}{where}",
         f"            {len(ends)} partitions, {events:,} events",
@@ -146,7 +147,7 @@ async def _welcome(
         "",
         "Type in another terminal:",
         "",
-        f"  {name} publish {specs[0].source} --id 1{home} '{_example(specs[0])}'",
+        f"  {name} publish {first.source} --id 1{home} '{_example(first)}'",
         f"  {name} run list{home}",
         f"  {name} exception groups{home}",
         f"  {name} --help",

@@ -202,6 +202,8 @@ class Viewing:
             await self._feed()
 
     async def _feed(self) -> None:
+        from meshline.cli.silence import SilenceWatch
+        from meshline.projections.queries import Views
         from meshline.projections.snapshot_maker import SnapshotMaker
         from meshline.projections.warm import WarmBuilds
 
@@ -213,10 +215,13 @@ class Viewing:
             self._projections,
             changed_code=self._changed_code,
         )
-        # What keeps warm builds warm, and what makes snapshots of the live ones.
+        views = Views(self._address, connections_max=1)
+        # What keeps warm builds warm, what makes snapshots of the live ones, and what sees by the
+        # views that a source has fallen silent.
         beside = [
             asyncio.create_task(warm.run()),
             asyncio.create_task(SnapshotMaker(self._address, self._projections).run()),
+            asyncio.create_task(SilenceWatch(self._log, views).run()),
         ]
         try:
             await self.projector.run()
@@ -224,6 +229,7 @@ class Viewing:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await views.aclose()
 
 
 @asynccontextmanager

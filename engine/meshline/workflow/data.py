@@ -48,7 +48,14 @@ def data_of(spec: WorkflowSpec, values: Mapping[str, Value]) -> dict[str, Any]:
         "quiet_s": spec.quiet_s if spec.observed else None,
         "observe": getattr(spec.observe, "__name__", None),
         "nodes": [_node(node, values) for node in spec.nodes.values()],
+        **_silence(spec),
     }
+
+
+def _silence(spec: WorkflowSpec) -> dict[str, Any]:
+    # Left out where it says nothing, so that definitions without it keep their hashes.
+    said = {"silent_after_s": spec.silent_after_s, "silence_of": spec.silence_of}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def hash_of(data: Mapping[str, Any]) -> str:
@@ -132,7 +139,7 @@ def _step(node: StepNode) -> dict[str, Any]:
 
 
 def _each(node: StepNode) -> dict[str, Any]:
-    # Left out where it says nothing, so that definitions without it keep their hashes.
+    # As with silences: left out where it says nothing.
     if node.each is None:
         return {}
     return {"each": {"of": node.each.text, "items_max": node.each.items_max}}

@@ -90,6 +90,7 @@ class Workflow(Definition):
         exceptions: who sees what goes wrong: ``queue:revops-triage``.
         outcome: type that one of the steps returns, or words, with ``outcome_step``.
         due: how long a run may take before it counts as late.
+        silent_after: how long the source may send no such trigger; after that it is an exception.
         trigger_type: name by which the source calls the trigger; the class's name by default.
     """
 
@@ -105,6 +106,7 @@ class Workflow(Definition):
         outcome: Any = None,
         outcome_step: str | None = None,
         due: Duration | None = None,
+        silent_after: Duration | None = None,
         trigger_type: str | None = None,
         description: str = "",
     ) -> None:
@@ -112,11 +114,10 @@ class Workflow(Definition):
             "trigger": trigger, "source": source, "owner": owner, "exceptions": exceptions,
             "outcome": outcome,
         }  # fmt: skip
-        due_s = None if due is None else seconds_of(due, f"due time of workflow {name!r}")
         super().__init__(
             Answers.checked(
-                name, version=version, answers=given, trigger_type=trigger_type, due_s=due_s,
-                description=inspect.cleandoc(description),
+                name, version=version, answers=given, trigger_type=trigger_type, due=due,
+                silent_after=silent_after, description=inspect.cleandoc(description),
             )
         )  # fmt: skip
         self._outcome_step = outcome_step

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from meshline.events.principals import KINDS, is_principal
+from meshline.workflow.durations import Duration, seconds_of
 from meshline.workflow.errors import refuse
 from meshline.workflow.signatures import Signature
 from meshline.workflow.spec import TRIGGER
@@ -76,6 +77,7 @@ class Answers:
     outcome: Any
     trigger_type: str
     due_s: float | None
+    silent_after_s: float | None
     description: str
 
     @classmethod
@@ -86,7 +88,8 @@ class Answers:
         version: int,
         answers: Mapping[str, Any],
         trigger_type: str | None,
-        due_s: float | None,
+        due: Duration | None,
+        silent_after: Duration | None,
         description: str,
     ) -> Answers:
         """Make it, or refuse what is missing or wrong."""
@@ -113,9 +116,15 @@ class Answers:
         if trigger_type is None:
             trigger_type = _type_name(answers["trigger"], name)
         return cls(
-            name, version, trigger_type=trigger_type, due_s=due_s, description=description,
-            **answers,
+            name, version, trigger_type=trigger_type,
+            due_s=_seconds(due, f"due time of workflow {name!r}"),
+            silent_after_s=_seconds(silent_after, f"silent_after of workflow {name!r}"),
+            description=description, **answers,
         )  # fmt: skip
+
+
+def _seconds(given: Duration | None, what: str) -> float | None:
+    return None if given is None else seconds_of(given, what)
 
 
 def check_principal(value: object, what: str) -> str:

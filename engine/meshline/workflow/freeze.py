@@ -59,6 +59,7 @@ def freeze(
         expected_outcome=_outcome_text(answers.outcome),
         outcome_node=_outcome_node(answers, values, outcome_step),
         due_s=answers.due_s,
+        silent_after_s=answers.silent_after_s,
         nodes=nodes,
         description=answers.description,
     )

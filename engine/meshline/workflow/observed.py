@@ -37,6 +37,7 @@ class ObservedWorkflow(Definition):
         due: how long a run may take before it counts as late.
         quiet: a run past its due time is late only after so long without a report, so that
             history can be brought in after the event.
+        silent_after: how long the source may send no such trigger; after that it is an exception.
         trigger_type: name by which the source calls the trigger; the class's name by default.
     """
 
@@ -52,6 +53,7 @@ class ObservedWorkflow(Definition):
         outcome: str = "",
         due: Duration | None = None,
         quiet: Duration = "1h",
+        silent_after: Duration | None = None,
         trigger_type: str | None = None,
         description: str = "",
     ) -> None:
@@ -66,13 +68,12 @@ class ObservedWorkflow(Definition):
                 expected="words, because no step of Meshline gives it",
                 do='Write for example outcome="the incident is resolved".',
             )
-        due_s = None if due is None else seconds_of(due, f"due time of workflow {name!r}")
         self._quiet_s = seconds_of(quiet, f"quiet time of workflow {name!r}", zero_allowed=True)
         self._observe: Callable[[Activity, Any], Observation] | None = None
         super().__init__(
             Answers.checked(
-                name, version=version, answers=given, trigger_type=trigger_type, due_s=due_s,
-                description=inspect.cleandoc(description),
+                name, version=version, answers=given, trigger_type=trigger_type, due=due,
+                silent_after=silent_after, description=inspect.cleandoc(description),
             )
         )  # fmt: skip
 
@@ -136,6 +137,7 @@ class ObservedWorkflow(Definition):
             due_s=answers.due_s,
             observe=self._observe,
             quiet_s=self._quiet_s,
+            silent_after_s=answers.silent_after_s,
             description=answers.description,
         )
         data = data_of(spec, {})

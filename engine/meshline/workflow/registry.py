@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from meshline.workflow.define import Definition
 from meshline.workflow.errors import RegistryConflict
+from meshline.workflow.silence import silence_of
 from meshline.workflow.spec import WorkflowSpec
 
 __all__ = ["Registry"]
 
 
 class Registry:
-    """A set of definitions. Several versions stand side by side; the newest takes new triggers."""
+    """A set of definitions. Several versions stand side by side; the newest takes new triggers.
+
+    One with ``silent_after`` brings along that which is about the silence of its source.
+    """
 
     def __init__(self, *workflows: WorkflowSpec | Definition) -> None:
         self._specs: dict[tuple[str, int], WorkflowSpec] = {}
@@ -36,8 +40,7 @@ class Registry:
                 the newest versions of two workflows are started by one trigger.
         """
         specs = dict(self._specs)
-        for workflow in workflows:
-            spec = workflow.spec if isinstance(workflow, Definition) else workflow
+        for spec in _with_silences(workflows):
             known = specs.setdefault((spec.name, spec.version), spec)
             if known.spec_hash != spec.spec_hash:
                 raise RegistryConflict(
@@ -68,6 +71,15 @@ class Registry:
     def trigger_types(self, source: str) -> tuple[str, ...]:
         """Return the types that the source can send; none: nothing is started from there."""
         return tuple(sorted(spec.trigger_type for spec in self._by_source.get(source, [])))
+
+
+def _with_silences(workflows: Iterable[WorkflowSpec | Definition]) -> Iterator[WorkflowSpec]:
+    for workflow in workflows:
+        spec = workflow.spec if isinstance(workflow, Definition) else workflow
+        yield spec
+        silence = silence_of(spec)
+        if silence is not None:
+            yield silence
 
 
 def _claims(newest: dict[str, WorkflowSpec]) -> dict[tuple[str, str], WorkflowSpec]:

@@ -307,6 +307,9 @@ class WorkflowSpec:
         due_s: from the start of the run; None: no due time.
         nodes: by name, in the order in which they were written.
         observe: for observed workflows: ``(activity: Activity, memo) -> Observation``.
+        silent_after_s: how long the source may send nothing before it is an exception; None: for
+            ever.
+        silence_of: of a definition that is about the silence of a workflow's source: which.
         quiet_s: an observed run that is past its due time counts as late only after so long
             without a report, so that history can be brought in after the event.
         spec_hash: of all that is data here; two definitions with one version and two hashes are a
@@ -326,6 +329,8 @@ class WorkflowSpec:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     observe: Callable[[Activity, Any], Observation] | None = None
     quiet_s: float = 3600.0
+    silent_after_s: float | None = None
+    silence_of: str | None = None
     description: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     spec_hash: str = ""

@@ -50,6 +50,22 @@ class _Fetching(Protocol):
 class Summaries:
     """The part of ``Views`` that counts."""
 
+    async def last_received(
+        self: _Fetching, source: str, trigger_type: str, after: datetime | None = None
+    ) -> datetime | None:
+        """Return when the source sent the last trigger of this type, or one of no type.
+
+        Args:
+            after: only if it was later; what is older need not be looked at.
+        """
+        sql = "select received_at from {ns}.triggers where source = $1 and trigger_type = any($2)"
+        values: list[Any] = [source, ["", trigger_type]]
+        if after is not None:
+            sql += " and received_at > $3"
+            values.append(after)
+        rows = await self._fetch(f"{sql} order by received_at desc limit 1", *values)
+        return rows[0]["received_at"] if rows else None
+
     async def source_flows(self: _Fetching, since: datetime) -> list[SourceFlow]:
         """Return what came in since then, by source."""
         rows = await self._fetch(
