@@ -21,7 +21,7 @@ from meshline.events.publish import Publisher
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
-__all__ = ["Client", "Installation", "installed", "reaches"]
+__all__ = ["GAP_S", "Client", "Installation", "installed", "reaches"]
 
 
 @dataclass
@@ -64,6 +64,9 @@ class Client:
         return answer.json()
 
 
+GAP_S = 0.3
+"""Between two reports of what is refused alike."""
+
 SETTINGS = ApiSettings(body_bytes_max=200_000, unknown_per_s=10_000)
 
 
@@ -96,7 +99,7 @@ async def installed(
         ):
             await keys.open()
             await service.ready()
-            refusals = Refusals(publisher, views, gap_s=0.3)
+            refusals = Refusals(publisher, views, gap_s=GAP_S)
             async with Services(log, publisher, views, refusals=refusals) as services:
                 api = create_api(services, keys, settings, webhooks)
                 yield Installation(

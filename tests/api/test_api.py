@@ -132,6 +132,21 @@ async def test_a_payload_that_does_not_fit_is_refused_with_pointers_and_kept(
     assert {row["trigger_id"]: row["status"] for row in kept}["F-5"] == "rejected"
 
 
+async def test_many_triggers_go_in_at_once_and_each_is_answered(meshline: Installation) -> None:
+    async with meshline.as_("service:web", "source", sources=[SOURCE]) as web:
+        sent = [{"id": f"B-{n}", "payload": ADA | {"employees": 3}} for n in range(50)]
+        sent[7] = {"id": "B-7", "payload": {"email": 1}}
+        answer = await web.post("/v1/trigger-batches", {"triggers": sent}, source=SOURCE, wait_s=10)
+        again = await web.post("/v1/trigger-batches", {"triggers": sent}, source=SOURCE, wait_s=10)
+        other = await web.post("/v1/trigger-batches", {"triggers": sent}, 403, source="crm")
+
+    statuses = [item["status"] for item in answer["items"]]
+    assert [item["trigger_id"] for item in answer["items"]] == [each["id"] for each in sent]
+    assert statuses == ["accepted"] * 7 + ["rejected"] + ["accepted"] * 42
+    assert {item["status"] for item in again["items"]} == {"repeated", "rejected"}
+    assert other["code"] == "ML6002"
+
+
 async def test_pages_follow_each_other_and_hold_every_run_once(meshline: Installation) -> None:
     async with meshline.as_("user:ada", "admin") as ada:
         sent = [
