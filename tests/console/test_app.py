@@ -307,3 +307,95 @@ async def test_another_host_and_a_form_from_another_page_are_turned_away(site: S
         large = await ada.http.post("/theme", headers={"Content-Length": "300000"})
 
     assert (host.status_code, origin.status_code, large.status_code) == (400, 403, 413)
+
+
+WEIRD = ["%00", "a" * 5_000, "🦄", "..%2F..", "'; drop table runs --", "-1", "NaN", "%ED%A0%80"]
+
+
+@pytest.mark.parametrize("weird", WEIRD)
+async def test_whatever_an_address_says_is_answered_and_no_mistake_of_ours(
+    site: Site, weird: str
+) -> None:
+    async with site.as_("ada", "admin") as ada:
+        for method, path in routes():
+            if method == "GET":
+                names = ("run", "exception", "approval", "workflow")
+                answer = await ada.http.get(filled(path, **dict.fromkeys(names, weird)))
+                assert answer.status_code < 500, f"{path}: {answer.text}"
+        for name in ("after", "as_of", "at", "state", "owner", "run", "id", "version", "by"):
+            for path in ("/runs", "/exceptions", "/approvals", "/triggers", "/owners"):
+                answer = await ada.http.get(f"{path}?{name}={weird}")
+                assert answer.status_code < 500, f"{path}?{name}: {answer.text}"
+
+
+@pytest.mark.parametrize(
+    ("action", "form", "status"),
+    [
+        ("pause", {"until": "0001-01-01T00:00"}, 422),
+        ("pause", {"until": "soon"}, 422),
+        ("owner", {"owner": ""}, 400),
+        ("owner", {"owner": "nobody in particular"}, 409),
+        ("cancel", {"reason": "a\u0000b"}, 422),
+        ("cancel", {"tag": "of long ago"}, 409),
+    ],
+)
+async def test_a_form_that_can_not_be_taken_is_told_and_nothing_happens(
+    site: Site, action: str, form: dict[str, str], status: int
+) -> None:
+    run_id = await begun(site, "F-1", ADA, "waiting")
+    async with site.as_("ada", "admin") as ada:
+        await ada.open(f"/runs/{run_id}")
+        answer = await ada.send(f"/runs/{run_id}/{action}", form, status=status)
+
+    assert f'href="/runs/{run_id}"' in answer.text
+    assert (await site.views.run(run_id)).state == "waiting"
+
+
+async def test_a_form_that_is_sent_twice_asks_once(site: Site) -> None:
+    run_id = await begun(site, "F-1", ADA, "waiting")
+    async with site.as_("ada", "admin") as ada:
+        await ada.open(f"/runs/{run_id}")
+        form = ada.page
+        for _ in range(2):
+            ada.page = form
+            answer = await ada.send(f"/runs/{run_id}/owner", {"owner": "user:bob"})
+            await ada.open(answer.headers["location"])
+    periods = [p.owner for p in await site.views.periods(run_id)]
+
+    assert periods.count("user:bob") == 1
+    history = await site.views.history(run_id)
+    assert sum("owner.change" in row.type for row in history) == 1
+
+
+async def test_what_was_refused_stands_in_the_history_with_who_asked(site: Site) -> None:
+    run_id = await begun(site, "F-1", ADA, "waiting")
+    async with site.as_("eve", "viewer") as eve:
+        page = await eve.open(f"/runs/{run_id}")
+        token = re.findall(r'name="token" value="(\w+)"', page)[0]
+        await eve.http.post(f"/runs/{run_id}/cancel", data={"token": token})
+        async with asyncio.timeout(30):
+            while True:
+                refused = [
+                    row
+                    for row in await site.views.history(run_id)
+                    if row.actor == "user:eve" and "refus" in row.type
+                ]
+                if refused:
+                    break
+                await asyncio.sleep(0.05)
+
+    assert refused[0].data["request"] == "meshline.cancel.requested"
+
+
+async def test_who_reads_payloads_is_noted_and_a_refresh_reads_none(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = await begun(site, "F-1", ADA, "waiting")
+    caplog.set_level("INFO", "meshline.audit")
+    async with site.as_("ada", "auditor") as ada:
+        await ada.http.get(f"/runs/{run_id}", headers={"HX-Request": "true"})
+        refreshed = len(caplog.records)
+        await ada.open(f"/runs/{run_id}")
+
+    assert refreshed == 0
+    assert f"user:ada read data of run {run_id}" in caplog.text

@@ -88,7 +88,6 @@ async def decide(
 ) -> Response:
     """Answer an approval."""
     row = await act.visit.desk.approval(run, approval)
-    act.check_tag(row)
     form = None
     if decision == "approved":
         fields = fields_of(row.form_schema)
@@ -96,5 +95,5 @@ async def decide(
     asked = ApprovalSubmitted(
         approval=row.approval, decision=decision, form=form, reason=act.reason
     )
-    answered = await act.ask(row.run_id, asked)
+    answered = await act.ask(row, asked)
     return act.shown(f"/runs/{row.run_id}/approvals/{row.approval}", decision, answered)

@@ -110,7 +110,6 @@ async def act_on_exception(
 ) -> Response:
     """Do something about an exception."""
     row = await act.visit.desk.exception(exception)
-    act.check_tag(row)
     owner = act.text("owner") or None
     if action == "assign" and owner is None:
         raise FormRefused("There is no new owner: expected one, such as user:ada.")
@@ -121,5 +120,5 @@ async def act_on_exception(
         value=act.json("value") if action == "skip" else None,
         reason=act.reason,
     )
-    answered = await act.ask(row.run_id, asked)
+    answered = await act.ask(row, asked)
     return act.shown(f"/exceptions/{row.exception_id}", action, answered)

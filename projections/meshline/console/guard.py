@@ -50,6 +50,7 @@ class Guard:
     def __init__(self, app: Application, settings: ApiSettings) -> None:
         self._app = app
         self._settings = settings
+        self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +71,11 @@ class Guard:
             status, text = refused
             await PlainTextResponse(text, status)(scope, receive, send_on)
             return
-        await self._app(scope, receive, send_on)
+        self._in_flight += 1
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            self._in_flight -= 1
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -81,10 +86,19 @@ class Guard:
                 f"This server is not called {name!r}: expected one of "
                 f"{', '.join(sorted(self._settings.hosts))}. Start it with --host-name, if it is.\n"
             )
-        if scope["method"] in ("GET", "HEAD"):
-            return None
+        if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"]:
+            return 400, "The address has a NUL (%00) in it: expected text without.\n"
+        if self._in_flight >= self._settings.in_flight_max:
+            return 503, (
+                f"The server answers {self._in_flight} requests now, as many as it may. Come again "
+                "in a moment.\n"
+            )
+        return None if scope["method"] in ("GET", "HEAD") else self._refusal_of_form(scope, name)
+
+    def _refusal_of_form(self, scope: Scope, name: str) -> tuple[int, str] | None:
+        headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _server_of(origin) != headers.get(b"host", "").lower():
             return 403, f"A page of {origin[:200]!r} may not send forms here.\n"
         length = headers.get(b"content-length", "")
         if not (length.isascii() and length.isdecimal()):
@@ -105,6 +119,13 @@ class Guard:
 def scheme_is_open(scope: Scope, name: str) -> bool:
     """Return whether somebody on the way could read along."""
     return scope.get("scheme") != "https" and name not in LOOPBACK
+
+
+def _server_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _host_of(address: str) -> str:

@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from meshline.api.problems import Conflict, Denied, KeyReused, TooMany
 from meshline.console.rendering import rendered
 from meshline.console.visit import FormRefused, MovedOn, NotSignedIn
-from meshline.events.errors import MeshlineError, PayloadRefused, SettingsInvalid
-from meshline.projections.errors import NotFound, NotReached, StoreUnavailable
+from meshline.events.errors import AppendRefused, MeshlineError, PayloadRefused, SettingsInvalid
+from meshline.projections.errors import NotFound, NotReached, RowRefused, StoreUnavailable
 
 __all__ = ["answer_problems"]
 
@@ -28,13 +28,15 @@ class _Kind(NamedTuple):
 
 
 _KINDS: dict[type[MeshlineError], _Kind] = {
-    Conflict: _Kind(409, "It has moved on"),
+    Conflict: _Kind(409, "Refused, as things are"),
     MovedOn: _Kind(409, "It has moved on"),
     KeyReused: _Kind(409, "It was sent already"),
     TooMany: _Kind(429, "Too often"),
     Denied: _Kind(403, "Not for you"),
     FormRefused: _Kind(400, "The form was not taken"),
     PayloadRefused: _Kind(422, "The value was not taken"),
+    AppendRefused: _Kind(422, "The value was not taken"),
+    RowRefused: _Kind(422, "That can't be used"),
     SettingsInvalid: _Kind(422, "That can't be used"),
     NotFound: _Kind(404, "Not found"),
     NotReached: _Kind(503, "Not shown yet"),
@@ -91,5 +93,11 @@ def _page(request: Request, kind: _Kind, detail: str, code: str = "") -> Respons
     headers = {"Retry-After": "2"} if kind.status == 503 else None
     return rendered(
         request, "problem.html", status=kind.status, headers=headers,
-        title=kind.title, detail=detail, code=code,
+        title=kind.title, detail=detail, code=code, back=_back(request),
     )  # fmt: skip
+
+
+def _back(request: Request) -> str:
+    """Return the page that the form was on; the first page where it was none of a thing's."""
+    thing, _, action = request.url.path.rpartition("/")
+    return thing if request.method == "POST" and thing and action else "/"

@@ -40,10 +40,11 @@ from meshline.events.requests import (
 )
 from meshline.events.story import sentence
 from meshline.projections.as_of import item_of
+from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.intake import Undecodable
 from meshline.projections.pages import LIMIT_MAX
-from meshline.projections.queries import OPEN_RUNS
+from meshline.projections.queries import OPEN_RUNS, Views
 from meshline.projections.runs_view import RunRow
 
 __all__ = ["actions_for", "router"]
@@ -57,6 +58,9 @@ WAITS = [
 ]
 EVENTS_MAX = 200
 """Events on one page of a run."""
+
+EVENTS_READ_MAX = 5_000
+"""Events that graph and time are made of; of a longer run they show the beginning."""
 
 Text = Annotated[str, Query(max_length=300)]
 
@@ -117,7 +121,7 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
     views = await seen_of(visit, run, moment)
     row = await views.run(run)
     about = f"run {row.run_id}"
-    history = await views.history(row.run_id, limit=LIMIT_MAX)
+    history = await _history(views, row.run_id)
     painting = painted(history)
     periods = await views.periods(row.run_id)
     spec = await _spec_of(visit, row)
@@ -136,12 +140,31 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
         drawing=drawn(spec, painting) if spec and not row.observed else None,
         drawing_down=drawn(spec, painting, down=True) if spec and not row.observed else None,
         timeline=timeline_of(painting, periods, row.started_at, end),
-        events=_events(visit, [r for r in history if r.log_offset > after][:EVENTS_MAX], about),
+        events=_events(visit, _shown(request, history, after), about),
         events_total=len(history),
-        events_are_cut=len(history) == LIMIT_MAX,
+        events_are_cut=len(history) >= EVENTS_READ_MAX,
         next_after=_next_after(history, after),
         actions=[] if moment else actions_for(visit, row, str(request.base_url).rstrip("/")),
     )
+
+
+async def _history(views: Views | ViewsAsOf, run_id: str) -> list[HistoryRow]:
+    """Return what was said about the run, up to ``EVENTS_READ_MAX``."""
+    rows: list[HistoryRow] = []
+    while len(rows) < EVENTS_READ_MAX:
+        after = rows[-1].log_offset if rows else -1
+        some = await views.history(run_id, limit=LIMIT_MAX, after_offset=after)
+        rows += some
+        if len(some) < LIMIT_MAX:
+            break
+    return rows
+
+
+def _shown(request: Request, history: Sequence[HistoryRow], after: int) -> Sequence[HistoryRow]:
+    # A page that refreshes itself takes all but its events: nobody reads a payload by that.
+    if "hx-request" in request.headers:
+        return []
+    return [row for row in history if row.log_offset > after][:EVENTS_MAX]
 
 
 def _next_after(history: Sequence[HistoryRow], after: int) -> int | None:
@@ -214,8 +237,7 @@ async def act_on_run(
 ) -> Response:
     """Ask something of a run."""
     row = await act.visit.desk.run(run)
-    act.check_tag(row)
-    answered = await act.ask(row.run_id, _asked(action, act))
+    answered = await act.ask(row, _asked(action, act))
     return act.shown(f"/runs/{row.run_id}", action, answered)
 
 

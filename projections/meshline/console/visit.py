@@ -21,6 +21,7 @@ from meshline.api.desk import Answered, Asking, Desk, Services
 from meshline.api.principals import Permission, Principal
 from meshline.api.problems import Denied
 from meshline.api.refusals import Attempt
+from meshline.api.repeats import id_of_repeat
 from meshline.console.guard import LOOPBACK
 from meshline.events.errors import MeshlineError
 from meshline.events.requests import Request as AskedRequest
@@ -124,19 +125,27 @@ class Act:
                 '{"crm_id": "L-1"}. Go back and correct it; nothing was done.'
             ) from None
 
-    def check_tag(self, row: Any) -> None:
-        """Raise ``MovedOn`` where the page showed something else than the row as it is now."""
-        if self.form.get("tag") != tag_of(row):
+    async def ask(self, row: Any, asked: AskedRequest) -> Answered:
+        """Append the request about the row's run in the principal's name; see ``Desk.ask``.
+
+        Raises:
+            MovedOn: the page showed something else than the row as it is now.
+        """
+        desk, once = self.visit.desk, self.text("once")[:100] or None
+        if self.form.get("tag") != tag_of(row) and not await self._has_asked(row.run_id, once):
             owner = f", with {row.owner}" if getattr(row, "owner", None) else ""
             raise MovedOn(
                 f"Somebody was quicker, or time went on: it is {row.state} now{owner}. Nothing was "
                 "done. Look at it as it is now, and decide again."
             )
+        return await desk.ask(row.run_id, asked, Asking(WAIT_S, idempotency_key=once))
 
-    async def ask(self, run_id: str, asked: AskedRequest) -> Answered:
-        """Append the request in the principal's name; see ``Desk.ask``."""
-        once = self.text("once")[:100] or None
-        return await self.visit.desk.ask(run_id, asked, Asking(WAIT_S, idempotency_key=once))
+    async def _has_asked(self, run_id: str, once: str | None) -> bool:
+        """Return whether this very form was taken before: what has changed is its own doing."""
+        if once is None:
+            return False
+        event_id = id_of_repeat(self.visit.principal.actor, once)
+        return await self.visit.views.asked(run_id, event_id) is not None
 
     @staticmethod
     def shown(path: str, done: str, answered: Answered) -> RedirectResponse:

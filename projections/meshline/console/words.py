@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from meshline.events.errors import SettingsInvalid
+from meshline.events.moments import in_utc
 
 __all__ = ["age", "ago", "due", "moment_of", "number", "pretty", "shortened", "visible"]
 
@@ -80,7 +81,7 @@ def moment_of(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat((text or "").strip())
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
+        return in_utc(moment)
     except (ValueError, OverflowError):
         raise SettingsInvalid(
             f"{(text or '')[:60]!r} is no moment: expected one such as 2026-11-17T14:05 (UTC)."
