@@ -99,7 +99,7 @@ async def test_a_page_refreshes_itself_and_leaves_what_is_typed_alone(stage: Sta
         await expect(page.get_by_role("heading", level=1)).to_contain_text("succeeded")
         await expect(page.get_by_label("New owner")).to_have_value("team:half-typed")
         await page.get_by_role("button", name="Hand over").click()
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("Refused, as things are")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("It has moved on")
 
     assert stage.complaints == []
 
