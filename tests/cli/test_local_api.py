@@ -27,6 +27,7 @@ async def test_its_key_is_made_once_and_it_speaks_to_this_machine_alone(
         ):
             same = api.key_file.read_text().strip()
             headers = {"Authorization": f"Bearer {same}"}
+            page = await client.get("/login")
             good = await client.get("/v1/workflows", headers=headers)
             without = await client.get("/v1/workflows")
             renamed = await client.get("/v1/workflows", headers=headers | {"Host": "evil.example"})
@@ -39,6 +40,8 @@ async def test_its_key_is_made_once_and_it_speaks_to_this_machine_alone(
 
     assert api.address.startswith("http://127.0.0.1:")
     assert same == key != new
+    assert (page.status_code, "Sign in" in page.text) == (200, True)
+    assert first.password is not None and api.password is None
     assert api.key_file.stat().st_mode & 0o777 == 0o600
     assert (good.status_code, without.status_code) == (200, 401)
     assert (renamed.status_code, other.status_code) == (400, 403)

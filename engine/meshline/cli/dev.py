@@ -60,7 +60,7 @@ async def dev(
     port: Annotated[
         int,
         typer.Option(
-            min=0, max=65535, help="Of the HTTP API, on this machine only; 0: a free one."
+            min=0, max=65535, help="Of console and API, on this machine only; 0: a free one."
         ),
     ] = 0,
     reload: Annotated[
@@ -71,7 +71,8 @@ async def dev(
 
     Log and views are in a PostgreSQL of this folder's own (.meshline/), and stay there when the
     process ends: start it again, and all runs go on. Ctrl-C or SIGTERM lets steps under way finish.
-    The HTTP API is there too, for this machine alone, with a key that is made at the first start.
+    The web console and the HTTP API are there too, for this machine alone, with a user and a key
+    that are made at the first start.
 
     \b
     Examples:
@@ -143,6 +144,7 @@ async def _welcome(
         f"  log       {log.address}{where}",
         f"            {len(ends)} partitions, {events:,} events",
         f"  views     {shown(place.views)}",
+        f"  console   {api.address}{_first_user(api)}",
         f"  API       {api.address}/docs  (key in {api.key_file})",
         "",
         "Type in another terminal:",
@@ -154,6 +156,13 @@ async def _welcome(
         "",
         "Ctrl-C stops; all runs go on at the next start.",
     ]
+
+
+def _first_user(api: LocalApi) -> str:
+    """Return who can sign in, as long as that can be told."""
+    from meshline.console.accounts import FIRST_USER
+
+    return f"  (user {FIRST_USER}, password {api.password}: kept by nobody)" if api.password else ""
 
 
 def _example(spec: WorkflowSpec) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP API of ``meshline dev``: on this machine only, with a key that the folder remembers."""
+"""API and console of ``meshline dev``: on this machine only; the folder remembers a key."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ LOOPBACK = "127.0.0.1"
 
 
 class LocalApi(NamedTuple):
-    """Where it is, and the file with a key that may do everything there."""
+    """Where it is, and the file with a key that may do everything there.
+
+    Args:
+        password: of the user that was made for the console just now; None: there were some.
+    """
 
     address: str
     key_file: Path
+    password: str | None
 
 
 @asynccontextmanager
 async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncIterator[LocalApi]:
-    """Serve the API over a log and views that this process has, while the context is open.
+    """Serve API and console over a log and views that this process has, while the context is open.
 
     Raises:
         AddressInUse: the port is taken.
@@ -39,29 +44,39 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
     from meshline.api import Services, create_api
     from meshline.api.keys import ApiKeys
     from meshline.api.webhooks import Webhooks
+    from meshline.console import Accounts, beside, create_console
     from meshline.events.publish import Publisher
     from meshline.projections.postgres_snapshots import PostgresSnapshots
     from meshline.projections.queries import Views
 
     keys, seen, kept = ApiKeys(views), Views(views), PostgresSnapshots(views)
+    accounts = Accounts(views)
     try:
         await keys.open()
+        await accounts.open()
+        password = await accounts.create_first()
         key_file = await _key_file(keys, home)
         async with (
             Publisher(log) as publisher,
             Services(log, publisher, seen, kept) as services,
             listening(
-                create_api(services, keys, webhooks=Webhooks(home / WEBHOOKS)), LOOPBACK, port
+                beside(
+                    create_api(services, keys, webhooks=Webhooks(home / WEBHOOKS)),
+                    create_console(services, accounts),
+                ),
+                LOOPBACK,
+                port,
             ) as address,
         ):
             try:
-                yield LocalApi(address, key_file)
+                yield LocalApi(address, key_file, password)
             finally:
                 services.changes.end()
     finally:
         await kept.aclose()
         await seen.aclose()
         await keys.aclose()
+        await accounts.aclose()
 
 
 async def _key_file(keys: ApiKeys, home: Path) -> Path:
