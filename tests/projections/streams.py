@@ -245,6 +245,7 @@ class Stream:
             run_id, facts.ExceptionAcknowledged(exception_id=exception_id, reason="mine"), cause
         )
         yield
+        self.say(run_id, facts.ExceptionWorkStarted(exception_id=exception_id, reason="I ask"))
         self.say(
             run_id,
             facts.ExceptionAssigned(

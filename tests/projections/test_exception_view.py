@@ -43,11 +43,33 @@ async def test_an_exception_goes_from_hand_to_hand_until_it_is_resolved() -> Non
     )  # fmt: skip
 
 
+async def test_who_starts_work_on_an_exception_has_it_in_progress() -> None:
+    row = await exception_after(
+        OPENED, facts.ExceptionWorkStarted(exception_id="ex-1", reason="I ask the supplier")
+    )
+
+    assert (row.state, row.started_by, row.started_at, row.reason) == (
+        "in_progress", "user:ada", at(1), "I ask the supplier",
+    )  # fmt: skip
+
+
+async def test_an_exception_in_progress_stays_so_when_it_is_seen_or_given_away() -> None:
+    row = await exception_after(
+        OPENED,
+        facts.ExceptionWorkStarted(exception_id="ex-1"),
+        facts.ExceptionAcknowledged(exception_id="ex-1"),
+        facts.ExceptionAssigned(exception_id="ex-1", owner="user:bob", previous="queue:triage"),
+    )
+
+    assert (row.state, row.owner) == ("in_progress", "user:bob")
+
+
 async def test_a_resolved_exception_stays_resolved() -> None:
     row = await exception_after(
         OPENED,
         facts.ExceptionResolved(exception_id="ex-1", how="retried"),
         facts.ExceptionAcknowledged(exception_id="ex-1"),
+        facts.ExceptionWorkStarted(exception_id="ex-1"),
     )
 
-    assert row.state == "resolved"
+    assert (row.state, row.started_at) == ("resolved", None)

@@ -19,7 +19,7 @@ __all__ = ["app"]
 
 app = group("Exceptions: what a person must see, whose it is, and what to do about it.")
 
-Action = Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+Action = Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
 
 Ids = Annotated[
     list[str] | None,
@@ -39,7 +39,9 @@ async def list_exceptions(
     call: Call,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="open, acknowledged or resolved; else those that are not resolved."),
+        typer.Option(
+            help="open, acknowledged, in_progress or resolved; else those that are not resolved."
+        ),
     ] = None,
     route: Annotated[str | None, typer.Option(help="Only of this route.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only of this owner.")] = None,
@@ -122,6 +124,17 @@ async def acknowledge(
       meshline exception acknowledge ex-1f0c2a9b
     """
     await _act(call, ids, cause, "acknowledge", reason)
+
+
+@command(app, asks=True)
+async def start(call: Call, ids: Ids = None, cause: Cause = None, reason: Reason = "") -> None:
+    """Say that you work on it: it is in progress, and everybody sees by whom.
+
+    \b
+    Examples:
+      meshline exception start ex-1f0c2a9b --reason "I ask the supplier"
+    """
+    await _act(call, ids, cause, "start", reason)
 
 
 @command(app, asks=True)

@@ -68,6 +68,10 @@ def show_text(row: ExceptionRow, now: datetime) -> str:
         lines.append(f"  due        {due(row.due_at, now)}")
     if row.acknowledged_by:
         lines.append(f"  seen by    {row.acknowledged_by}")
+    if row.started_at is not None:
+        lines.append(
+            f"  worked on  by {row.started_by or 'somebody'} since {clock_time(row.started_at)}"
+        )
     if row.how is not None:
         by = f" by {row.resolved_by}" if row.resolved_by else ""
         lines.append(f"  closed     {row.how}{by}")
@@ -80,7 +84,7 @@ def show_text(row: ExceptionRow, now: datetime) -> str:
 
 
 def _since(row: ExceptionRow) -> datetime:
-    return row.resolved_at or row.acknowledged_at or row.opened_at
+    return row.resolved_at or row.started_at or row.acknowledged_at or row.opened_at
 
 
 def _next(row: ExceptionRow) -> list[str]:

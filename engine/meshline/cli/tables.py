@@ -29,6 +29,7 @@ STATE_STYLES = {
     "received": CYAN,
     "open": RED,
     "acknowledged": YELLOW,
+    "in_progress": CYAN,
     "resolved": GREEN,
     "requested": YELLOW,
     "escalated": f"{BOLD};{YELLOW}",

@@ -172,7 +172,7 @@ class Crowd:
 
     def _of_exceptions(self, run: RunState) -> Iterator[Request]:
         for exception_id, opened in (run.exceptions or {}).items():
-            for action in ("acknowledge", "assign", "resolve", "retry", "skip"):
+            for action in ("acknowledge", "start", "assign", "resolve", "retry", "skip"):
                 yield requests.ExceptionActionRequested(
                     exception_id=exception_id,
                     action=action,

@@ -311,6 +311,9 @@ class ExceptionUnderTest:
     def acknowledge(self, reason: str = "") -> None:
         self._act("acknowledge", reason)
 
+    def start(self, reason: str = "") -> None:
+        self._act("start", reason)
+
     def assign(self, owner: str, reason: str = "") -> None:
         self._act("assign", reason, owner=owner)
 

@@ -150,14 +150,14 @@ class ExceptionActionRequested(Request):
     """Do something about an exception.
 
     ``retry`` tries the failed step again; ``skip`` goes on with ``value`` as the step's result;
-    ``assign`` gives it to ``owner``; ``acknowledge`` says that somebody looks at it; ``resolve``
-    closes one that holds nothing up.
+    ``assign`` gives it to ``owner``; ``acknowledge`` says that somebody looks at it; ``start``
+    that the actor works on it; ``resolve`` closes one that holds nothing up.
     """
 
     TYPE = "meshline.exception.action.requested"
 
     exception_id: str
-    action: Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+    action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
     owner: str | None = None
     value: Any = None
     reason: str = ""

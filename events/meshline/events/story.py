@@ -307,6 +307,7 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.ApprovalExpired: _says("{approval} was not decided in time"),
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _says("{exception_id} was acknowledged", reason=True),
+    facts.ExceptionWorkStarted: _says("work on {exception_id} was started", reason=True),
     facts.ExceptionAssigned: _says("{exception_id} went to {owner}", reason=True),
     facts.ExceptionResolved: _says("{exception_id} is closed: {how}", reason=True),
 }

@@ -16,7 +16,7 @@ from meshline.api.problems import documented
 from meshline.api.runs import tagged
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.projections.approvals_view import ApprovalRow
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.pages import page_of_all
 from meshline.projections.queries import OPEN_APPROVALS, ExceptionGroup, OwnerLoad
 
@@ -24,7 +24,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["people"])
 
-ExceptionState = Literal["open", "acknowledged", "resolved"]
+ExceptionState = Literal["open", "acknowledged", "in_progress", "resolved"]
 ApprovalState = Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
 
 
@@ -36,10 +36,11 @@ class Action(Body):
     """What to do about an exception.
 
     ``retry`` tries the failed step again; ``skip`` goes on with ``value`` as its result; ``assign``
-    gives it to ``owner``; ``resolve`` closes one that holds nothing up.
+    gives it to ``owner``; ``start`` says that you work on it; ``resolve`` closes one that
+    holds nothing up.
     """
 
-    action: Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+    action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
     owner: str | None = None
     value: Any = None
     reason: str = Field("", max_length=2_000)
@@ -71,7 +72,7 @@ async def list_exceptions(
     """List exceptions, the newest first; those that are not resolved unless `state` says so."""
     async with past.seen(desk, "exceptions") as views:
         page = await views.exceptions(
-            states=state or ("open", "acknowledged"), route=route, owner=owner, kind=kind,
+            states=state or OPEN_EXCEPTIONS, route=route, owner=owner, kind=kind,
             severity=severity, cause=cause, workflow=workflow, run_id=run_id, limit=limit,
             after=after,
         )  # fmt: skip

@@ -13,12 +13,12 @@ from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.events.requests import ExceptionActionRequested
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 
 __all__ = ["router"]
 
 router = APIRouter()
-STATES = ["open", "acknowledged", "resolved"]
+STATES = [*OPEN_EXCEPTIONS, "resolved"]
 Text = Annotated[str, Query(max_length=300)]
 
 
@@ -80,6 +80,7 @@ _TITLES = {
     "retry": ("Retry", "Try the failed step again, in the same run."),
     "skip": ("Skip", "Go on without the step, with a value in place of its result."),
     "acknowledge": ("Acknowledge", "Say that you look at it."),
+    "start": ("Start work", "Say that you work on it."),
     "assign": ("Assign", "Give it to another owner."),
     "resolve": ("Resolve", "Close it: it holds nothing up."),
 }
@@ -90,6 +91,7 @@ def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str,
         return []
     names = ["retry", "skip"] if row.blocking else ["resolve"]
     names += ["acknowledge"] if row.state == "open" else []
+    names += ["start"] if row.state != "in_progress" else []
     names += ["assign"]
     return [
         {
@@ -105,7 +107,7 @@ def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str,
 @router.post("/exceptions/{exception}/{action}")
 async def act_on_exception(
     exception: str,
-    action: Literal["acknowledge", "assign", "resolve", "retry", "skip"],
+    action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"],
     act: Annotated[Act, Depends(acts(Permission.OPERATE, {"": ExceptionActionRequested}))],
 ) -> Response:
     """Do something about an exception."""

@@ -56,6 +56,7 @@ _DONE = {
     "approved": "It is approved.",
     "denied": "It is denied.",
     "acknowledge": "It is acknowledged.",
+    "start": "It is in progress.",
     "assign": "It has another owner.",
     "resolve": "It is resolved.",
 }

@@ -18,7 +18,7 @@ from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.as_of import Moment, fold_as_of, fold_history, rows_until
 from meshline.projections.directory_view import DirectoryRow
 from meshline.projections.errors import NotFound
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import PeriodRow
@@ -178,7 +178,7 @@ class ViewsAsOf:
     async def exceptions(
         self,
         *,
-        states: Sequence[str] | None = ("open", "acknowledged"),
+        states: Sequence[str] | None = OPEN_EXCEPTIONS,
         limit: int = 50,
         after: str | None = None,
         **equal: str | None,

@@ -12,11 +12,15 @@ from meshline.events.facts import (
     ExceptionAssigned,
     ExceptionOpened,
     ExceptionResolved,
+    ExceptionWorkStarted,
 )
 from meshline.projections.columns import Json, to_json
 from meshline.projections.projection import Key, Projection, RowAccess
 
-__all__ = ["ExceptionRow", "exceptions", "projection"]
+__all__ = ["OPEN_EXCEPTIONS", "ExceptionRow", "exceptions", "projection"]
+
+
+OPEN_EXCEPTIONS = ("open", "acknowledged", "in_progress")
 
 
 class ExceptionRow(NamedTuple):
@@ -30,7 +34,7 @@ class ExceptionRow(NamedTuple):
     route: str
     owner: str
     severity: str
-    state: Literal["open", "acknowledged", "resolved"]
+    state: Literal["open", "acknowledged", "in_progress", "resolved"]
     blocking: bool
     cause: str
     message: str
@@ -39,6 +43,8 @@ class ExceptionRow(NamedTuple):
     opened_at: datetime
     acknowledged_at: datetime | None
     acknowledged_by: str | None
+    started_at: datetime | None
+    started_by: str | None
     resolved_at: datetime | None
     resolved_by: str | None
     how: str | None
@@ -50,7 +56,7 @@ def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     return () if exception_id is None else ((exception_id,),)
 
 
-projection = Projection("exceptions", version=1)
+projection = Projection("exceptions", version=2)
 exceptions = projection.table(
     "exceptions",
     ExceptionRow,
@@ -105,6 +111,8 @@ def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
         opened_at=event.event.time,
         acknowledged_at=None,
         acknowledged_by=None,
+        started_at=None,
+        started_by=None,
         resolved_at=None,
         resolved_by=None,
         how=None,
@@ -120,9 +128,24 @@ def _acknowledged(
     if row is None or row.state == "resolved":
         return row
     return row._replace(
-        state="acknowledged",
+        # Who works on it already has seen it: that is said, and takes nothing back.
+        state="in_progress" if row.state == "in_progress" else "acknowledged",
         acknowledged_at=event.event.time,
         acknowledged_by=_actor(event),
+        reason=event.event.data.reason,
+    )
+
+
+@exceptions.on(ExceptionWorkStarted)
+def _started(
+    row: ExceptionRow | None, event: Recorded[ExceptionWorkStarted]
+) -> ExceptionRow | None:
+    if row is None or row.state == "resolved":
+        return row
+    return row._replace(
+        state="in_progress",
+        started_at=event.event.time,
+        started_by=_actor(event),
         reason=event.event.data.reason,
     )
 

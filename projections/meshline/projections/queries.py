@@ -15,7 +15,7 @@ from meshline.events.envelope import Position
 from meshline.events.log import EventLog
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.errors import NotFound
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag, lag_of, reached
 from meshline.projections.ownership_view import PeriodRow
@@ -251,7 +251,7 @@ class Views(PeopleQueries, Summaries):
     async def exceptions(
         self,
         *,
-        states: Sequence[str] | None = ("open", "acknowledged"),
+        states: Sequence[str] | None = OPEN_EXCEPTIONS,
         route: str | None = None,
         owner: str | None = None,
         kind: str | None = None,

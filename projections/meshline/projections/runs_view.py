@@ -21,6 +21,7 @@ from meshline.events.facts import (
     ExceptionAssigned,
     ExceptionOpened,
     ExceptionResolved,
+    ExceptionWorkStarted,
     MessageAwaited,
     MessageMatched,
     OwnerAssigned,
@@ -158,6 +159,7 @@ def _on(*types: type[BaseModel]) -> Callable[[Change], Change]:
     ApprovalEscalated,
     ApprovalExpired,
     ExceptionAcknowledged,
+    ExceptionWorkStarted,
     ExceptionAssigned,
 )
 def _noted(row: RunRow, event: Recorded[Any]) -> RunRow:

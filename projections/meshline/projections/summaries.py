@@ -24,7 +24,10 @@ class SourceFlow(NamedTuple):
 
 
 class RouteLoad(NamedTuple):
-    """The exceptions that are open on a route; ``late`` are past their due time."""
+    """The exceptions that are open on a route; ``late`` are past their due time.
+
+    ``acknowledged`` counts what somebody has seen, and so what is in progress too.
+    """
 
     route: str
     open: int
@@ -83,7 +86,7 @@ class Summaries:
         """Return where exceptions are open, the route with the oldest first."""
         rows = await self._fetch(
             "select route, count(*) as open, "
-            "count(*) filter (where state = 'acknowledged') as acknowledged, "
+            "count(*) filter (where state <> 'open') as acknowledged, "
             "count(*) filter (where severity in ('high', 'critical')) as severe, "
             "count(*) filter (where due_at < $1) as late, "
             "min(opened_at) as oldest_at "

@@ -98,6 +98,15 @@ def test_an_exception_can_be_acknowledged_and_given_to_somebody() -> None:
     assert run.problems == []
 
 
+def test_work_on_an_exception_is_started_and_holds_the_step_as_before() -> None:
+    _, run = held()
+
+    run.exception.start("I ask the supplier")
+
+    assert run.exception.acknowledged
+    assert (run.state, run.steps, run.problems) == ("held", ["reserve"], [])
+
+
 def test_an_exception_needs_an_owner_that_can_own() -> None:
     _, run = held()
 

@@ -209,6 +209,9 @@ def _act_on_exception(
         case "acknowledge":
             fact = facts.ExceptionAcknowledged(exception_id=data.exception_id, reason=data.reason)
             yield _say(request, cause, fact)
+        case "start":
+            started = facts.ExceptionWorkStarted(exception_id=data.exception_id, reason=data.reason)
+            yield _say(request, cause, started)
         case "assign":
             yield _assign(data, opened, request, cause)
         case "resolve":

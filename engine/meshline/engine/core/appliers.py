@@ -217,7 +217,9 @@ def _exception_opened(run: RunState, event: Event[Any], data: facts.ExceptionOpe
 
 
 def _exception_acknowledged(
-    run: RunState, event: Event[Any], data: facts.ExceptionAcknowledged
+    run: RunState,
+    event: Event[Any],
+    data: facts.ExceptionAcknowledged | facts.ExceptionWorkStarted,
 ) -> None:
     _change_exception(run, data.exception_id, acknowledged=True)
 
@@ -269,6 +271,7 @@ APPLIERS: dict[type, Applier] = TASK_APPLIERS | {
     facts.MessageMatched: _message_matched,
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _exception_acknowledged,
+    facts.ExceptionWorkStarted: _exception_acknowledged,
     facts.ExceptionAssigned: _exception_assigned,
     facts.ExceptionResolved: _exception_resolved,
 }

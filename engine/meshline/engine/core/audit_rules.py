@@ -168,6 +168,7 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.TaskReminded: _task_reminded,
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _exception_changed,
+    facts.ExceptionWorkStarted: _exception_changed,
     facts.ExceptionAssigned: _exception_changed,
     facts.ExceptionResolved: _exception_changed,
     facts.RunWaiting: _run_waits,

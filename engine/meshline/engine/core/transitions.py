@@ -24,6 +24,7 @@ from meshline.events.facts import (
     ExceptionAssigned,
     ExceptionOpened,
     ExceptionResolved,
+    ExceptionWorkStarted,
     Fact,
     MessageAwaited,
     MessageMatched,
@@ -80,7 +81,10 @@ TRANSITIONS: Final[Pairs] = {
     # A run that no worker can start: somebody must see it, and may give it up.
     **_pairs(
         ("accepted",),
-        (ExceptionOpened, ExceptionAcknowledged, ExceptionAssigned, ExceptionResolved),
+        (
+            ExceptionOpened, ExceptionAcknowledged, ExceptionWorkStarted, ExceptionAssigned,
+            ExceptionResolved,
+        ),
         SAME,
     ),
     ("accepted", RunCancelled): "cancelled",
@@ -109,7 +113,7 @@ TRANSITIONS: Final[Pairs] = {
         (
             StepRetryScheduled, TimerSet, MessageAwaited, ApprovalRequested, ApprovalEscalated,
             ApprovalExpired, ApprovalVoted, TaskReminded, ExceptionOpened, ExceptionAcknowledged,
-            ExceptionAssigned, OwnerAssigned,
+            ExceptionWorkStarted, ExceptionAssigned, OwnerAssigned,
         ),
         SAME,
     ),
@@ -133,8 +137,8 @@ TRANSITIONS: Final[Pairs] = {
     **_pairs(
         _OVER,
         (
-            ExceptionOpened, ExceptionAcknowledged, ExceptionAssigned, ExceptionResolved,
-            ActivityRecorded,
+            ExceptionOpened, ExceptionAcknowledged, ExceptionWorkStarted, ExceptionAssigned,
+            ExceptionResolved, ActivityRecorded,
         ),
         SAME,
     ),

@@ -31,6 +31,7 @@ from meshline.events.facts.people import (
     ExceptionAssigned,
     ExceptionOpened,
     ExceptionResolved,
+    ExceptionWorkStarted,
     OwnerAssigned,
 )
 from meshline.events.facts.run import (
@@ -115,4 +116,5 @@ __all__ = [
     "ExceptionAcknowledged",
     "ExceptionAssigned",
     "ExceptionResolved",
+    "ExceptionWorkStarted",
 ]

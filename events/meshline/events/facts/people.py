@@ -19,6 +19,7 @@ __all__ = [
     "ExceptionAssigned",
     "ExceptionOpened",
     "ExceptionResolved",
+    "ExceptionWorkStarted",
     "OwnerAssigned",
 ]
 
@@ -132,6 +133,15 @@ class ExceptionOpened(Fact):
 
 class ExceptionAcknowledged(Fact):
     TYPE = "meshline.exception.acknowledged"
+
+    exception_id: str
+    reason: str = ""
+
+
+class ExceptionWorkStarted(Fact):
+    """The envelope's actor works on the exception; whoever says it last, does."""
+
+    TYPE = "meshline.exception.work.started"
 
     exception_id: str
     reason: str = ""
