@@ -15,7 +15,7 @@ from meshline.events.log import EventLog
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.as_of import Moment
 from meshline.projections.errors import NotFound
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
 from meshline.projections.ownership_view import PeriodRow
@@ -29,7 +29,7 @@ __all__ = ["RemoteViews"]
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
-_EXCEPTION_STATES = ("open", "acknowledged", "resolved")
+_EXCEPTION_STATES = (*OPEN_EXCEPTIONS, "resolved")
 _APPROVAL_STATES = ("requested", "escalated", "approved", "denied", "expired", "withdrawn")
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
@@ -91,7 +91,7 @@ class RemoteViews(Views):
     async def exceptions(
         self,
         *,
-        states: Sequence[str] | None = ("open", "acknowledged"),
+        states: Sequence[str] | None = OPEN_EXCEPTIONS,
         route: str | None = None,
         owner: str | None = None,
         kind: str | None = None,
