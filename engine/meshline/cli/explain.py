@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from meshline.cli.call import Call, command, group, known_words
+from meshline.cli.errors import CommandRefused
 from meshline.cli.run_ids import APPEAR_S, is_whole, typed_run
 from meshline.cli.words import clock_time
 from meshline.events.ids import run_id_of
@@ -65,6 +66,11 @@ async def explain(
     known_words(question, Reason, "question", "--question")
     async with call.views() as views:
         run_id, row = await _found(views, run, trigger_id)
+        if any(said.data is None for said in await views.history(run_id, limit=1)):
+            raise CommandRefused(
+                f"The server shows the history of run {run_id} without what was said, and reasons "
+                "are read from that: expected a key that may read payloads. Take one that may."
+            )
         reasons = [
             reason
             for reason in await reasons_of(views, run_id, row)
