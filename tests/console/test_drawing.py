@@ -75,6 +75,7 @@ def test_the_way_that_the_run_has_gone_is_marked() -> None:
     drawing = drawn(spec(node("enrich"), node("file", "enrich"), outcome="file"), painting)
 
     assert [edge.is_taken for edge in drawing.edges] == [True, True, False]
+    assert drawing.boxes[-1].state == ""
     assert [box.note for box in drawing.boxes[1:3]] == ["succeeded, 3 tries", "held"]
 
 
@@ -90,3 +91,13 @@ def test_the_way_that_the_run_has_gone_is_marked() -> None:
 )
 def test_a_box_says_what_kind_of_work_it_is(of: dict[str, Any], said: str) -> None:
     assert drawn(spec(of), None).boxes[1].about == said
+
+
+def test_an_outcome_that_is_there_ends_the_way() -> None:
+    painting = Painting({"enrich": Node("succeeded"), "file": Node("skipped")}, has_outcome=True)
+
+    drawing = drawn(spec(node("enrich"), node("file", "enrich"), outcome="enrich"), painting)
+
+    assert drawing.boxes[-1].state == "succeeded"
+    # From the signal to the step, from there to the outcome; what was skipped is on no way.
+    assert sum(edge.is_taken for edge in drawing.edges) == 2

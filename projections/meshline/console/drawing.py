@@ -111,6 +111,7 @@ def _graph(spec: Mapping[str, Any], painting: Painting | None) -> _Graph:
     edges += [(str(name), OUTCOME, name != last) for name in ends] or [(SIGNAL, OUTCOME, False)]
     if painting is not None:
         boxes[SIGNAL].state = "succeeded"
+        boxes[OUTCOME].state = "succeeded" if painting.has_outcome else ""
     return _Graph(boxes, edges)
 
 
@@ -145,7 +146,7 @@ def _said(at: Node | None, painting: Painting | None) -> tuple[str, str]:
 
 
 def _has_passed(box: Box) -> bool:
-    return box.state in ("succeeded", "skipped", "denied")
+    return box.state in ("succeeded", "denied")
 
 
 # -- layers ------------------------------------------------------------------------------------

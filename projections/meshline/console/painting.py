@@ -53,6 +53,7 @@ class Painting:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
+    has_outcome: bool = False
 
     def node(self, name: str) -> Node:
         """Return a node; the items of one that is done for each item count as it."""
@@ -167,6 +168,7 @@ def _of_exception(painting: Painting, event: Event[Any], open_: dict[str, str]) 
 
 def _of_run(painting: Painting, event: Event[Any]) -> None:
     if isinstance(event.data, facts.RunSucceeded | facts.RunFailed | facts.RunCancelled):
+        painting.has_outcome = isinstance(event.data, facts.RunSucceeded)
         for span in painting.spans:
             if span.end is None:
                 span.end, span.how = event.time, "run ended"
