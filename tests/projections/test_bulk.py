@@ -75,7 +75,7 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
 
 @pytest.fixture
 async def bulks(postgres_address: str) -> AsyncIterator[Bulks]:
-    found = Bulks(postgres_address)
+    found = Bulks(postgres_address, confirmed_above=FAILURES)
     await found.open()
     yield found
     await found.aclose()
@@ -112,7 +112,7 @@ async def test_seven_causes_are_seven_groups_and_one_is_retried_by_itself(
 
     made = await bulks.freeze(
         views, "retry", Chosen(cause=group.cause), actor="user:ada", reason="it is back",
-        confirmed_above=FAILURES,
+        confirmed_above=10**9,
     )  # fmt: skip
     effect = effect_of("retry", await bulks.items(made.name))
     rows = (await views.exceptions(cause=group.cause, limit=1000)).rows

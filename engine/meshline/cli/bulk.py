@@ -54,7 +54,10 @@ async def preview(
     ] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in every history.")] = "",
     second_person_above: Annotated[
-        int, typer.Option(min=0, metavar="N", help="A longer list must be confirmed by another.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="At most 1000: a longer list must be confirmed by another."
+        ),
     ] = 1_000,
 ) -> None:
     """Freeze a list of the open exceptions that fit, and say what applying it will do.

@@ -76,9 +76,13 @@ class Bulks:
 
     Args:
         address: of the views: the lists are in a schema beside theirs.
+        confirmed_above: a longer list needs the word of a second person.
     """
 
-    def __init__(self, address: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, address: str, *, clock: Clock | None = None, confirmed_above: int = CONFIRMED_ABOVE
+    ) -> None:
+        self._confirmed_above = confirmed_above
         self._address = parse_address(address)
         self._schema = f"{self._address.namespace}_bulk"
         self._pool = Pool(self._address, connections_max=2)
@@ -108,6 +112,9 @@ class Bulks:
     ) -> BulkList:
         """Make a list of what fits now, and do nothing about it.
 
+        Args:
+            confirmed_above: whoever makes a list may be more careful than the installation is, and
+                not less.
         Raises:
             NotFound: nothing fits.
             NotReady: there is more than one list may hold.
@@ -144,7 +151,7 @@ class Bulks:
             len(rows),
             actor,
             self._clock.now(),
-            confirmed_above,
+            min(confirmed_above, self._confirmed_above),
             [*range(1, len(rows) + 1)],
             *_columns(rows),
         )
