@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshline.engine.core.openings import cause_of
+from meshline.engine.core.causes import cause_of
 from meshline.events.requests import StepError
 
 
