@@ -84,7 +84,11 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         nodes.close_node, 'case "sleeping" if due', 'case "sleeping"',
     ),
     "approvals are handed on early": (
-        tasks.close_task, "state.at > moment.now", "False",
+        tasks.close_task,
+        "state.at > moment.now:\n            return\n        elif task.due_at is not None and "
+        "moment.now < task.due_at:\n"
+        "            yield _reminded(run, node, state, task.due_at, moment)",
+        "False:\n            return",
     ),
     "nobody wakes up": (
         waits.next_wakeup, "return min(moments, default=None)", "return None",
