@@ -129,7 +129,8 @@ def test_jobs_are_of_all_kinds_and_none_comes_twice() -> None:
     jobs = list(simulate.jobs_of(100))
 
     assert len(set(jobs)) == 100
-    assert Counter(job.kind for job in jobs) == {"keeper": 60, "fan-outs": 10, "system": 30}
+    kinds = {"keeper": 50, "people": 10, "fan-outs": 10, "system": 30}
+    assert Counter(job.kind for job in jobs) == kinds
 
 
 def test_what_a_job_raises_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +146,7 @@ def test_a_file_of_seeds_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     file = tmp_path / "seeds.txt"
     file.write_text("nobody 3 words\n", "utf-8")
 
-    with pytest.raises(ValueError, match="expected one of keeper, fan-outs, system"):
+    with pytest.raises(ValueError, match="expected one of keeper, fan-outs, people, system"):
         kept_seeds(file)
 
 

@@ -55,7 +55,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         ClockWatch.has_jumped, "return not is_first", "return False", 17,
     ),
     "tries that gave an outcome are taken for under way": (
-        Performer._forget, "self._under_way.tries.discard(trial.key)", "pass", 158,
+        Performer._forget, "self._under_way.tries.discard(trial.key)", "pass", 559,
     ),
     "a try makes no room for the next": (
         Performer._ended, "self._running -= 1", "pass", 0,
@@ -74,7 +74,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
     ),
     "a snapshot with a part missing is used": (
         snapshots.load_state,
-        "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 360,
+        "if (len(state.runs), len(state.ended)) !=", "if False and () !=", 566,
     ),
     "a snapshot forgets the number of the last fact": (
         snapshots.load_state, 'Fence(head["epoch"], head["sequence"])', 'Fence(head["epoch"])', 0,
