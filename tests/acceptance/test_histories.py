@@ -87,7 +87,8 @@ async def test_what_meshline_says_is_what_the_file_says(
             assert await views.parked() == []
 
             assert worker.end() == 0
-            later = fleet.worker("later", place.log, app, *arguments, "--ahead-s", str(QUIET_S))
+            ahead = ("--ahead-s", str(QUIET_S), "--off-s-max", "0")
+            later = fleet.worker("later", place.log, app, *arguments, *ahead)
             await check_overdue(later, views, cases)
             assert (later.end(), projector.end()) == (0, 0)
 

@@ -128,8 +128,9 @@ async def work(given: argparse.Namespace) -> None:
         snapshots = PostgresSnapshots(given.snapshots, log.identity.log_id)
         await snapshots.open()
     settings = WorkerSettings(
-        reclaim_s=1.5, sweep_s=0.25, drain_s=5.0, snapshot_records=given.snapshot_records
-    )
+        reclaim_s=1.5, sweep_s=0.25, drain_s=5.0, snapshot_records=given.snapshot_records,
+        clock_off_s_max=given.off_s_max,
+    )  # fmt: skip
     seen: Any = LateNews(log, given.late_news) if given.late_news else log
     if given.insists:
         seen = Insistent(log)
@@ -158,4 +159,5 @@ if __name__ == "__main__":
     parser.add_argument("--late-news", type=Path, help="nothing it reads comes while this is there")
     parser.add_argument("--insists", action="store_true", help="on all partitions, at once")
     parser.add_argument("--ahead-s", type=float, default=0.0)
+    parser.add_argument("--off-s-max", type=float, default=WorkerSettings().clock_off_s_max)
     run_until_stopped(work(parser.parse_args()))

@@ -61,12 +61,9 @@ async def worker_ended_in_order(site: Site, random: Random) -> None:
     member.start()
 
 
-async def worker_a_day_behind(site: Site, random: Random) -> None:
-    """A worker whose clock is a day behind takes part for a while.
-
-    (What one that is ahead lets wait, waits until its tomorrow: runs would be late by a day.)
-    """
-    extra = site.worker("worker-off", "--ahead-s", str(-DAY_S))
+async def worker_a_day_off(site: Site, random: Random) -> None:
+    """A worker whose clock is a day behind or ahead takes part: it ends before it says anything."""
+    extra = site.worker("worker-off", "--ahead-s", str(random.choice((-DAY_S, DAY_S))))
     extra.start()
     await asyncio.to_thread(extra.wait_ready)
     await asyncio.sleep(2.0)
@@ -326,7 +323,7 @@ ON_ONE_BROKER: dict[str, Strike] = {
     "client killed": killed(_clients),
     "client frozen": frozen(_clients),
     "worker ended by SIGTERM": worker_ended_in_order,
-    "worker a day behind": worker_a_day_behind,
+    "worker a day off": worker_a_day_off,
     "rebalance storm": rebalance_storm,
     "two workers on all partitions": two_on_one_partition,
     "producer out of sequence": producer_out_of_sequence,
