@@ -235,7 +235,7 @@ async def test_where_postgresql_is_gone_the_whole_log_is_read() -> None:
 async def test_one_that_was_not_finished_is_never_used(
     postgres_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = await with_snapshots(await disorder(7), postgres_address, parts=2)
+    log = await with_snapshots(await disorder(7, runs=120), postgres_address, parts=2)
     await query(postgres_address, 'truncate "{ns}_view_runs_v1"._snapshots cascade')
     monkeypatch.setattr("meshline.projections.postgres_snapshots.CHUNK_BYTES", 1)
     keep = PostgresSnapshots._keep
