@@ -71,10 +71,10 @@ bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=k
 test: .venv/.ready-dev ## everything: checks, simulations, every test with a real Kafka and PostgreSQL
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-lean test-servers
 
-# Side by side, since tests with servers mostly wait for them.
+# Side by side, since tests with servers mostly wait for them; what needs none gives way.
 test-lean: .venv/.ready-dev
-	@$(MAKE) --no-print-directory --jobs=1 lint types contracts simulate JOBS=1 2>&1
-	@$(BIN)/python -m pytest -m "not ($(SERVERS))"
+	@nice -n 10 $(MAKE) --no-print-directory --jobs=1 lint types contracts simulate JOBS=1 2>&1
+	@nice -n 10 $(BIN)/python -m pytest -m "not ($(SERVERS))"
 
 test-servers: .venv/.ready-dev
 	@deploy/chromium
