@@ -22,6 +22,14 @@ def test_the_help_names_every_command(capsys: Captured) -> None:
     assert [noun for noun in NOUNS if f"\n  {noun} " not in text] == []
 
 
+def test_the_help_has_each_section_once(capsys: Captured) -> None:
+    run(["--help"])
+
+    sections = list(dict.fromkeys(noun.section for noun in NOUNS.values()))
+    shown = [line.rstrip(":") for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in shown if line in sections] == sections
+
+
 def test_no_command_is_a_mistake_that_shows_the_help(capsys: Captured) -> None:
     assert run([]) == Exit.USAGE
     assert "Usage: meshline" in capsys.readouterr().out

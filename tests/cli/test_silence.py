@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from meshline.cli.silence import AGAIN_S, SilenceWatch
 from meshline.events.codec import decode
 from meshline.events.envelope import Position, Recorded
 from meshline.events.log import Accepted, Entry, EventLog, Unknown
-from meshline.projections.errors import NotReached
+from meshline.projections.errors import NotFound, NotReached
 from meshline.projections.exception_view import exceptions
 from meshline.projections.history_view import history
 from meshline.projections.pages import Page
@@ -70,6 +72,33 @@ class ViewsOf:
 
     async def exceptions(self) -> list[tuple[str, str, str]]:
         return [(row.kind, row.state, row.owner) for row in await self._rows(exceptions)]
+
+
+async def test_views_that_are_not_made_yet_are_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class NoViews:
+        looks = 0
+
+        async def workflows(self) -> list[Any]:
+            self.looks += 1
+            raise NotFound("There are no views yet.")
+
+        async def reached(self, positions: Any, names: Any, *, timeout_s: float) -> None:
+            await self.workflows()
+
+    views = NoViews()
+    log = LogOf(WorkflowTest(watched("1h")))
+    watch = SilenceWatch(cast(EventLog, log), cast(Views, views))
+    watch._look_s = 0.001
+    watching = asyncio.create_task(watch.run())
+    async with asyncio.timeout(5):
+        while views.looks < 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.002)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+    assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
 class LogOf:

@@ -20,7 +20,7 @@ NOUNS = {
     noun.name: noun
     for noun in (
         Noun("demo", "demo", "Run it", "see it work: 500 form submissions, on this machine"),
-        Noun("dev", "dev", "Run it", "log, worker and projector in one process, for development"),
+        Noun("dev", "dev", "Run it", "log, worker, projector and console in one process"),
         Noun("worker", "worker", "Run it", "carry out the workflows of an app; any number of them"),
         Noun("projector", "projector", "Run it", "keep the views up to date; any number of them"),
         Noun("serve", "serve", "Run it", "web console and HTTP API; any number of them"),
@@ -33,8 +33,8 @@ NOUNS = {
         Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
         Noun("bulk", "bulk", "See and act", "many exceptions at once: preview, confirm, apply …"),
         Noun("approval", "approval", "See and act", "list, approve, deny"),
-        Noun("directory", "directory", "Look after", "who there is: check, apply, show"),
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
+        Noun("directory", "directory", "Look after", "who there is: check, apply, show"),
         Noun("workflow", "workflow", "Look after", "list: the definitions that the log knows"),
         Noun("view", "view", "Look after", "list: how far the views are behind the log"),
         Noun("log", "log", "Look after", "create, info, tail, seal, copy"),

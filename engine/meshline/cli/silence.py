@@ -22,6 +22,7 @@ from meshline.events.errors import MeshlineError
 from meshline.events.ids import partition_of, run_id_of
 from meshline.events.log import Accepted, Entry, EventLog
 from meshline.events.requests import ActivityReported, Request, TriggerReceived
+from meshline.projections.errors import NotFound
 from meshline.workflow.silence import (
     HEARD,
     SILENT,
@@ -72,6 +73,9 @@ class SilenceWatch:
         while True:
             try:
                 await self.look()
+            except NotFound:
+                # The projector beside this has not made the views yet: it says what hinders it.
+                logger.debug("There are no views yet")
             except (MeshlineError, OSError) as error:
                 logger.warning("Cannot see whether a source is silent: %s", error)
             await asyncio.sleep(self._look_s)
