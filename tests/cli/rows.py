@@ -45,7 +45,8 @@ def approval(**changes: Any) -> ApprovalRow:
         owner="role:boss", due_at=NOW + timedelta(hours=3), escalate_to=None,
         form_schema={"required": ["discount"]}, requested_at=NOW - timedelta(hours=1),
         decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],
-        reminded_at=None, on_behalf_of=None,
+        reminded_at=None, on_behalf_of=None, assignee=None, delegate=None, priority="normal",
+        follow_up_at=None,
     )  # fmt: skip
     return row._replace(**changes)
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from meshline.cli.approval import approve, deny, list_approvals
+from meshline.cli.approval import (
+    approve,
+    assign,
+    claim,
+    comment,
+    delegate,
+    deny,
+    list_approvals,
+    release,
+)
 from meshline.cli.errors import CommandRefused
 from meshline.events.codec import decode
+from meshline.events.people_requests import TaskActionRequested
 from meshline.events.requests import ApprovalSubmitted
 from tests.cli import rows
 from tests.cli.doubles import FakeViews, TestedCall, memory_log
@@ -61,3 +71,33 @@ async def test_a_list_says_who_may_answer_until_when_and_what_to_fill_in() -> No
     line = call.data.splitlines()[1]
     for part in ("1f0c2a9b", "requested", "role:boss", "in 3h", "discount"):
         assert part in line
+
+
+async def test_what_is_done_about_it_short_of_deciding_is_a_request() -> None:
+    call = await call_with("big")
+
+    await claim(call, "1f0c")
+    await release(call, "1f0c", reason="lunch")
+    await assign(call, "1f0c", "big", to="user:bob", reason="he knows them")
+    await delegate(call, "1f0c", to="user:cid")
+    await comment(call, "1f0c", text="I wait")
+
+    assert call._log is not None
+    said = [decode(record.value).data for record in await everything(call._log)]
+    assert said == [
+        TaskActionRequested(task="big", action="claim"),
+        TaskActionRequested(task="big", action="release", reason="lunch"),
+        TaskActionRequested(task="big", action="assign", to="user:bob", reason="he knows them"),
+        TaskActionRequested(task="big", action="delegate", to="user:cid"),
+        TaskActionRequested(task="big", action="comment", reason="I wait"),
+    ]
+
+
+async def test_a_list_says_whose_it_is_and_what_is_urgent() -> None:
+    row = rows.approval(assignee="user:ada", delegate="user:bob", priority="urgent")
+    call = TestedCall(views=FakeViews({"approvals": [row]}))
+
+    await list_approvals(call)
+
+    line = call.data.splitlines()[1]
+    assert "user:ada (user:bob)" in line and "urgent" in line

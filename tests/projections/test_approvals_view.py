@@ -85,6 +85,33 @@ async def test_votes_reminders_and_who_asks_are_shown() -> None:
     )  # fmt: skip
 
 
+def has(row: ApprovalRow) -> tuple[str | None, str | None]:
+    return row.assignee, row.delegate
+
+
+async def test_who_has_it_and_who_may_decide_for_them() -> None:
+    claimed = facts.TaskClaimed(task="BigDeal", by="user:ada")
+    in_place = facts.TaskClaimed(task="BigDeal", by="user:bob", on_behalf_of="user:ada")
+    handed_on = facts.TaskDelegated(task="BigDeal", assignee="user:ada", delegate="user:bob")
+    assigned = facts.TaskAssigned(task="BigDeal", assignee="user:cid")
+    released = facts.TaskReleased(task="BigDeal", previous="user:ada")
+    escalated = facts.ApprovalEscalated(approval="BigDeal", previous="team:sales", owner="team:b")
+
+    assert has(await approval_after(REQUESTED, claimed)) == ("user:ada", None)
+    assert has(await approval_after(REQUESTED, in_place)) == ("user:ada", None)
+    assert has(await approval_after(REQUESTED, claimed, handed_on)) == ("user:ada", "user:bob")
+    for taken, now in ((assigned, "user:cid"), (released, None), (escalated, None)):
+        assert has(await approval_after(REQUESTED, claimed, handed_on, taken)) == (now, None)
+
+
+async def test_priority_and_follow_up_are_those_of_the_question() -> None:
+    asked = REQUESTED.model_copy(update={"priority": "high", "follow_up_at": at(30)})
+
+    row = await approval_after(asked)
+
+    assert (row.priority, row.follow_up_at) == ("high", at(30))
+
+
 async def test_what_the_run_goes_on_without_is_withdrawn() -> None:
     skipped = facts.StepSkipped(step="BigDeal", why="expired")
 

@@ -17,13 +17,13 @@ from meshline.engine.core import (
     observing,
     reducer,
     retry,
-    task_answers,
     tasks,
     triggers,
     waits,
 )
 from meshline.engine.core.draft import Draft
 from meshline.engine.core.keeper import Keeper
+from meshline.engine.core.people import People
 from meshline.events.fence import Fence
 from meshline.testing.keeper_simulation import simulate_keeper
 from tests.simulation.breaking import break_code
@@ -115,7 +115,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         gaps.close_gaps, 'if run.status == "paused":', "if False:",
     ),
     "anybody may decide": (
-        task_answers._right, "if right is None:", "if False:",
+        People._is_one_of, "or each == user", "or True",
     ),
     "a person's retry ignores the pause": (
         answers._retry, 'if run.status == "paused":', "if False:",

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshline.engine.core import directory, task_answers, tasks
+from meshline.engine.core import directory, task_actions, task_rights, tasks
+from meshline.engine.core.people import People
 from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
 from tests.simulation.breaking import break_code
 
@@ -47,13 +48,24 @@ def test_histories_are_hard() -> None:
 # What is broken: the function, a piece of it, and what stands there instead.
 MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     "the vote of who was not asked counts": (
-        task_answers._right, "if right is None:", "if right is None and not people.roster:",
+        People._is_one_of, "return not self.roster.roles_of(user).isdisjoint(principals)",
+        "return True",
     ),
     "the vote of one person counts twice": (
-        task_answers._right, "if not voted.isdisjoint({actor, right.on_behalf_of})", "if False",
+        task_rights.right_to_decide, "if not voted.isdisjoint({actor, right.on_behalf_of})",
+        "if False",
     ),
     "who asks for it decides": (
-        task_answers._right, "if four_eyes and", "if False and",
+        task_rights._right, "if asked.barred is not None and", "if False and",
+    ),
+    "who claims it takes it from another": (
+        task_rights.right_to_claim, "if asked.task.assignee is not None:", "if False:",
+    ),
+    "a release frees what another claimed": (
+        task_actions._release, "if not may:", "if False:",
+    ),
+    "what is claimed is decided by anybody who was asked": (
+        task_rights._in_place_of, "return asked.people", "return Right(None) or asked.people",
     ),
     "one vote is enough": (
         tasks.close_task, "len(task.votes) >= node.of", "task.votes",

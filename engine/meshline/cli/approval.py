@@ -11,8 +11,10 @@ from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.call import Call, command, group, known_words
 from meshline.cli.errors import CommandRefused
 from meshline.cli.run_ids import RunId, existing
+from meshline.cli.run_text import whose
 from meshline.cli.tables import Column
 from meshline.cli.words import ago, due, short
+from meshline.events.people_requests import TaskActionRequested
 from meshline.events.requests import ApprovalSubmitted
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ Name = Annotated[
 ]
 
 
+To = Annotated[str, typer.Option(metavar="USER", help="Such as user:bob.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the history.")]
+
+
 def _columns(now: datetime) -> list[Column]:
     return [
         Column("run", lambda a: short(a.run_id), whole=True),
@@ -38,6 +44,8 @@ def _columns(now: datetime) -> list[Column]:
         Column("state", lambda a: a.state, stateful=True),
         Column("by", lambda a: a.decided_by or a.by),
         Column("owner", lambda a: a.owner),
+        Column("whose", whose),
+        Column("priority", lambda a: "" if a.priority == "normal" else a.priority),
         Column("asked", lambda a: ago(a.requested_at, now)),
         Column("due", lambda a: "" if a.decided_at else due(a.due_at, now)),
         Column("form", lambda a: ", ".join((a.form_schema or {}).get("required", ()))),
@@ -110,6 +118,85 @@ async def deny(
       meshline approval deny 1f0c2a9b --reason "no budget left this quarter"
     """
     await _submit(call, run, approval, "denied", None, reason)
+
+
+@command(app, asks=True)
+async def claim(call: Call, run: RunId, approval: Name = None) -> None:
+    """Take what a run asks for: nobody else decides it, until it is released or goes on.
+
+    \b
+    Examples:
+      meshline approval claim web.forms/F-1 --as user:ada
+    """
+    await _act(call, run, approval, "claim")
+
+
+@command(app, asks=True)
+async def release(call: Call, run: RunId, approval: Name = None, reason: Reason = "") -> None:
+    """Give it back to all who may decide it.
+
+    \b
+    Examples:
+      meshline approval release web.forms/F-1 --reason "I am off to lunch"
+    """
+    await _act(call, run, approval, "release", reason=reason)
+
+
+@command(app, asks=True)
+async def assign(
+    call: Call, run: RunId, approval: Name = None, *, to: To, reason: Reason = ""
+) -> None:
+    """Give it to one of those who may decide it; with a directory, only role:admin may.
+
+    \b
+    Examples:
+      meshline approval assign web.forms/F-1 --to user:bob --reason "he knows them"
+    """
+    await _act(call, run, approval, "assign", to=to, reason=reason)
+
+
+@command(app, asks=True)
+async def delegate(
+    call: Call, run: RunId, approval: Name = None, *, to: To, reason: Reason = ""
+) -> None:
+    """Let somebody else decide what you have; it stays yours, and both names are kept.
+
+    \b
+    Examples:
+      meshline approval delegate web.forms/F-1 --to user:bob --reason "he has the numbers"
+    """
+    await _act(call, run, approval, "delegate", to=to, reason=reason)
+
+
+@command(app, asks=True)
+async def comment(
+    call: Call,
+    run: RunId,
+    approval: Name = None,
+    *,
+    text: Annotated[str, typer.Option(help="What to say; it stands in the history.")],
+) -> None:
+    """Say something about what a run asks for.
+
+    \b
+    Examples:
+      meshline approval comment web.forms/F-1 --text "I wait for their answer"
+    """
+    await _act(call, run, approval, "comment", reason=text)
+
+
+async def _act(
+    call: Call,
+    run: str,
+    approval: str | None,
+    action: Literal["claim", "release", "assign", "delegate", "comment"],
+    *,
+    to: str | None = None,
+    reason: str = "",
+) -> None:
+    run_id, name = await _asked_for(call, run, approval)
+    request = TaskActionRequested(task=name, action=action, to=to, reason=reason)
+    await ask(call, [Asked(run_id, request, f"{name} of run {short(run_id)}")])
 
 
 async def _submit(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meshline.projections.queries import Views
     from meshline.projections.runs_view import RunRow
 
-__all__ = ["RunPage", "run_columns", "run_page", "show_text"]
+__all__ = ["RunPage", "run_columns", "run_page", "show_text", "whose"]
 
 ROWS_MAX = 200
 """Exceptions or approvals on the page of one run."""
@@ -160,12 +160,19 @@ def _exception_columns(now: datetime) -> list[Column]:
     ]
 
 
+def whose(approval: ApprovalRow) -> str:
+    """Say who has it, and who may decide for them."""
+    delegate = "" if approval.delegate is None else f" ({approval.delegate})"
+    return f"{approval.assignee or ''}{delegate}"
+
+
 def _approval_columns(now: datetime) -> list[Column]:
     return [
         Column("approval", lambda a: a.approval),
         Column("state", lambda a: a.state),
         Column("by", lambda a: a.decided_by or a.by),
         Column("owner", lambda a: a.owner),
+        Column("whose", whose),
         Column("due", lambda a: "" if a.decided_at else due(a.due_at, now)),
         Column("form", lambda a: "" if a.form is None else orjson.dumps(a.form).decode()),
         Column("reason", lambda a: a.reason),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from meshline.engine.core.people import People
+from meshline.engine.core.people import Absence, People
 from meshline.engine.core.state import (
     EndedRun,
     NodeState,
@@ -128,13 +128,21 @@ def _dump_people(people: People) -> dict[str, Any]:
         "number": people.number,
         "directory_hash": people.directory_hash,
         "directory": None if roster is None else roster.directory.model_dump(mode="json"),
+        "gone": sorted(people.gone),
+        "absences": [list(absence) for absence in people.absences],
     }
 
 
 def _load_people(dumped: dict[str, Any]) -> People:
     directory = dumped["directory"]
     roster = None if directory is None else Roster(Directory.model_validate(directory))
-    return People(dumped["number"], dumped["directory_hash"], roster)
+    absences = tuple(
+        Absence(*who, *map(datetime.fromisoformat, times))
+        for *who, since, until, asked in dumped["absences"]
+        for times in [(since, until, asked)]
+    )
+    gone = frozenset(dumped["gone"])
+    return People(dumped["number"], dumped["directory_hash"], roster, gone, absences)
 
 
 def _plain(value: Any) -> Any:

@@ -9,14 +9,15 @@ from random import Random
 from typing import Any
 
 from meshline.engine.core.items import step_of
-from meshline.engine.core.state import PartitionState, RunState
+from meshline.engine.core.state import NodeState, PartitionState, RunState
 from meshline.events import requests
 from meshline.events.codec import encode
 from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
+from meshline.events.people_requests import TaskActionRequested
 from meshline.events.requests import Request, StepError
-from meshline.testing.crowd_people import PEOPLE, people_request
+from meshline.testing.crowd_people import PEOPLE, people_request, task_request
 from meshline.testing.random_workflows import result_of
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
@@ -115,8 +116,10 @@ class Crowd:
 
     def _who(self, request: Request) -> Sequence[str]:
         """Return who asks for it: of those who may, nobody outside knows, so all of them."""
-        is_theirs = isinstance(request, requests.ApprovalSubmitted)
-        return self.people if is_theirs and self.people is PEOPLE else ("user:ada",)
+        is_theirs = isinstance(request, requests.ApprovalSubmitted | TaskActionRequested)
+        if not is_theirs or self.people is not PEOPLE:
+            return ("user:ada",)
+        return self._random.sample(self.people, len(self.people))
 
     def unsent(self) -> Iterator[Entry]:
         """Yield the given triggers that were not sent yet."""
@@ -157,8 +160,19 @@ class Crowd:
             groups += [[requests.ActivityReported(activity=name) for name in names]] * 3
         elif spec is not None:
             groups += [list(self._of_nodes(spec, run))] * 2
+        if self.people is PEOPLE and spec is not None:
+            groups += [list(self._of_questions(run))] * 3
         asked = self._random.choice([group for group in groups if group])
         return run.run_id, self._random.choice(asked)
+
+    def _of_questions(self, run: RunState) -> Iterator[Request]:
+        for name, state in run.nodes.items():
+            if state.status == "requested":
+                yield self._approval(name, self._random.choice(["approved", "denied"]))
+                yield self._about_question(name, state)
+
+    def _about_question(self, name: str, state: NodeState) -> Request:
+        return task_request(self._random, name, state.task and state.task.assignee)
 
     def _of_people(self, run: RunState) -> Iterator[Request]:
         until = self._now() + timedelta(hours=self._random.randint(-1, 8))
@@ -238,6 +252,12 @@ class Crowd:
             yield requests.ActivityReported(activity="end")
         for name, state in run.nodes.items():
             if state.status == "requested":
+                if self.people is PEOPLE and patience and self._random.random() < 0.7:
+                    # Until everybody has had a word, nobody decides.
+                    yield self._about_question(name, state)
+                    continue
+                if state.task is not None and state.task.assignee is not None:
+                    yield TaskActionRequested(task=name, action="release", reason="stuck")
                 form = self._said(name, {"discount": 1})
                 yield requests.ApprovalSubmitted(approval=name, decision="approved", form=form)
             elif state.status == "awaiting":

@@ -7,10 +7,10 @@ from typing import Any
 
 from meshline.engine.core.state import PartitionState
 from meshline.events.directory import ADMIN, Directory
-from meshline.events.people_requests import DirectoryChangeRequested
+from meshline.events.people_requests import DirectoryChangeRequested, TaskActionRequested
 from meshline.events.requests import Request
 
-__all__ = ["EVERYWHERE", "PEOPLE", "people_request", "random_directory"]
+__all__ = ["EVERYWHERE", "PEOPLE", "people_request", "random_directory", "task_request"]
 
 EVERYWHERE = (DirectoryChangeRequested,)
 """Requests that each partition is asked for itself."""
@@ -27,13 +27,25 @@ def people_request(random: Random, state: PartitionState) -> tuple[str, Request]
     return "directory", DirectoryChangeRequested(number=number, directory=random_directory(random))
 
 
+def task_request(random: Random, task: str, has: str | None) -> Request:
+    """Return what somebody wants to do about a task that somebody may have."""
+    actions = ["claim", "assign", "comment", "release"]
+    actions += ["claim"] * 4 if has is None else ["release", "release", "delegate", "delegate"]
+    return TaskActionRequested(
+        task=task,
+        action=random.choice(actions),  # type: ignore[arg-type]
+        to=random.choice([*PEOPLE, None]),
+        reason=random.choice(["", "so it is better"]),
+    )
+
+
 def random_directory(random: Random) -> Directory:
     """Return a directory of some of the people; now and then one that can't be."""
     users = random.sample(PEOPLE[:3], random.choice([1, 2, 3, 3, 3]))
     possible = [*users]
     content: dict[str, Any] = {"users": {user.removeprefix("user:"): {} for user in users}}
     for principal in _GROUPS:
-        if random.random() < (0.8 if principal == ADMIN else 0.1):
+        if random.random() < (0.5 if principal == ADMIN else 0.1):
             continue
         members = random.sample(possible, random.randint(1, min(4, len(possible))))
         if random.random() < 0.03:

@@ -160,7 +160,7 @@ class Authoring:
         return ApprovalNode(
             name=name,
             by=draw.choice(["user:ada", *_ASKED]),
-            of=draw.choice([1, 1, 2]),
+            of=draw.choice([1, 1, 1, 2]),
             form=draw.choice([None, Form]),
             due_s=due_s,
             escalate=chain,

@@ -11,6 +11,7 @@ from meshline.engine.core.invariants import problems_of
 from meshline.engine.core.state import OpenException, RunState, WaitTuple
 from meshline.events import facts, requests
 from meshline.events.facts import Fact
+from meshline.events.people_requests import TaskActionRequested
 from meshline.events.requests import Request, StepError
 from meshline.events.story import story
 from meshline.workflow.durations import Duration, seconds_of
@@ -180,6 +181,19 @@ class RunUnderTest:
             ),
             by=by,
         )
+
+    def act(
+        self,
+        approval: str,
+        action: Literal["claim", "release", "assign", "delegate", "comment"],
+        *,
+        by: str = PERSON,
+        to: str | None = None,
+        reason: str = "",
+    ) -> RunUnderTest:
+        """Do something about an approval short of deciding it."""
+        data = TaskActionRequested(task=approval, action=action, to=to, reason=reason)
+        return self.ask(data, by=by)
 
     def send(self, message: str, payload: Any = None) -> RunUnderTest:
         """Send the run a message."""

@@ -35,7 +35,7 @@ _KINDS = ("keeper", "fan-outs", "people", "system")
 
 @dataclass(frozen=True)
 class Job:
-    """One seed of one kind: ``keeper``, ``fan-outs`` (keepers too) or ``system``."""
+    """One seed of one kind: ``keeper``, ``fan-outs`` or ``people`` (keepers too), ``system``."""
 
     kind: str
     seed: int

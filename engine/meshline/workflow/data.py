@@ -155,6 +155,8 @@ def _people(node: ApprovalNode) -> dict[str, Any]:
         "on_expiry": node.on_expiry if node.on_expiry != "exception" else None,
         "requester": _rule(node.requester),
         "four_eyes": None if node.four_eyes else False,
+        "priority": node.priority if node.priority != "normal" else None,
+        "follow_up_s": node.follow_up_s,
     }
     return {name: value for name, value in said.items() if value is not None}
 

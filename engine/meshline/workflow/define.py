@@ -19,7 +19,7 @@ from meshline.workflow.each import ITEMS_MAX, check_each
 from meshline.workflow.errors import refuse
 from meshline.workflow.freeze import freeze
 from meshline.workflow.limits import Retry, step_limits
-from meshline.workflow.people import Escalate, OnExpiry, approval_options, check_form
+from meshline.workflow.people import Escalate, OnExpiry, Priority, approval_options, check_form
 from meshline.workflow.signatures import Signature, locals_of_caller, read_signature
 from meshline.workflow.spec import WorkflowSpec
 
@@ -249,6 +249,8 @@ class Workflow(Definition):
         denied: Literal["end", "continue"] = "end",
         requester: Callable[..., str | None] | None = None,
         four_eyes: bool = True,
+        priority: Priority = "normal",
+        follow_up: Duration | None = None,
         after: After = (),
     ) -> Callable[[M], M]:
         """Add an approval: a person says yes or no. Its value is an ``Approval``.
@@ -276,6 +278,8 @@ class Workflow(Definition):
             requester: a rule that returns who asks for it, such as ``user:ada``, and so may not
                 decide; else it is who sent the trigger, where there is a directory.
             four_eyes: False: who asks may decide, too.
+            priority: low, normal, high or urgent, for those who have many.
+            follow_up: when it is time to look after it, from when it is asked.
         """
         scope = locals_of_caller(1)
 
@@ -283,7 +287,8 @@ class Workflow(Definition):
             label = f"approval {check_node_name(name, 'approval')!r}"
             options = approval_options(
                 label, by=by, of=of, due=due, escalate=escalate, remind=remind,
-                on_expiry=on_expiry, denied=denied, four_eyes=four_eyes,
+                on_expiry=on_expiry, denied=denied, four_eyes=four_eyes, priority=priority,
+                follow_up=follow_up,
             )  # fmt: skip
             rule = requester and read_signature(requester, f"requester of {label}", None, scope)
             return Draft(

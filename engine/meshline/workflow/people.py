@@ -11,12 +11,16 @@ from meshline.workflow.drafts import check_principal
 from meshline.workflow.durations import Duration, seconds_of
 from meshline.workflow.errors import refuse
 
-__all__ = ["Escalate", "OnExpiry", "approval_options", "check_form"]
+__all__ = ["Escalate", "OnExpiry", "Priority", "approval_options", "check_form"]
 
 Escalate = str | Sequence[str | tuple[str, Duration]]
 """Whom it goes to when the due time has passed, in turn, each with a time of its own if need be."""
 
 OnExpiry = Literal["exception", "deny", "go on", "escalate"]
+
+Priority = Literal["low", "normal", "high", "urgent"]
+
+PRIORITIES = ("low", "normal", "high", "urgent")
 
 PEOPLE_MAX = 20
 """Distinct people that one decision may need."""
@@ -35,6 +39,8 @@ def approval_options(
     on_expiry: OnExpiry,
     denied: str,
     four_eyes: bool,
+    priority: str,
+    follow_up: Duration | None,
 ) -> dict[str, Any]:
     """Return the fields of the node in ``spec.py``, checked."""
     check_principal(by, f"person who decides {label} (by=)")
@@ -59,7 +65,15 @@ def approval_options(
             expected="a team, role or queue with as many people",
             do='Write for example by="role:sales-lead".',
         )
+    if priority not in PRIORITIES:
+        raise refuse(
+            "approval",
+            f"The {label} has priority={priority!r}",
+            expected=f"one of {', '.join(map(repr, PRIORITIES))}",
+            do='Write for example priority="high".',
+        )
     due_s = None if due is None else seconds_of(due, f"due time of {label}")
+    follow_up_s = None if follow_up is None else seconds_of(follow_up, f"follow-up of {label}")
     names, times = _escalations(label, escalate, due_s)
     _check_expiry(label, on_expiry, due_s, names)
     return {
@@ -72,6 +86,8 @@ def approval_options(
         "on_expiry": "exception" if on_expiry == "escalate" else on_expiry,
         "denied": denied,
         "four_eyes": four_eyes,
+        "priority": priority,
+        "follow_up_s": follow_up_s,
     }
 
 

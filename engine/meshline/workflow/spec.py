@@ -192,6 +192,8 @@ class ApprovalNode(Node):
             the nodes behind read ``Approval.approved``.
         requester: says who asks for it, and so may not decide; None: who sent the trigger.
         four_eyes: whoever asks for it may not decide.
+        priority: among all that people are asked.
+        follow_up_s: when it is time to look after it, from when it is asked.
     """
 
     form: type[BaseModel] | None = None
@@ -204,6 +206,8 @@ class ApprovalNode(Node):
     on_expiry: Literal["exception", "deny", "go on"] = "exception"
     requester: Rule | None = None
     four_eyes: bool = True
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+    follow_up_s: float | None = None
     denied: Literal["end", "continue"] = "end"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from meshline.events.directory import Directory
 from meshline.events.requests import Request
 
-__all__ = ["DirectoryChangeRequested"]
+__all__ = ["DirectoryChangeRequested", "TaskActionRequested"]
 
 
 class DirectoryChangeRequested(Request):
@@ -19,4 +21,19 @@ class DirectoryChangeRequested(Request):
 
     number: int
     directory: Directory
+    reason: str = ""
+
+
+class TaskActionRequested(Request):
+    """Do something about an approval short of deciding it.
+
+    ``claim`` takes it for oneself, ``release`` gives it back to all who may; ``assign`` gives it to
+    the user ``to``; ``delegate`` lets ``to`` decide in one's place; ``comment`` says ``reason``.
+    """
+
+    TYPE = "meshline.task.action.requested"
+
+    task: str
+    action: Literal["claim", "release", "assign", "delegate", "comment"]
+    to: str | None = None
     reason: str = ""

@@ -196,6 +196,11 @@ def _approval_approved(data: facts.ApprovalApproved, values: bool) -> str:
     return f"{what}{_value(data.form, values)}{_because(data.reason)}"
 
 
+def _task_action(data: people_requests.TaskActionRequested, values: bool) -> str:
+    to = f" to {data.to}" if data.to else ""
+    return f"asked to {data.action} {data.task}{to}{_because(data.reason)}"
+
+
 def _approval_denied(data: facts.ApprovalDenied, values: bool) -> str:
     return f"{data.approval} was denied{_for(data.on_behalf_of)}{_because(data.reason)}"
 
@@ -302,6 +307,12 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.ApprovalApproved: _approval_approved,
     facts.ApprovalDenied: _approval_denied,
     facts.ApprovalVoted: _approval_voted,
+    people_requests.TaskActionRequested: _task_action,
+    facts.TaskClaimed: lambda d, v: f"{d.by} takes {d.task}{_for(d.on_behalf_of)}",
+    facts.TaskReleased: _says("{previous} no longer has {task}", reason=True),
+    facts.TaskAssigned: _says("{task} is given to {assignee}", reason=True),
+    facts.TaskDelegated: _says("{delegate} may decide {task} for {assignee}", reason=True),
+    facts.TaskCommented: lambda d, v: f"{d.by} says of {d.task}: {_short(d.text)}",
     facts.TaskReminded: lambda d, v: f"{d.owner} is reminded of {d.task}, due{_until(d.due_at)}",
     facts.ApprovalEscalated: _says("{approval} went from {previous} to {owner}"),
     facts.ApprovalExpired: _says("{approval} was not decided in time"),

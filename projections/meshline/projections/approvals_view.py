@@ -18,6 +18,10 @@ from meshline.events.facts import (
     RunFailed,
     RunSucceeded,
     StepSkipped,
+    TaskAssigned,
+    TaskClaimed,
+    TaskDelegated,
+    TaskReleased,
     TaskReminded,
 )
 from meshline.projections.columns import Json
@@ -32,7 +36,9 @@ class ApprovalRow(NamedTuple):
     """One question to people. ``withdrawn``: the run ended, or went on, before anybody decided.
 
     ``requester`` asks for it, and so may not decide. Where ``of`` different people must approve,
-    ``votes`` are those who did. ``on_behalf_of`` is whose substitute ``decided_by`` was.
+    ``votes`` are those who did. ``on_behalf_of`` is in whose place ``decided_by`` decided. Whoever
+    is the ``assignee`` decides it, or their ``delegate``; at ``follow_up_at`` it is time to look
+    after it.
     """
 
     run_id: str
@@ -54,6 +60,10 @@ class ApprovalRow(NamedTuple):
     votes: Json
     reminded_at: datetime | None
     on_behalf_of: str | None
+    assignee: str | None
+    delegate: str | None
+    priority: Literal["low", "normal", "high", "urgent"]
+    follow_up_at: datetime | None
 
 
 class AskingRunRow(NamedTuple):
@@ -72,7 +82,7 @@ def _by_approval(event: Recorded[Any]) -> Iterable[Key]:
     return () if approval is None else ((event.event.subject, approval),)
 
 
-projection = Projection("approvals", version=2)
+projection = Projection("approvals", version=3)
 approvals = projection.table(
     "approvals",
     ApprovalRow,
@@ -124,6 +134,10 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
         votes=[],
         reminded_at=None,
         on_behalf_of=None,
+        assignee=None,
+        delegate=None,
+        priority=data.priority,
+        follow_up_at=data.follow_up_at,
     )
     rows.put(approvals, row)
 
@@ -133,7 +147,9 @@ def _escalated(row: ApprovalRow | None, event: Recorded[ApprovalEscalated]) -> A
     if row is None:
         return None
     data = event.event.data
-    return row._replace(state="escalated", owner=data.owner, due_at=data.due_at)
+    return row._replace(
+        state="escalated", owner=data.owner, due_at=data.due_at, assignee=None, delegate=None
+    )
 
 
 @approvals.on(ApprovalExpired)
@@ -149,6 +165,31 @@ def _voted(row: ApprovalRow | None, event: Recorded[ApprovalVoted]) -> ApprovalR
 @approvals.on(TaskReminded)
 def _reminded(row: ApprovalRow | None, event: Recorded[TaskReminded]) -> ApprovalRow | None:
     return None if row is None else row._replace(reminded_at=event.event.time)
+
+
+@approvals.on(TaskClaimed)
+def _claimed(row: ApprovalRow | None, event: Recorded[TaskClaimed]) -> ApprovalRow | None:
+    data = event.event.data
+    return _given(row, data.on_behalf_of or data.by)
+
+
+@approvals.on(TaskAssigned)
+def _assigned(row: ApprovalRow | None, event: Recorded[TaskAssigned]) -> ApprovalRow | None:
+    return _given(row, event.event.data.assignee)
+
+
+@approvals.on(TaskReleased)
+def _released(row: ApprovalRow | None, event: Recorded[TaskReleased]) -> ApprovalRow | None:
+    return _given(row, None)
+
+
+def _given(row: ApprovalRow | None, assignee: str | None) -> ApprovalRow | None:
+    return None if row is None else row._replace(assignee=assignee, delegate=None)
+
+
+@approvals.on(TaskDelegated)
+def _delegated(row: ApprovalRow | None, event: Recorded[TaskDelegated]) -> ApprovalRow | None:
+    return None if row is None else row._replace(delegate=event.event.data.delegate)
 
 
 def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:

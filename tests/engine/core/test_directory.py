@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshline.engine.core.decision import Moment
 from meshline.engine.core.directory import answer_directory
 from meshline.engine.core.people import NOBODY, People, people_after
 from meshline.engine.snapshots import dump_state, load_state
@@ -37,7 +38,7 @@ def asked(
 def after(people: People, *requests: Event[DirectoryChangeRequested]) -> tuple[People, list[Any]]:
     said = []
     for request in requests:
-        decision = answer_directory(people, request, "0:1")
+        decision = answer_directory(Moment(NOW, 1, people=people), request, "0:1")
         said.append(decision.data)
         if isinstance(decision.data, DirectoryChanged):
             event: Event[Any] = request

@@ -57,6 +57,7 @@ VALUES: dict[str, Any] = {
     "about": "n", "route": "queue:q", "severity": "high", "cause": "c", "blocking": True,
     "how": "retried", "count": 2, "view": "runs", "offset": 1, "number": 1, "directory_hash": "h",
     "directory": {}, "votes": 1, "of": 2, "task": "n", "due_at": NOW,
+    "assignee": "user:ada", "delegate": "user:bob", "text": "well",
 }  # fmt: skip
 
 

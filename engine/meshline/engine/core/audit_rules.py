@@ -125,6 +125,12 @@ def _approval_decided(case: Case, data: facts.ApprovalApproved) -> Iterator[Wron
     yield from _expect(is_asked, "fact_out_of_turn", "an approval that is asked")
 
 
+def _about_task(case: Case, data: facts.TaskClaimed) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.task)
+    is_asked = node is not None and node.status == "requested"
+    yield from _expect(is_asked, "fact_out_of_turn", "a question that is open")
+
+
 def _task_reminded(case: Case, data: facts.TaskReminded) -> Iterator[Wrong]:
     node = case.run.nodes.get(data.task)
     if node is None or node.status != "requested" or node.at is None:
@@ -166,6 +172,16 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.ApprovalDenied: _approval_decided,
     facts.ApprovalVoted: _approval_decided,
     facts.TaskReminded: _task_reminded,
+    **dict.fromkeys(
+        (
+            facts.TaskClaimed,
+            facts.TaskReleased,
+            facts.TaskAssigned,
+            facts.TaskDelegated,
+            facts.TaskCommented,
+        ),
+        _about_task,
+    ),
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _exception_changed,
     facts.ExceptionWorkStarted: _exception_changed,

@@ -83,21 +83,86 @@ def _voters(case: Case, node: ApprovalNode) -> list[str]:
 
 
 def _by_who_may(case: Case, node: ApprovalNode, data: Any) -> Iterator[Wrong]:
-    """Somebody who was asked, now or before, and who does not ask for it themselves."""
-    state, roster = case.run.nodes.get(node.name), case.people.roster
+    """Somebody who was asked, or has it, and who does not ask for it themselves."""
+    state = case.run.nodes.get(node.name)
     if state is None or state.task is None:
         return
-    asked = {node.by, *node.escalate[: state.escalations]}
     who = data.on_behalf_of or data.by
-    if roster is None:
-        if who not in asked and all(each.startswith("user:") for each in asked):
-            yield Wrong(_TURN, f"an answer of {', '.join(sorted(asked))}")
+    yield from _asked(case, node, who)
+    has = state.task.assignee
+    if has is not None and who != has:
+        yield Wrong(_TURN, f"an answer of {has}, who has it")
+    if data.on_behalf_of is not None:
+        delegated = has == who and state.task.delegate == data.by
+        if not delegated and not _is_substitute(case, data.by, who):
+            yield Wrong(_TURN, f"no answer in the place of {who}")
+    if case.people.roster is None and node.requester is None:
         return
-    may = {user for each in asked for user in roster.users_of(each)}
-    if who not in may:
-        yield Wrong(_TURN, f"an answer of {', '.join(sorted(may)) or 'nobody'}")
     if node.four_eyes and state.task.requester in (data.by, who):
         yield Wrong(_TURN, f"an answer of another than {data.by}, who asks for it")
+
+
+def _asked(case: Case, node: ApprovalNode, who: str) -> Iterator[Wrong]:
+    state, roster = case.run.nodes[node.name], case.people.roster
+    asked = {node.by, *node.escalate[: state.escalations]}
+    if roster is not None:
+        may = {user for each in asked for user in roster.users_of(each)}
+        if who not in may:
+            yield Wrong(_TURN, f"one of {', '.join(sorted(may)) or 'nobody'}")
+    elif who not in asked and all(each.startswith("user:") for each in asked):
+        yield Wrong(_TURN, f"one of {', '.join(sorted(asked))}")
+
+
+def _is_substitute(case: Case, substitute: str, absent: str) -> bool:
+    return any(
+        (each.absent, each.substitute) == (absent, substitute)
+        and each.since <= case.event.recorded_at < each.until
+        for each in case.people.absences
+    )
+
+
+def _claimed(case: Case, data: facts.TaskClaimed, spec: WorkflowSpec) -> Iterator[Wrong]:
+    node, has = spec.nodes.get(data.task), _has(case, data.task)
+    if not isinstance(node, ApprovalNode) or node.of > 1 or data.task not in case.run.nodes:
+        yield Wrong(_TURN, "an approval that one person decides")
+        return
+    if has is not None:
+        yield Wrong(_TURN, f"it to stay with {has}")
+    yield from _by_who_may(case, node, data)
+
+
+def _released(case: Case, data: facts.TaskReleased, spec: WorkflowSpec) -> Iterator[Wrong]:
+    has, actor, people = _has(case, data.task), case.event.actor, case.people
+    if has is None or data.previous != has or actor is None:
+        yield Wrong(_TURN, f"it to be taken from {has}")
+    elif not (
+        actor.id == has
+        or _is_substitute(case, actor.id, has)
+        or people.is_admin(actor.id, case.event.recorded_at)
+        or has in people.gone
+    ):
+        yield Wrong(_TURN, f"{has} or an admin to give it back")
+
+
+def _handed_on(
+    case: Case, data: facts.TaskAssigned | facts.TaskDelegated, spec: WorkflowSpec
+) -> Iterator[Wrong]:
+    node, actor = spec.nodes.get(data.task), case.event.actor
+    if not isinstance(node, ApprovalNode) or data.task not in case.run.nodes or actor is None:
+        yield Wrong(_TURN, "an approval that is asked")
+    elif isinstance(data, facts.TaskAssigned):
+        yield from _asked(case, node, data.assignee)
+        if not case.people.is_admin(actor.id, case.event.recorded_at):
+            yield Wrong(_TURN, "an admin to give it to another")
+    elif data.assignee != _has(case, data.task) or (
+        actor.id != data.assignee and not _is_substitute(case, actor.id, data.assignee)
+    ):
+        yield Wrong(_TURN, f"{_has(case, data.task)} to let another decide")
+
+
+def _has(case: Case, task: str) -> str | None:
+    state = case.run.nodes.get(task)
+    return None if state is None or state.task is None else state.task.assignee
 
 
 TASK_DEFINED: dict[type[facts.Fact], Defined] = {
@@ -106,4 +171,8 @@ TASK_DEFINED: dict[type[facts.Fact], Defined] = {
     facts.ApprovalVoted: _voted,
     facts.ApprovalEscalated: _escalated,
     facts.ApprovalExpired: _expired,
+    facts.TaskClaimed: _claimed,
+    facts.TaskReleased: _released,
+    facts.TaskAssigned: _handed_on,
+    facts.TaskDelegated: _handed_on,
 }

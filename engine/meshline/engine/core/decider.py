@@ -69,7 +69,7 @@ def decide_request(
         yield answer_parked(request, cause)
         return
     if isinstance(request.data, DirectoryChangeRequested):
-        yield answer_directory(moment.people, request, cause)
+        yield answer_directory(moment, request, cause)
         return
     if isinstance(request.data, RefusalReported):
         yield answer_refusal(request, cause)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from meshline.engine.core.decision import Decision
-from meshline.engine.core.people import People
+from meshline.engine.core.decision import Decision, Moment
 from meshline.engine.core.replies import refuse, say
 from meshline.events import facts
 from meshline.events.directory import ADMIN, hash_of, problems_of
@@ -14,14 +13,14 @@ __all__ = ["answer_directory"]
 
 
 def answer_directory(
-    people: People, request: Event[DirectoryChangeRequested], cause: str
+    moment: Moment, request: Event[DirectoryChangeRequested], cause: str
 ) -> Decision:
     """Return the answer: the fact that this is the directory, or a refusal."""
-    data = request.data
+    data, people = request.data, moment.people
     found = hash_of(data.directory)
     if request.actor is None:
         return refuse(request, cause, "no_actor", "nobody is named who wants it")
-    if not people.is_admin(request.actor.id):
+    if not people.is_admin(request.actor.id, moment.now):
         reason = f"only who has {ADMIN} may change the directory, and {request.actor.id} asked"
         return refuse(request, cause, "not_allowed", reason)
     if (data.number, found) == (people.number, people.directory_hash):

@@ -1,4 +1,4 @@
-"""Who there is, as the log of a partition says it.
+"""Who there is and who is away, as the log of a partition says it.
 
 Where no directory was ever applied, nobody is known, and every principal is taken at its word.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from meshline.events import facts
 from meshline.events.directory import ADMIN, Roster
 from meshline.events.envelope import Event
 
-__all__ = ["NOBODY", "PEOPLE_FACTS", "People", "Right", "people_after"]
-
+__all__ = ["NOBODY", "PEOPLE_FACTS", "Absence", "People", "Right", "people_after"]
 
 _NAMED_MAX = 10
 
@@ -25,30 +25,62 @@ class Right(NamedTuple):
     on_behalf_of: str | None
 
 
+class Absence(NamedTuple):
+    """Somebody is away, and another may do all that they may."""
+
+    absent: str
+    substitute: str
+    since: datetime
+    until: datetime
+    requested_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class People:
-    """The directory of a partition.
+    """The directory of a partition, and who is away.
 
     Args:
         number: of the directory's last change; 0: there never was one.
         directory_hash: of its content.
         roster: the directory, to be asked; None: there is none.
+        gone: users whom a change has removed, and none has brought back.
+        absences: the last one of each who is away, or will be.
     """
 
     number: int = 0
     directory_hash: str = ""
     roster: Roster | None = None
+    gone: frozenset[str] = frozenset()
+    absences: tuple[Absence, ...] = ()
 
-    def right_of(self, actor: str, principals: Sequence[str]) -> Right | None:
+    def right_of(self, actor: str, principals: Sequence[str], now: datetime) -> Right | None:
         """Return by what right the actor may do what these principals may; None: by none.
 
         Where there is no directory, a team or a role may be anybody.
         """
+        if self._is_one_of(actor, principals):
+            return Right(None)
+        for absence in self.absences:
+            is_away = absence.since <= now < absence.until
+            stands_in = is_away and absence.substitute == actor
+            if stands_in and self._is_one_of(absence.absent, principals):
+                return Right(absence.absent)
+        return None
+
+    def _is_one_of(self, user: str, principals: Sequence[str]) -> bool:
         if self.roster is None:
-            stands_for = any(not each.startswith("user:") or each == actor for each in principals)
-        else:
-            stands_for = not self.roster.roles_of(actor).isdisjoint(principals)
-        return Right(None) if stands_for else None
+            return any(not each.startswith("user:") or each == user for each in principals)
+        return not self.roster.roles_of(user).isdisjoint(principals)
+
+    def is_admin(self, principal: str, now: datetime) -> bool:
+        """Whether the principal may do what admins may: anybody, where nobody is named as one."""
+        if self.roster is None or not self.roster.knows(ADMIN):
+            return True
+        return self.right_of(principal, (ADMIN,), now) is not None
+
+    def is_gone(self, principal: str) -> bool:
+        """Whether this is a user whom a change of the directory has removed."""
+        return principal in self.gone
 
     def named(self, principals: Sequence[str]) -> str:
         """Return the principals in words, with some of the users that they stand for."""
@@ -56,17 +88,10 @@ class People:
         for principal in principals:
             users = [] if self.roster is None else self.roster.users_of(principal)
             some = ", ".join(users[:_NAMED_MAX]) + (" …" if len(users) > _NAMED_MAX else "")
+            who = some or ("nobody" if self.roster is not None else "")
             is_user = principal.startswith("user:")
-            nobody = "nobody" if self.roster is not None else ""
-            who = "" if is_user else some or nobody
-            words.append(f"{principal} ({who})" if who else principal)
+            words.append(principal if is_user or not who else f"{principal} ({who})")
         return ", ".join(words)
-
-    def is_admin(self, principal: str) -> bool:
-        """Whether the principal may do what admins may: anybody, where nobody is named as one."""
-        if self.roster is None or not self.roster.knows(ADMIN):
-            return True
-        return ADMIN in self.roster.roles_of(principal)
 
 
 NOBODY = People()
@@ -75,19 +100,23 @@ NOBODY = People()
 
 def people_after(people: People, event: Event[Any]) -> People:
     """Return what is known of people after one of ``PEOPLE_FACTS``."""
-    return _APPLIERS[type(event.data)](people, event.data)
+    return _APPLIERS[type(event.data)](people, event, event.data)
 
 
-def _directory_changed(people: People, data: facts.DirectoryChanged) -> People:
+def _directory_changed(people: People, event: Event[Any], data: facts.DirectoryChanged) -> People:
+    users = {f"user:{name}" for name in data.directory.users}
+    before = () if people.roster is None else people.roster.directory.users
+    were = {f"user:{name}" for name in before}
     return replace(
         people,
         number=data.number,
         directory_hash=data.directory_hash,
         roster=Roster(data.directory),
+        gone=frozenset((people.gone | were) - users),
     )
 
 
-_APPLIERS: dict[type, Callable[[People, Any], People]] = {
+_APPLIERS: dict[type, Callable[[People, Event[Any], Any], People]] = {
     facts.DirectoryChanged: _directory_changed,
 }
 

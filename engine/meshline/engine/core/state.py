@@ -38,7 +38,7 @@ __all__ = [
     "stored",
 ]
 
-REDUCER_VERSION = 5
+REDUCER_VERSION = 6
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[
@@ -85,6 +85,8 @@ class TaskState(NamedTuple):
         votes: who approved so far, where several must.
         form: what the last of them filled in, as JSON.
         reason: that they gave.
+        assignee: who took it, or was given it; nobody else decides,
+        delegate: but the one who may in their place.
     """
 
     due_at: datetime | None = None
@@ -92,6 +94,8 @@ class TaskState(NamedTuple):
     votes: tuple[Vote, ...] = ()
     form: bytes = b"null"
     reason: str = ""
+    assignee: str | None = None
+    delegate: str | None = None
 
 
 class NodeState(NamedTuple):

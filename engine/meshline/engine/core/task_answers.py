@@ -1,4 +1,4 @@
-"""Answering what people say to what they are asked: who may say it, and what it comes to."""
+"""Answering what people say to what they are asked: a decision, a vote, or something about it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pydantic import TypeAdapter
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.people import Right
-from meshline.engine.core.replies import problem_of, refuse, say
-from meshline.engine.core.state import NodeState, RunState, TaskState
-from meshline.engine.core.tasks import candidates_of
-from meshline.events import facts, requests
+from meshline.engine.core.replies import problem_of, refuse
+from meshline.engine.core.state import RunState
+from meshline.engine.core.task_actions import act_on_task
+from meshline.engine.core.task_rights import Asked, right_to_decide
+from meshline.events import facts, people_requests, requests
 from meshline.events.envelope import Event
 from meshline.workflow.spec import ApprovalNode, WorkflowSpec
 
@@ -22,80 +23,62 @@ __all__ = ["TASK_ANSWERS"]
 def _submit(
     spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
 ) -> Decisions:
-    data: requests.ApprovalSubmitted = request.data
-    node = spec.nodes.get(data.approval)
-    state = run.nodes.get(data.approval)
-    if not isinstance(node, ApprovalNode):
-        reason = f"{spec.name} has no approval {data.approval!r}"
-        yield refuse(request, cause, "unknown_approval", reason)
-    elif state is None or state.status != "requested":
-        status = "not asked for yet" if state is None else state.status
-        reason = f"{data.approval!r} waits for nobody: it is {status}"
-        yield refuse(request, cause, "not_requested", reason)
-    elif request.actor is None:
-        yield refuse(request, cause, "no_actor", "nobody is named who decided")
+    asked = _asked(spec, run, request.data.approval, request, cause, moment)
+    if isinstance(asked, Asked):
+        right = right_to_decide(asked)
+        yield _decide(asked, request.data, right) if isinstance(right, Right) else right
     else:
-        found = _right(node, state, request, cause, moment)
-        yield _decide(node, state, request, cause, found) if isinstance(found, Right) else found
+        yield asked
 
 
-def _right(
-    node: ApprovalNode, state: NodeState, request: Event[Any], cause: str, moment: Moment
-) -> Right | Decision:
-    """Return by what right the actor decides, or the refusal."""
-    assert request.actor is not None
-    actor, people = request.actor.id, moment.people
-    task = state.task or TaskState()
-    if len(task.votes) >= node.of:
-        reason = f"all {node.of} who must approve have done so"
+def _act(
+    spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
+) -> Decisions:
+    asked = _asked(spec, run, request.data.task, request, cause, moment)
+    yield act_on_task(asked, request.data) if isinstance(asked, Asked) else asked
+
+
+def _asked(
+    spec: WorkflowSpec, run: RunState, name: str, request: Event[Any], cause: str, moment: Moment
+) -> Asked | Decision:
+    """Return the question that this is about, or the refusal where none is open."""
+    node = spec.nodes.get(name)
+    state = run.nodes.get(name)
+    if not isinstance(node, ApprovalNode):
+        return refuse(request, cause, "unknown_approval", f"{spec.name} has no approval {name!r}")
+    if state is None or state.status != "requested":
+        status = "not asked for yet" if state is None else state.status
+        reason = f"{name!r} waits for nobody: it is {status}"
         return refuse(request, cause, "not_requested", reason)
-    candidates = candidates_of(node, state)
-    right = people.right_of(actor, candidates)
-    if right is None:
-        reason = f"only {people.named(candidates)} may decide, and {actor} asked"
-        return refuse(request, cause, "not_allowed", reason)
-    # Who sent the trigger is known of every run; that it matters, a directory or a rule says.
-    four_eyes = people.roster is not None or node.requester is not None
-    if four_eyes and task.requester is not None and task.requester in (actor, right.on_behalf_of):
-        reason = f"{task.requester} asks for it, and another must decide"
-        return refuse(request, cause, "own_request", reason)
-    voted = {who for vote in task.votes for who in vote if who is not None}
-    if not voted.isdisjoint({actor, right.on_behalf_of}):
-        reason = f"{actor} has approved it already: {node.of} different people must"
-        return refuse(request, cause, "already_voted", reason)
-    return right
+    if request.actor is None:
+        return refuse(request, cause, "no_actor", "nobody is named who asks")
+    return Asked(node, state, request, cause, moment)
 
 
-def _decide(
-    node: ApprovalNode, state: NodeState, request: Event[Any], cause: str, right: Right
-) -> Decision:
-    data: requests.ApprovalSubmitted = request.data
-    assert request.actor is not None
+def _decide(asked: Asked, data: requests.ApprovalSubmitted, right: Right) -> Decision:
+    node = asked.node
     by: dict[str, Any] = {
         "approval": node.name,
-        "by": request.actor.id,
+        "by": asked.actor,
         "on_behalf_of": right.on_behalf_of,
     }
     if data.decision == "denied":
         if not data.reason.strip():
-            return refuse(request, cause, "reason_missing", "a denial needs a reason")
-        return say(request, cause, facts.ApprovalDenied(**by, reason=data.reason))
+            return asked.refused("reason_missing", "a denial needs a reason")
+        return asked.said(facts.ApprovalDenied(**by, reason=data.reason))
     if node.form is not None and (problem := problem_of(TypeAdapter(node.form), data.form or {})):
-        return refuse(request, cause, "invalid", f"the form does not fit: {problem}")
+        return asked.refused("invalid", f"the form does not fit: {problem}")
+    said = {"form": data.form, "reason": data.reason}
     if node.of == 1:
-        fact = facts.ApprovalApproved(**by, form=data.form, reason=data.reason)
-        return say(request, cause, fact)
+        return asked.said(facts.ApprovalApproved(**by, **said))
     # When it is the last vote that is needed, closing the gap says that it is approved.
-    votes = len((state.task or TaskState()).votes) + 1
-    return say(
-        request,
-        cause,
-        facts.ApprovalVoted(**by, votes=votes, of=node.of, form=data.form, reason=data.reason),
-    )
+    votes = len(asked.task.votes) + 1
+    return asked.said(facts.ApprovalVoted(**by, votes=votes, of=node.of, **said))
 
 
 Answer = Callable[[WorkflowSpec, RunState, Event[Any], str, Moment], Decisions]
 
 TASK_ANSWERS: dict[type, Answer] = {
     requests.ApprovalSubmitted: _submit,
+    people_requests.TaskActionRequested: _act,
 }

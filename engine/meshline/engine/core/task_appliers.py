@@ -71,7 +71,7 @@ def _escalated(run: RunState, event: Event[Any], data: facts.ApprovalEscalated) 
         at=_first(data.remind_at, data.due_at),
         owner=data.owner,
         escalations=node.escalations + 1,
-        task=task._replace(due_at=data.due_at),
+        task=task._replace(due_at=data.due_at, assignee=None, delegate=None),
     )
 
 
@@ -87,6 +87,23 @@ def _expired(run: RunState, event: Event[Any], data: facts.ApprovalExpired) -> N
     )
 
 
+def _claimed(run: RunState, event: Event[Any], data: facts.TaskClaimed) -> None:
+    assignee = data.on_behalf_of or data.by
+    _asked_still(run, event, data.task, assignee=assignee, delegate=None)
+
+
+def _released(run: RunState, event: Event[Any], data: facts.TaskReleased) -> None:
+    _asked_still(run, event, data.task, assignee=None, delegate=None)
+
+
+def _assigned(run: RunState, event: Event[Any], data: facts.TaskAssigned) -> None:
+    _asked_still(run, event, data.task, assignee=data.assignee, delegate=None)
+
+
+def _delegated(run: RunState, event: Event[Any], data: facts.TaskDelegated) -> None:
+    _asked_still(run, event, data.task, delegate=data.delegate)
+
+
 TASK_APPLIERS: dict[type, Applier] = {
     facts.ApprovalRequested: _requested,
     facts.ApprovalApproved: _approved,
@@ -95,4 +112,8 @@ TASK_APPLIERS: dict[type, Applier] = {
     facts.ApprovalEscalated: _escalated,
     facts.ApprovalExpired: _expired,
     facts.TaskReminded: _reminded,
+    facts.TaskClaimed: _claimed,
+    facts.TaskReleased: _released,
+    facts.TaskAssigned: _assigned,
+    facts.TaskDelegated: _delegated,
 }

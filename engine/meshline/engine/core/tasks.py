@@ -41,6 +41,8 @@ def request_task(spec: WorkflowSpec, run: RunState, node: ApprovalNode, moment: 
             of=node.of,
             requester=requester_of(run, node),
             remind_at=_next_reminder(node, due_at, moment.now),
+            priority=node.priority,
+            follow_up_at=_after(moment, node.follow_up_s),
         )
     )
 

@@ -60,7 +60,15 @@ from meshline.events.facts.step import (
     TimerFired,
     TimerSet,
 )
-from meshline.events.facts.tasks import ApprovalVoted, TaskReminded
+from meshline.events.facts.tasks import (
+    ApprovalVoted,
+    TaskAssigned,
+    TaskClaimed,
+    TaskCommented,
+    TaskDelegated,
+    TaskReleased,
+    TaskReminded,
+)
 from meshline.events.facts.trigger import (
     TriggerAccepted,
     TriggerDeduplicated,
@@ -112,6 +120,11 @@ __all__ = [
     "ApprovalExpired",
     "ApprovalVoted",
     "TaskReminded",
+    "TaskClaimed",
+    "TaskReleased",
+    "TaskAssigned",
+    "TaskDelegated",
+    "TaskCommented",
     "ExceptionOpened",
     "ExceptionAcknowledged",
     "ExceptionAssigned",

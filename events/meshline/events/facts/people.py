@@ -46,6 +46,7 @@ class ApprovalRequested(Fact):
     """People are asked. ``by`` may decide; ``owner`` answers for it being decided.
 
     ``of`` different people must approve, and ``requester``, who asks for it, is none of them.
+    ``follow_up_at`` is when it is time to look after it, long before it is due.
     """
 
     TYPE = "meshline.approval.requested"
@@ -60,6 +61,8 @@ class ApprovalRequested(Fact):
     of: int = 1
     requester: str | None = None
     remind_at: AwareDatetime | None = None
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+    follow_up_at: AwareDatetime | None = None
 
 
 class ApprovalApproved(Fact):

@@ -11,7 +11,15 @@ from pydantic import AwareDatetime
 
 from meshline.events.facts.fact import Fact
 
-__all__ = ["ApprovalVoted", "TaskReminded"]
+__all__ = [
+    "ApprovalVoted",
+    "TaskAssigned",
+    "TaskClaimed",
+    "TaskCommented",
+    "TaskDelegated",
+    "TaskReleased",
+    "TaskReminded",
+]
 
 
 class ApprovalVoted(Fact):
@@ -37,3 +45,55 @@ class TaskReminded(Fact):
     owner: str
     due_at: AwareDatetime
     next_at: AwareDatetime | None = None
+
+
+class TaskClaimed(Fact):
+    """Somebody took it for themselves: nobody else decides it, until it is released."""
+
+    TYPE = "meshline.task.claimed"
+
+    task: str
+    by: str
+    on_behalf_of: str | None = None
+
+
+class TaskReleased(Fact):
+    """It is nobody's in particular again; ``previous`` had it."""
+
+    TYPE = "meshline.task.released"
+
+    task: str
+    previous: str
+    reason: str = ""
+
+
+class TaskAssigned(Fact):
+    """An admin gave it to somebody, as if they had claimed it."""
+
+    TYPE = "meshline.task.assigned"
+
+    task: str
+    assignee: str
+    previous: str | None = None
+    reason: str = ""
+
+
+class TaskDelegated(Fact):
+    """Who has it lets another decide in their place."""
+
+    TYPE = "meshline.task.delegated"
+
+    task: str
+    delegate: str
+    assignee: str
+    reason: str = ""
+
+
+class TaskCommented(Fact):
+    """Somebody said something about it."""
+
+    TYPE = "meshline.task.commented"
+
+    task: str
+    by: str
+    text: str
