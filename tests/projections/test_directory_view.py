@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from meshline.events.directory import Directory, Person
-from meshline.events.facts import DirectoryChanged
-from meshline.projections.directory_view import directories, partitions
+from meshline.events.facts import AbsenceChanged, DirectoryChanged
+from meshline.projections.directory_view import absences, directories, partitions
 from meshline.projections.people_queries import roster_of
 from tests.projections.given import at, rows_after, said
 
@@ -36,3 +36,20 @@ async def test_a_partition_decides_by_what_it_said_last() -> None:
     (row,) = await rows_after(partitions, changed(1, "aa"), changed(2, "bb"))
 
     assert (row.partition, row.number, row.directory_hash) == (0, 2, "bb")
+
+
+async def test_of_what_was_asked_about_an_absence_the_last_counts_in_any_order() -> None:
+    def away(minute: int, substitute: str | None) -> AbsenceChanged:
+        return AbsenceChanged(
+            user="user:ada", substitute=substitute, since=at(0), until=at(60),
+            requested_at=at(minute), reason="why",
+        )  # fmt: skip
+
+    first, last = away(1, "user:bob"), away(2, "user:cid")
+
+    for said_first, said_then in ((first, last), (last, first)):
+        (row,) = await rows_after(absences, said_first, said_then)
+        assert (row.substitute, row.until, row.actor) == ("user:cid", at(60), "user:ada")
+
+    (row,) = await rows_after(absences, last, away(3, None))
+    assert row.substitute is None

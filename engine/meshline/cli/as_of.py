@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.queries import Views
 
-__all__ = ["By", "looked_at", "moment_typed", "run_seen", "seen"]
+__all__ = ["By", "looked_at", "moment_typed", "run_seen", "seen", "time_typed"]
 
 _POSITION = re.compile(r"(\d{1,9}):(\d{1,18})")
 
@@ -40,20 +40,21 @@ def moment_typed(as_of: str | None, position: str | None, by: By | None) -> Mome
     from meshline.projections.as_of import Moment
 
     return Moment(
-        None if as_of is None else _time(as_of),
+        None if as_of is None else time_typed(as_of, "--as-of"),
         (by or By.event).value,
         {} if position is None else _offsets(position),
     )
 
 
-def _time(text: str) -> datetime:
+def time_typed(text: str, option: str) -> datetime:
+    """Return the time that was typed, in UTC unless it says otherwise."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
             f'{text!r} is no time: expected "2026-11-17 14:05" (UTC) or '
             '"2026-11-17T14:05:00+01:00"',
-            param_hint="--as-of",
+            param_hint=option,
         ) from None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 

@@ -39,9 +39,16 @@ async def ask_everywhere(
     async with call.log() as log, Publisher(log, gate=gate, actor=call.actor) as publisher:
         if partitions is None:
             partitions = range(log.identity.partitions)
+        # One time for all: by it they say which of two requests was the later one.
+        now = call.clock.now()
         asked = [
             publisher.request(
-                subject, request, actor=call.actor, partition=partition, wait_s=call.wait_s
+                subject,
+                request,
+                actor=call.actor,
+                partition=partition,
+                time=now,
+                wait_s=call.wait_s,
             )
             for partition in partitions
         ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from meshline.cli.as_of import seen
+from meshline.cli.as_of import seen, time_typed
 from meshline.cli.asking import ask_about
-from meshline.cli.call import Call, command, group
+from meshline.cli.call import Call, command, group, seconds
+from meshline.cli.everywhere import ask_everywhere
 from meshline.cli.run_ids import RunId
 from meshline.cli.tables import Column
+from meshline.cli.words import clock_time
+from meshline.events.people_requests import AbsenceChangeRequested
 from meshline.events.requests import OwnerChangeRequested
 
 __all__ = ["app"]
@@ -24,6 +28,18 @@ COLUMNS = (
     Column("exceptions", lambda o: str(o.exceptions), right=True),
     Column("approvals", lambda o: str(o.approvals), right=True),
 )
+
+ABSENCES = (
+    Column("away", lambda a: a.absent, whole=True),
+    Column("substitute", lambda a: a.substitute, whole=True),
+    Column("from", lambda a: clock_time(a.since)),
+    Column("until", lambda a: clock_time(a.until)),
+    Column("by", lambda a: a.actor or ""),
+    Column("reason", lambda a: a.reason),
+)
+
+User = Annotated[str, typer.Argument(metavar="USER", help="Such as user:ada.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the log.")]
 
 
 @command(app, "list", past=True)
@@ -55,3 +71,70 @@ async def assign(
       meshline owner assign 1f0c2a9b team:apac --reason "the customer moved"
     """
     await ask_about(call, run, OwnerChangeRequested(owner=owner, reason=reason))
+
+
+@command(app, asks=True)
+async def away(
+    call: Call,
+    user: User,
+    *,
+    substitute: Annotated[str, typer.Option(metavar="USER", help="Who stands in.")],
+    until: Annotated[str, typer.Option(help="When they are back: a time or, as in 5d, how long.")],
+    since: Annotated[
+        str | None,
+        typer.Option("--from", help="When they leave: a time or, as in 2h, in how long; else now."),
+    ] = None,
+    reason: Reason = "",
+) -> None:
+    """Let somebody do all that a user may, while that user is away; both names are kept then.
+
+    Every partition is asked, and decides by it from its answer on. The same again, with other
+    times or another substitute, takes the place of what was said before.
+
+    \b
+    Examples:
+      meshline owner away user:ada --until 5d --substitute user:bob --reason holidays
+      meshline owner away user:ada --from 2026-11-20 --until 2026-12-01 --substitute user:bob
+    """
+    begin = call.clock.now() if since is None else _moment(call, since, "--from")
+    await _ask(call, user, substitute, begin, _moment(call, until, "--until"), reason)
+
+
+@command(app, asks=True)
+async def back(call: Call, user: User, reason: Reason = "") -> None:
+    """Say that a user is back before their time: nobody stands in for them any more.
+
+    \b
+    Examples:
+      meshline owner back user:ada
+    """
+    now = call.clock.now()
+    await _ask(call, user, None, now, now, reason)
+
+
+@command(app)
+async def absences(call: Call) -> None:
+    """List who is away, or will be, and who stands in.
+
+    \b
+    Examples:
+      meshline owner absences
+    """
+    async with call.views() as views:
+        found = await views.absences(call.clock.now())
+    call.out.rows(found, ABSENCES, empty="Nobody is away.")
+
+
+def _moment(call: Call, text: str, option: str) -> datetime:
+    if "-" in text:
+        return time_typed(text, option)
+    return call.clock.now() + timedelta(seconds=seconds(text, option))
+
+
+async def _ask(
+    call: Call, user: str, substitute: str | None, since: datetime, until: datetime, reason: str
+) -> None:
+    request = AbsenceChangeRequested(
+        user=user, substitute=substitute, since=since, until=until, reason=reason
+    )
+    await ask_everywhere(call, "absences", request)

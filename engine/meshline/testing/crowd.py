@@ -15,7 +15,7 @@ from meshline.events.codec import encode
 from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
-from meshline.events.people_requests import TaskActionRequested
+from meshline.events.people_requests import AbsenceChangeRequested, TaskActionRequested
 from meshline.events.requests import Request, StepError
 from meshline.testing.crowd_people import PEOPLE, people_request, task_request
 from meshline.testing.random_workflows import result_of
@@ -25,6 +25,7 @@ from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, Workflow
 __all__ = ["Crowd", "random_error"]
 
 _PEOPLE = ("user:ada", "user:bob")
+_OF_SOMEBODY = (requests.ApprovalSubmitted, TaskActionRequested, AbsenceChangeRequested)
 _TRIGGERS_MAX = 6
 _PAYLOADS = ({"n": 1}, {"n": 1}, {"n": 1}, {"n": 2})
 
@@ -85,8 +86,8 @@ class Crowd:
     def asked(self, state: PartitionState) -> tuple[str, Request]:
         """Return a run's id and what is asked of it."""
         runs = list(state.runs.values())
-        if self.people is PEOPLE and self._random.random() < 0.1:
-            return people_request(self._random, state)
+        if self.people is PEOPLE and self._random.random() < 0.15:
+            return people_request(self._random, state, self._now())
         chance = self._random.random()
         if self._has_new() and (chance < 0.25 or not runs):
             return self._new_trigger()
@@ -116,7 +117,7 @@ class Crowd:
 
     def _who(self, request: Request) -> Sequence[str]:
         """Return who asks for it: of those who may, nobody outside knows, so all of them."""
-        is_theirs = isinstance(request, requests.ApprovalSubmitted | TaskActionRequested)
+        is_theirs = isinstance(request, _OF_SOMEBODY)
         if not is_theirs or self.people is not PEOPLE:
             return ("user:ada",)
         return self._random.sample(self.people, len(self.people))
@@ -161,7 +162,7 @@ class Crowd:
         elif spec is not None:
             groups += [list(self._of_nodes(spec, run))] * 2
         if self.people is PEOPLE and spec is not None:
-            groups += [list(self._of_questions(run))] * 3
+            groups += [list(self._of_questions(run))] * 5
         asked = self._random.choice([group for group in groups if group])
         return run.run_id, self._random.choice(asked)
 
@@ -256,7 +257,8 @@ class Crowd:
                     # Until everybody has had a word, nobody decides.
                     yield self._about_question(name, state)
                     continue
-                if state.task is not None and state.task.assignee is not None:
+                has = None if state.task is None else state.task.assignee
+                if has is not None and self._random.random() < 0.5:
                     yield TaskActionRequested(task=name, action="release", reason="stuck")
                 form = self._said(name, {"discount": 1})
                 yield requests.ApprovalSubmitted(approval=name, decision="approved", form=form)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 from meshline.engine.core.state import PartitionState
 from meshline.events.directory import ADMIN, Directory
-from meshline.events.people_requests import DirectoryChangeRequested, TaskActionRequested
+from meshline.events.people_requests import (
+    AbsenceChangeRequested,
+    DirectoryChangeRequested,
+    TaskActionRequested,
+)
 from meshline.events.requests import Request
 
 __all__ = ["EVERYWHERE", "PEOPLE", "people_request", "random_directory", "task_request"]
 
-EVERYWHERE = (DirectoryChangeRequested,)
+EVERYWHERE = (DirectoryChangeRequested, AbsenceChangeRequested)
 """Requests that each partition is asked for itself."""
 
 PEOPLE = ("user:ada", "user:bob", "user:cid", "user:dot")
@@ -21,8 +26,16 @@ PEOPLE = ("user:ada", "user:bob", "user:cid", "user:dot")
 _GROUPS = ("team:red", "team:blue", "team:directors", "role:lead", ADMIN, "queue:triage")
 
 
-def people_request(random: Random, state: PartitionState) -> tuple[str, Request]:
+def people_request(random: Random, state: PartitionState, now: datetime) -> tuple[str, Request]:
     """Return a request about people, and its subject."""
+    if random.random() < 0.6:
+        since = now + timedelta(minutes=random.choice([-60, -60, -1, 30]))
+        return "absences", AbsenceChangeRequested(
+            user=random.choice([*PEOPLE[:3], *PEOPLE[1:3], *PEOPLE[1:3]]),
+            substitute=random.choice([*PEOPLE[1:], *PEOPLE, None]),
+            since=since,
+            until=since + timedelta(minutes=random.choice([-1, 90, 9000, 90_000, 90_000, 90_000])),
+        )
     number = state.people.number + random.choice([1, 1, 1, 0, -1])
     return "directory", DirectoryChangeRequested(number=number, directory=random_directory(random))
 
@@ -47,7 +60,7 @@ def random_directory(random: Random) -> Directory:
     for principal in _GROUPS:
         if random.random() < (0.5 if principal == ADMIN else 0.1):
             continue
-        members = random.sample(possible, random.randint(1, min(4, len(possible))))
+        members = random.sample(possible, min(len(possible), random.choice([1, 1, 2, 3])))
         if random.random() < 0.03:
             members.append(random.choice([principal, PEOPLE[3], members[0]]))
         kind, _, name = principal.partition(":")

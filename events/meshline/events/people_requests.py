@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import AwareDatetime
+
 from meshline.events.directory import Directory
 from meshline.events.requests import Request
 
-__all__ = ["DirectoryChangeRequested", "TaskActionRequested"]
+__all__ = ["AbsenceChangeRequested", "DirectoryChangeRequested", "TaskActionRequested"]
 
 
 class DirectoryChangeRequested(Request):
@@ -21,6 +23,22 @@ class DirectoryChangeRequested(Request):
 
     number: int
     directory: Directory
+    reason: str = ""
+
+
+class AbsenceChangeRequested(Request):
+    """While ``user`` is away, let ``substitute`` do all that they may; None: they are back.
+
+    Each partition decides by its own answer. What was asked last counts, also where two that were
+    asked at once come in another order.
+    """
+
+    TYPE = "meshline.absence.change.requested"
+
+    user: str
+    since: AwareDatetime
+    until: AwareDatetime
+    substitute: str | None = None
     reason: str = ""
 
 

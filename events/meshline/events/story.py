@@ -178,6 +178,24 @@ def _directory_changed(data: facts.DirectoryChanged, values: bool) -> str:
     )
 
 
+def _absence_requested(data: people_requests.AbsenceChangeRequested, values: bool) -> str:
+    if data.substitute is None:
+        return f"asked to note that {data.user} is back{_because(data.reason)}"
+    who = f"{data.substitute} stand in for {data.user} from {_minute(data.since)}"
+    return f"asked to let {who} until {_minute(data.until)}{_because(data.reason)}"
+
+
+def _absence_changed(data: facts.AbsenceChanged, values: bool) -> str:
+    if data.substitute is None:
+        return f"{data.user} is back{_because(data.reason)}"
+    times = f"from {_minute(data.since)} until {_minute(data.until)}"
+    return f"{data.substitute} stands in for {data.user} {times}{_because(data.reason)}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 def _owner_assigned(data: facts.OwnerAssigned, values: bool) -> str:
     rule = f" by the rule {data.rule}" if data.rule else ""
     hands = f", in the hands of {data.assignee}" if data.assignee else ""
@@ -266,6 +284,8 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
         "asked to make number {number} the directory", reason=True
     ),
     facts.DirectoryChanged: _directory_changed,
+    people_requests.AbsenceChangeRequested: _absence_requested,
+    facts.AbsenceChanged: _absence_changed,
     requests.RefusalReported: _says("a server turned away {request}: {code}"),
     facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
     facts.PartitionClaimed: _says("{keeper} took the partition"),

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from meshline.events.catalogue import CATALOGUE
 from meshline.events.envelope import Recorded
 from meshline.events.facts import (
+    AbsenceChanged,
     DirectoryChanged,
     LogCreated,
     PartitionClaimed,
     WorkflowRegistered,
 )
-from meshline.events.people_requests import DirectoryChangeRequested
+from meshline.events.people_requests import AbsenceChangeRequested, DirectoryChangeRequested
 from meshline.projections.columns import Json, json_text
 from meshline.projections.projection import Projection, RowAccess
 
@@ -43,6 +44,7 @@ class HistoryRow(NamedTuple):
 
 _OF_NO_RUN = (
     LogCreated, PartitionClaimed, WorkflowRegistered, DirectoryChangeRequested, DirectoryChanged,
+    AbsenceChangeRequested, AbsenceChanged,
 )  # fmt: skip
 _NAMES = {data_type: name for name, data_type in CATALOGUE.items()}
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Protocol
 
 from meshline.events.directory import Directory, Roster
-from meshline.projections.directory_view import DirectoryPartitionRow, DirectoryRow
+from meshline.projections.directory_view import (
+    AbsenceRow,
+    DirectoryPartitionRow,
+    DirectoryRow,
+)
 
 __all__ = ["PeopleQueries", "roster_of"]
 
@@ -28,6 +33,15 @@ class PeopleQueries:
         """Return which directory each partition decides by."""
         rows = await self._fetch("select * from {ns}.directory_partitions order by partition")
         return [DirectoryPartitionRow(**row) for row in rows]
+
+    async def absences(self: _Fetching, now: datetime) -> list[AbsenceRow]:
+        """Return who is away now, or will be, those who left first at the top."""
+        rows = await self._fetch(
+            "select * from {ns}.absences where substitute is not null and until > $1 "
+            "order by since, absent",
+            now,
+        )
+        return [AbsenceRow(**row) for row in rows]
 
 
 def roster_of(row: DirectoryRow | None) -> Roster | None:

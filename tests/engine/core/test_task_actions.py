@@ -150,6 +150,7 @@ def test_a_delegate_decides_in_the_place_of_who_has_it_and_both_are_kept() -> No
 
     refused(run, "delegate", "claimed", "only they may let", by="user:bob", to="user:dot")
     refused(run, "delegate", "not_a_candidate", "asks for it", by="user:ada", to="user:eve")
+    refused(run, "delegate", "not_a_candidate", "user:ada has it", by="user:ada", to="user:ada")
     run.act("deal", "delegate", by="user:ada", to="user:dot")
     run.approve("deal", by="user:dot")
 

@@ -58,6 +58,7 @@ VALUES: dict[str, Any] = {
     "how": "retried", "count": 2, "view": "runs", "offset": 1, "number": 1, "directory_hash": "h",
     "directory": {}, "votes": 1, "of": 2, "task": "n", "due_at": NOW,
     "assignee": "user:ada", "delegate": "user:bob", "text": "well",
+    "user": "user:ada", "since": NOW, "until": NOW, "requested_at": NOW,
 }  # fmt: skip
 
 
@@ -144,6 +145,8 @@ def junk_of(kind: type[Fact]) -> st.SearchStrategy[Fact]:
         choices["error"] = st.just(ERROR)
     if kind is facts.TaskReminded:
         del choices["due_at"]
+    if kind is facts.AbsenceChanged:
+        del choices["until"]
     if "kind" in kind.model_fields and kind is not facts.ExceptionOpened:
         del choices["kind"]
     fields = {name: choice for name, choice in choices.items() if name in kind.model_fields}

@@ -138,10 +138,8 @@ class Auditor:
             yield from self._check_answer(event.causation_id)
         if kind is facts.TriggerAccepted:
             yield from self._check_accepted(event)
-        elif kind is facts.DirectoryChanged:
-            before = state.people.number, state.people.directory_hash
-            if (data.number, data.directory_hash) <= before:
-                yield Wrong("fact_out_of_turn", f"a directory after number {before[0]}")
+        elif kind in PEOPLE_FACTS:
+            yield from self._check_people(data)
         run = state.runs.get(run_id)
         if run is None:
             ended = state.ended.get(run_id)
@@ -175,6 +173,17 @@ class Auditor:
         answered[cause] = None
         if len(answered) > _ANSWERED_MAX:
             answered.popitem(last=False)
+
+    def _check_people(self, data: Any) -> Iterator[Wrong]:
+        people = self.state.people
+        if isinstance(data, facts.DirectoryChanged):
+            before = people.number, people.directory_hash
+            if (data.number, data.directory_hash) <= before:
+                yield Wrong("fact_out_of_turn", f"a directory after number {before[0]}")
+        else:
+            known = people.absence_of(data.user)
+            if known is not None and data.requested_at < known.requested_at:
+                yield Wrong("fact_out_of_turn", f"what was asked since {known.requested_at}")
 
     def _check_accepted(self, event: Event[Any]) -> Iterator[Wrong]:
         data, state, run_id = event.data, self.state, event.subject

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from meshline.engine.core.absences import answer_absence
 from meshline.engine.core.answers import answer_request
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.directory import answer_directory
@@ -22,7 +23,7 @@ from meshline.engine.core.state import EndedRun, RunState
 from meshline.engine.core.triggers import answer_trigger, reject_trigger
 from meshline.events import facts
 from meshline.events.envelope import Event
-from meshline.events.people_requests import DirectoryChangeRequested
+from meshline.events.people_requests import AbsenceChangeRequested, DirectoryChangeRequested
 from meshline.events.requests import (
     ParkedActionRequested,
     RefusalReported,
@@ -70,6 +71,9 @@ def decide_request(
         return
     if isinstance(request.data, DirectoryChangeRequested):
         yield answer_directory(moment, request, cause)
+        return
+    if isinstance(request.data, AbsenceChangeRequested):
+        yield answer_absence(moment, request, cause)
         return
     if isinstance(request.data, RefusalReported):
         yield answer_refusal(request, cause)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from meshline.events import facts
@@ -18,6 +18,9 @@ __all__ = ["NOBODY", "PEOPLE_FACTS", "Absence", "People", "Right", "people_after
 
 _NAMED_MAX = 10
 
+_ABSENCE_KEPT = timedelta(days=1)
+"""How long an absence that is over is known, for one that was asked before and comes after it."""
+
 
 class Right(NamedTuple):
     """By what right somebody acts: their own, or as the substitute of who is absent."""
@@ -26,13 +29,18 @@ class Right(NamedTuple):
 
 
 class Absence(NamedTuple):
-    """Somebody is away, and another may do all that they may."""
+    """Somebody is away, and another may do all that they may; nobody: they are back."""
 
     absent: str
-    substitute: str
+    substitute: str | None
     since: datetime
     until: datetime
     requested_at: datetime
+
+    @property
+    def order(self) -> tuple[datetime, str, datetime, datetime]:
+        """Of two about the same user the higher one counts, in every partition."""
+        return self.requested_at, self.substitute or "", self.since, self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,9 @@ class People:
             return True
         return self.right_of(principal, (ADMIN,), now) is not None
 
+    def absence_of(self, user: str) -> Absence | None:
+        return next((each for each in self.absences if each.absent == user), None)
+
     def is_gone(self, principal: str) -> bool:
         """Whether this is a user whom a change of the directory has removed."""
         return principal in self.gone
@@ -116,8 +127,20 @@ def _directory_changed(people: People, event: Event[Any], data: facts.DirectoryC
     )
 
 
+def _absence_changed(people: People, event: Event[Any], data: facts.AbsenceChanged) -> People:
+    absence = Absence(data.user, data.substitute, data.since, data.until, data.requested_at)
+    others = (
+        each
+        for each in people.absences
+        if each.absent != data.user
+        and max(each.until, each.requested_at) + _ABSENCE_KEPT > event.time
+    )
+    return replace(people, absences=(*others, absence))
+
+
 _APPLIERS: dict[type, Callable[[People, Event[Any], Any], People]] = {
     facts.DirectoryChanged: _directory_changed,
+    facts.AbsenceChanged: _absence_changed,
 }
 
 PEOPLE_FACTS = frozenset(_APPLIERS)

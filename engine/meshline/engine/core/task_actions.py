@@ -54,7 +54,9 @@ def _assign(asked: Asked, data: TaskActionRequested) -> Decision:
     if problem is not None:
         return asked.refused("not_a_candidate", problem)
     assert data.to is not None
-    if asked.people.right_of(data.to, asked.candidates, asked.moment.now) is None:
+    right = asked.people.right_of(data.to, asked.candidates, asked.moment.now)
+    # What a substitute was given would be theirs without them, when the other is back.
+    if right is None or right.on_behalf_of is not None:
         reason = f"{data.to} may not decide: only {asked.people.named(asked.candidates)}"
         return asked.refused("not_a_candidate", reason)
     return asked.said(
@@ -71,7 +73,7 @@ def _delegate(asked: Asked, data: TaskActionRequested) -> Decision:
     if asked.people.right_of(asked.actor, (assignee,), asked.moment.now) is None:
         reason = f"{assignee} has it: only they may let another decide"
         return asked.refused("claimed", reason)
-    problem = _problem_with(asked, data.to)
+    problem = f"{assignee} has it" if data.to == assignee else _problem_with(asked, data.to)
     if problem is not None:
         return asked.refused("not_a_candidate", problem)
     assert data.to is not None

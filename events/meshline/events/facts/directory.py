@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import AwareDatetime
+
 from meshline.events.directory import Directory
 from meshline.events.facts.fact import Fact
 
-__all__ = ["DirectoryChanged"]
+__all__ = ["AbsenceChanged", "DirectoryChanged"]
 
 
 class DirectoryChanged(Fact):
@@ -16,4 +18,20 @@ class DirectoryChanged(Fact):
     number: int
     directory_hash: str
     directory: Directory
+    reason: str = ""
+
+
+class AbsenceChanged(Fact):
+    """``user`` is away for that time, and ``substitute`` may do all that they may; None: is back.
+
+    Of several about one user the one that was requested last counts.
+    """
+
+    TYPE = "meshline.absence.changed"
+
+    user: str
+    since: AwareDatetime
+    until: AwareDatetime
+    requested_at: AwareDatetime
+    substitute: str | None = None
     reason: str = ""
