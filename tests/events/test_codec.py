@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ hostile = st.one_of(
     json_values,
     st.sampled_from(
         [0, "1", 1.0, "x" * 70_000, [[]], {}, "2026-01-05T09:31:07Z", "ready", "\ud7ff"]
-    ),
+    ).map(deepcopy),  # what is put in may be put into itself next
 )
 
 
