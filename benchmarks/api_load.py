@@ -65,7 +65,7 @@ class Server:
         """Return the server's address and a key."""
         await self._started("dev", "app.py", "--no-reload")
         said = await self._started("serve", "--port", "0", "--health-port", "0")
-        found = re.search(r"Ready: (http://[^/]+)/docs", said)
+        found = re.search(r"Ready: (http://[^/ ]+)", said)
         assert found is not None, said
         return found[1], (self.folder / ".meshline/key").read_text().strip()
 

@@ -346,11 +346,17 @@ def test_an_api_with_a_route_that_states_nothing_cannot_be_built() -> None:
     from meshline.api.access import requires
     from meshline.api.principals import Permission
 
-    open_to_all, silent = APIRouter(), APIRouter()
-    open_to_all.get("/open")(lambda: None)
-    silent.post("/silent", dependencies=[Depends(requires(Permission.OPERATE))])(lambda: None)
+    async def answer() -> None: ...
+
+    open_to_all, silent, threaded = APIRouter(), APIRouter(), APIRouter()
+    open_to_all.get("/open")(answer)
+    silent.post("/silent", dependencies=[Depends(requires(Permission.OPERATE))])(answer)
+    needs = [Depends(requires(Permission.READ)), Depends(lambda: None)]
+    threaded.get("/threaded", dependencies=needs)(answer)
 
     with pytest.raises(AssertionError, match="/open states no permission"):
         check_every_route([open_to_all], frozenset())
     with pytest.raises(AssertionError, match="/silent does not state what it appends"):
         check_every_route([silent], frozenset())
+    with pytest.raises(AssertionError, match="/threaded has a dependency that needs a thread"):
+        check_every_route([threaded], frozenset())

@@ -7,6 +7,7 @@ would append, with ``requires``; an API with a route that does not can't be buil
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import iscoroutinefunction
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -117,6 +118,13 @@ def _stated(dependant: Dependant) -> Requirement | None:
     return next((requirement for requirement in found if requirement is not None), None)
 
 
+def _threaded(dependant: Dependant) -> bool:
+    """Return whether FastAPI would run a dependency in a thread, which costs more than it does."""
+    call = dependant.call
+    waits = iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)
+    return not waits or any(map(_threaded, dependant.dependencies))
+
+
 def check_every_route(routers: Iterable[APIRouter], public: frozenset[str]) -> None:
     """Raise ``AssertionError`` where a route states no permission and is not meant for all.
 
@@ -130,5 +138,6 @@ def check_every_route(routers: Iterable[APIRouter], public: frozenset[str]) -> N
         stated = requirement_of(route) if isinstance(route, APIRoute) else None
         assert stated is not None, f"{path} states no permission: it would be open to all"
         assert isinstance(route, APIRoute)
+        assert not _threaded(route.dependant), f"{path} has a dependency that needs a thread"
         changes = not (route.methods or set()) <= {"GET", "HEAD"}
         assert changes == (stated.asks is not None), f"{path} does not state what it appends"

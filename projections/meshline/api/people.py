@@ -9,7 +9,7 @@ from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
-from meshline.api.context import After, Ask, AsOf, Body, IfNoneMatch, Least, Limit, Reader
+from meshline.api.context import After, Ask, AtLeast, Body, IfNoneMatch, Limit, Past, Reader
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
@@ -57,7 +57,7 @@ class Decision(Body):
 @router.get("/exceptions", response_model=list_of(ExceptionRow), responses=documented(404, 422))
 async def list_exceptions(
     desk: Reader,
-    past: Annotated[AsOf, Depends()],
+    past: Past,
     state: Annotated[list[ExceptionState] | None, Query()] = None,
     route: str | None = None,
     owner: str | None = None,
@@ -104,7 +104,7 @@ async def exception_groups(
 )
 async def show_exception(
     desk: Reader,
-    least: Annotated[Least, Depends()],
+    least: AtLeast,
     response: Response,
     exception: str,
     if_none_match: IfNoneMatch = None,
@@ -136,7 +136,7 @@ async def act_on_exception(
 @router.get("/approvals", response_model=list_of(ApprovalRow), responses=documented(404, 422))
 async def list_approvals(
     desk: Reader,
-    past: Annotated[AsOf, Depends()],
+    past: Past,
     state: Annotated[list[ApprovalState] | None, Query()] = None,
     owner: str | None = None,
     run_id: str | None = None,
@@ -158,7 +158,7 @@ async def list_approvals(
 )
 async def show_approval(
     desk: Reader,
-    least: Annotated[Least, Depends()],
+    least: AtLeast,
     response: Response,
     run: str,
     approval: str,
@@ -184,9 +184,7 @@ async def decide_approval(
 
 
 @router.get("/owners", response_model=list_of(OwnerLoad), responses=documented(404, 422))
-async def list_owners(
-    desk: Reader, past: Annotated[AsOf, Depends()], limit: Limit = 50, after: After = None
-) -> Any:
+async def list_owners(desk: Reader, past: Past, limit: Limit = 50, after: After = None) -> Any:
     """Tell who has something open, those with the most first."""
     async with past.seen(desk, "ownership") as views:
         owners = await views.owners()

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
-from meshline.api.context import After, Ask, AsOf, Body, IfNoneMatch, Least, Limit, Reader
+from meshline.api.context import After, Ask, AtLeast, Body, IfNoneMatch, Limit, Past, Reader
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
@@ -83,7 +83,7 @@ class ActivityDone(Body):
 @router.get("", response_model=list_of(RunRow), responses=documented(404, 422))
 async def list_runs(
     desk: Reader,
-    past: Annotated[AsOf, Depends()],
+    past: Past,
     state: Annotated[list[State] | None, Query()] = None,
     workflow: str | None = None,
     owner: Annotated[str | None, Query(description="Owner or assignee.")] = None,
@@ -104,7 +104,7 @@ async def list_runs(
 @router.get("/{run}", response_model=item_of(RunRow), responses=documented(304, 404, 422))
 async def show_run(
     desk: Reader,
-    past: Annotated[AsOf, Depends()],
+    past: Past,
     response: Response,
     run: str,
     if_none_match: IfNoneMatch = None,
@@ -126,7 +126,7 @@ def tagged(desk: Desk, row: Any, about: str, response: Response, if_none_match: 
 @router.get("/{run}/history", response_model=list_of(HistoryRow), responses=documented(404, 422))
 async def run_history(
     desk: Reader,
-    least: Annotated[Least, Depends()],
+    least: AtLeast,
     run: str,
     limit: Limit = 1_000,
     after: After = None,
@@ -143,7 +143,7 @@ async def run_history(
 @router.get("/{run}/owners", response_model=list_of(PeriodRow), responses=documented(404, 422))
 async def owner_periods(
     desk: Reader,
-    least: Annotated[Least, Depends()],
+    least: AtLeast,
     run: str,
     limit: Limit = 50,
     after: After = None,

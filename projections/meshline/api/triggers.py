@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from meshline.api.access import requires
 from meshline.api.answers import list_of
-from meshline.api.context import After, Body, Least, Limit, Reader, Wait, invalid
+from meshline.api.context import After, AtLeast, Body, Limit, Reader, Wait, invalid
 from meshline.api.desk import Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import FieldError, TriggerRefused, documented
@@ -180,7 +180,7 @@ async def publish_triggers(
 @router.get("/triggers", response_model=list_of(TriggerRow), responses=documented(404, 422))
 async def list_triggers(
     desk: Reader,
-    least: Annotated[Least, Depends()],
+    least: AtLeast,
     status: Annotated[
         list[Literal["received", "accepted", "repeated", "rejected"]] | None, Query()
     ] = None,
