@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
 import pytest
 
-__all__ = ["break_code"]
+__all__ = ["assert_found", "break_code"]
 
 
 def break_code(
@@ -34,3 +34,15 @@ def break_code(
     broken = namespace[function.__name__]
     broken = getattr(broken, "fget", broken)
     monkeypatch.setattr(function, "__code__", broken.__code__)
+
+
+def assert_found(name: str, seeds: Iterable[int], simulate: Callable[[int], object]) -> None:
+    """Simulate one seed after the other, until one fails; fail if none does."""
+    tried = 0
+    for seed in seeds:
+        try:
+            simulate(seed)
+        except Exception:
+            return
+        tried += 1
+    pytest.fail(f"{name}: not found by {tried} seeds")

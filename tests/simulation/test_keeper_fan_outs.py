@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from meshline.engine.core import appliers, endings, nodes, plan
 from meshline.engine.core.state import NodeState
 from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
-from tests.simulation.breaking import break_code
+from tests.simulation.breaking import assert_found, break_code
 
 SEEDS = 60
 CHUNK = 20
@@ -89,15 +89,6 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
 }  # fmt: skip
 
 
-def first_failure() -> int | None:
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate_keeper(seed, fan_outs=True)
-        except Exception:
-            return seed
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,4 +96,4 @@ def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     break_code(monkeypatch, function, old, new)
     monkeypatch.setattr(nodes, "ITEMS_UNDER_WAY_MAX", 100)
 
-    assert first_failure() is not None, f"{name}: not found by {SEEDS_MAX} seeds"
+    assert_found(name, range(SEEDS_MAX), lambda seed: simulate_keeper(seed, fan_outs=True))

@@ -26,7 +26,7 @@ from meshline.engine.core.keeper import Keeper
 from meshline.engine.core.people import People
 from meshline.events.fence import Fence
 from meshline.testing.keeper_simulation import simulate_keeper
-from tests.simulation.breaking import break_code
+from tests.simulation.breaking import assert_found, break_code
 
 pytestmark = pytest.mark.slow
 
@@ -138,18 +138,9 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
 }  # fmt: skip
 
 
-def first_failure() -> int | None:
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate_keeper(seed)
-        except Exception:
-            return seed
-    return None
-
-
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function, old, new = MUTANTS[name]
     break_code(monkeypatch, function, old, new)
 
-    assert first_failure() is not None, f"{name}: not found by {SEEDS_MAX} seeds"
+    assert_found(name, range(SEEDS_MAX), simulate_keeper)

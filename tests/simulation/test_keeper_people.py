@@ -11,7 +11,7 @@ import pytest
 from meshline.engine.core import absences, directory, task_actions, task_rights, tasks
 from meshline.engine.core.people import People
 from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
-from tests.simulation.breaking import break_code
+from tests.simulation.breaking import assert_found, break_code
 
 SEEDS = 60
 CHUNK = 20
@@ -93,19 +93,10 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
 }  # fmt: skip
 
 
-def first_failure() -> int | None:
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate_keeper(seed, people=True)
-        except Exception:
-            return seed
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function, old, new = MUTANTS[name]
     break_code(monkeypatch, function, old, new)
 
-    assert first_failure() is not None, f"{name}: not found by {SEEDS_MAX} seeds"
+    assert_found(name, range(SEEDS_MAX), lambda seed: simulate_keeper(seed, people=True))

@@ -19,7 +19,7 @@ from meshline.projections.projector import Projector
 from meshline.projections.rows import Rows
 from meshline.projections.view import View
 from meshline.testing import Simulation
-from tests.simulation.breaking import break_code
+from tests.simulation.breaking import assert_found, break_code
 
 pytestmark = pytest.mark.slow
 
@@ -113,18 +113,9 @@ def seeds(first: int) -> Iterator[int]:
     yield from range(SEEDS_MAX)
 
 
-def first_failure(hint: int) -> int | None:
-    for seed in seeds(hint):
-        try:
-            Simulation(seed=seed).run()
-        except Exception:
-            return seed
-    return None
-
-
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function, old, new, hint = MUTANTS[name]
     break_code(monkeypatch, function, old, new)
 
-    assert first_failure(hint) is not None, f"{name}: not found by {SEEDS_MAX} seeds"
+    assert_found(name, seeds(hint), lambda seed: Simulation(seed=seed).run())
