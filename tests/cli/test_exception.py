@@ -7,19 +7,33 @@ from datetime import timedelta
 import pytest
 import typer
 
+from meshline.cli.errors import CommandRefused
 from meshline.cli.exception import assign, groups, list_exceptions, retry, show, skip
 from meshline.cli.exception_text import show_text
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form
 from meshline.events.codec import decode
-from meshline.events.requests import ExceptionActionRequested
+from meshline.events.corrections import Correction
+from meshline.events.facts import TriggerAccepted
+from meshline.events.requests import ExceptionActionRequested, TriggerReceived
 from meshline.projections.queries import ExceptionGroup
 from tests.cli import rows
 from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
 from tests.cli.test_publish import ending
+from tests.cli.test_storytelling import row
 from tests.events.publish.doubles import everything
 
 OTHER = {"exception_id": "ex-2", "kind": "overdue", "blocking": False, "owner": "user:ada"}
+HISTORY = [
+    row(1, TriggerReceived(source="s", trigger_id="1", payload={"company": "Acmee"})),
+    row(
+        2,
+        TriggerAccepted(
+            source="s", trigger_id="1", trigger_type="T", payload_hash="h", workflow="w", version=1
+        ),
+        "0:1",
+    ),
+]
 TWO = [rows.exception(), rows.exception(**OTHER)]
 
 
@@ -105,13 +119,54 @@ async def test_all_of_one_cause_are_retried_at_once() -> None:
     views = FakeViews({"exceptions": TWO})
     call = TestedCall(Form.jsonl, log=log, views=views, wait_s=None)
 
-    assert await ending(retry(call, None, "3fa94c01b2d7", "the carrier is back")) is Exit.OK
+    assert await ending(retry(call, None, "3fa94c01b2d7", reason="the carrier is back")) is Exit.OK
 
     requests = [decode(record.value).data for record in await everything(log)]
     assert [(r.exception_id, r.action) for r in requests] == [
         (row.exception_id, "retry") for row in TWO
     ]
     assert views.asked[0][1]["cause"] == "3fa94c01b2d7"
+
+
+async def test_a_retry_carries_what_is_set_right_and_nothing_that_is_no_place() -> None:
+    log = await memory_log()
+    call = TestedCall(log=log, views=FakeViews({"exceptions": TWO}), wait_s=None)
+
+    typed = ['trigger/company="Acme"', "enrich/lines/0=null", "vat=7"]
+    await retry(call, ["ex-1f0c"], corrections=typed)
+
+    (record,) = await everything(log)
+    assert decode(record.value).data.corrections == (
+        Correction(of="trigger", path="/company", value="Acme"),
+        Correction(of="enrich", path="/lines/0", value=None),
+        Correction(of="vat", value=7),
+    )
+    for wrong in ("trigger", "=1", "/company=1", "trigger/company=Acme"):
+        with pytest.raises(typer.BadParameter):
+            await retry(call, ["ex-1f0c"], corrections=[wrong])
+
+
+async def test_what_would_be_changed_is_shown_and_not_asked_for() -> None:
+    log = await memory_log()
+    views = FakeViews({"exceptions": TWO, "history": HISTORY})
+    call = TestedCall(Form.jsonl, log=log, views=views)
+
+    await retry(call, ["ex-1f0c"], corrections=['trigger/company="Acme"'], dry_run=True)
+
+    (change,) = call.values
+    assert (change["place"], change["before"], change["after"]) == (
+        "trigger/company",
+        "Acmee",
+        "Acme",
+    )
+    assert await everything(log) == []
+    with pytest.raises(CommandRefused, match="expected one of trigger"):
+        await retry(call, ["ex-1f0c"], corrections=["none=1"], dry_run=True)
+    views.lists["history"] = [row._replace(data=None) for row in HISTORY]
+    with pytest.raises(CommandRefused, match="key that may read payloads"):
+        await retry(call, ["ex-1f0c"], corrections=["trigger=1"], dry_run=True)
+    with pytest.raises(typer.BadParameter, match="what --set would change"):
+        await retry(call, ["ex-1f0c"], dry_run=True)
 
 
 async def test_a_skip_carries_the_value_and_an_assignment_the_owner() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -83,6 +84,7 @@ class Browser:
         if name:
             outside = rf'name="(\w+)" value="([^"]*)" form="{name[1]}"'
             hidden |= dict(re.findall(outside, self.page))
+        hidden = {field: html.unescape(value) for field, value in hidden.items()}
         answer = await self.http.post(action, data={**hidden, **(filled or {})})
         assert answer.status_code == status, answer.text
         return answer

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from fastapi.routing import APIRoute
 
@@ -175,6 +176,46 @@ async def test_an_exception_is_acknowledged_assigned_and_skipped(site: Site) -> 
 
     outcome = (await site.views.run(run_id)).outcome
     assert outcome is not None and outcome["crm_id"].startswith("By hand-")
+
+
+async def test_a_wrong_trigger_is_edited_its_difference_shown_and_the_step_tried_again(
+    site: Site,
+) -> None:
+    odd = "Ad\u202ea </textarea>"
+    run_id = await begun(site, "F-1", FAILS | {"company": "Nobody"}, "held")
+    path = f"/exceptions/{(await site.views.exceptions()).rows[0].exception_id}"
+    async with site.as_("ada", "operator", "auditor") as ada:
+        await ada.open(path)
+        assert f'href="{path}/edit"' in ada.page
+        await ada.open(f"{path}/edit")
+        assert "&#34;company&#34;: &#34;Nobody&#34;" in ada.page
+        edited = orjson.dumps(FAILS | {"company": odd}).decode()
+        form = {"value.trigger": edited, "reason": "a typing error"}
+        ada.page = (await ada.send(f"{path}/edit", form, status=200)).text
+        assert "trigger/company" in ada.page
+        answer = await ada.send(f"{path}/retry", {"reason": "a typing error"})
+        assert "It is tried again" in await ada.open(answer.headers["location"])
+        await becomes(site, run_id, "succeeded")
+        history = await ada.open(f"/runs/{run_id}")
+
+    outcome = (await site.views.run(run_id)).outcome
+    assert outcome is not None and odd in outcome["crm_id"]
+    assert "trigger/company was changed" in history
+
+
+async def test_an_edit_that_changes_nothing_or_is_no_json_is_told(site: Site) -> None:
+    await begun(site, "F-1", FAILS, "held")
+    path = f"/exceptions/{(await site.views.exceptions()).rows[0].exception_id}"
+    async with site.as_("ada", "operator", "auditor") as ada:
+        await ada.open(f"{path}/edit")
+        same = {"value.trigger": orjson.dumps(FAILS).decode()}
+        nothing = await ada.send(f"{path}/edit", same, status=400)
+        broken = await ada.send(f"{path}/edit", {"value.trigger": "{"}, status=400)
+        unknown = await ada.send(f"{path}/edit", {"value.none": "1"}, status=400)
+
+    assert "Nothing is different" in nothing.text
+    assert "no JSON" in broken.text
+    assert "has no value in this run" in unknown.text
 
 
 async def test_a_value_that_is_no_json_is_told_and_nothing_is_done(site: Site) -> None:

@@ -9,7 +9,9 @@ import typer
 from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.call import Call, command, group, known_words
+from meshline.cli.corrections import CHANGES, changes_of, correction_typed
 from meshline.cli.exception_text import exception_columns, group_columns, show_text
+from meshline.events.corrections import Correction
 from meshline.events.requests import ExceptionActionRequested
 
 if TYPE_CHECKING:
@@ -138,15 +140,56 @@ async def start(call: Call, ids: Ids = None, cause: Cause = None, reason: Reason
 
 
 @command(app, asks=True)
-async def retry(call: Call, ids: Ids = None, cause: Cause = None, reason: Reason = "") -> None:
+async def retry(
+    call: Call,
+    ids: Ids = None,
+    cause: Cause = None,
+    corrections: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PLACE=JSON",
+            help="Set a value right first: of the trigger or a step, such as trigger/company.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what --set would change, and ask for nothing.")
+    ] = False,
+    reason: Reason = "",
+) -> None:
     """Try the failed step again, in the same run.
+
+    With --set it is tried with what was wrong set right. Whatever begins from then on reads it so;
+    what came in stays in the history, with who corrected it. A place is `trigger` or the name of a
+    step or message, and behind a slash the path into its value.
 
     \b
     Examples:
       meshline exception retry ex-1f0c2a9b
       meshline exception retry --cause 3fa94c01b2d7 --reason "the directory is back"
+      meshline exception retry ex-1f0c2a9b --set trigger/company='"Acme"' --dry-run
+      meshline exception retry ex-1f0c2a9b --set enrich/lines/0/amount=12 --set trigger/vat=null
     """
-    await _act(call, ids, cause, "retry", reason)
+    made = tuple(correction_typed(text) for text in corrections or ())
+    if dry_run:
+        await _show_changes(call, ids, made)
+    else:
+        await _act(call, ids, cause, "retry", reason, corrections=made)
+
+
+async def _show_changes(
+    call: Call, ids: list[str] | None, corrections: tuple[Correction, ...]
+) -> None:
+    if not corrections or not ids:
+        raise typer.BadParameter(
+            "it shows what --set would change in the runs of exceptions that are named",
+            param_hint="--dry-run",
+        )
+    async with call.views() as views:
+        for begins in ids:
+            row = await views.exception(begins)
+            found = await changes_of(views, row.run_id, corrections)
+            call.out.rows(found, CHANGES, empty=f"{row.exception_id}: nothing would change.")
 
 
 @command(app, asks=True)

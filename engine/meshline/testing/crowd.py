@@ -12,6 +12,7 @@ from meshline.engine.core.items import step_of
 from meshline.engine.core.state import NodeState, PartitionState, RunState
 from meshline.events import requests
 from meshline.events.codec import encode
+from meshline.events.corrections import Correction
 from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
@@ -194,6 +195,20 @@ class Crowd:
                     owner=self._random.choice([None, "team:green"]),
                     value=self._random.choice([None, self._result(opened.about, 7), "seven"]),
                 )
+            yield requests.ExceptionActionRequested(
+                exception_id=exception_id, action="retry", corrections=self._corrections(run)
+            )
+
+    def _corrections(self, run: RunState) -> tuple[Correction, ...]:
+        """Return some that can be made, and some that can't."""
+        draw = self._random
+        possible = [
+            Correction(of="trigger", path="/n", value=draw.choice([3, 4, "none"])),
+            Correction(of="trigger", value={"n": draw.randint(5, 9)}),
+            *(Correction(of=name, value=self._result(name, 8)) for name in run.nodes),
+            *(Correction(of=name, path="/x", value=None) for name in run.nodes),
+        ]
+        return tuple(draw.choice(possible) for _ in range(draw.choice([1, 1, 2])))
 
     def _of_nodes(self, spec: WorkflowSpec, run: RunState) -> Iterator[Request]:
         for node in spec.nodes.values():

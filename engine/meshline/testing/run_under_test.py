@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from meshline.engine.core.invariants import problems_of
 from meshline.engine.core.state import OpenException, RunState, WaitTuple
 from meshline.events import facts, requests
+from meshline.events.corrections import Correction
 from meshline.events.facts import Fact
 from meshline.events.people_requests import TaskActionRequested
 from meshline.events.requests import Request, StepError
@@ -312,8 +313,9 @@ class ExceptionUnderTest:
     def acknowledged(self) -> bool:
         return self.now.acknowledged
 
-    def retry(self, reason: str = "") -> None:
-        self._act("retry", reason)
+    def retry(self, reason: str = "", corrections: Sequence[Correction] = ()) -> None:
+        """Try the step again, with what the run knows set right first."""
+        self._act("retry", reason, corrections=tuple(corrections))
 
     def skip(self, value: Any = None, reason: str = "") -> None:
         """Go on without the step; ``value`` stands in for its result."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from meshline.events.corrections import Correction
 from meshline.events.moments import Moment
 from meshline.events.text import cleaned
 
@@ -149,9 +150,10 @@ class OwnerChangeRequested(Request):
 class ExceptionActionRequested(Request):
     """Do something about an exception.
 
-    ``retry`` tries the failed step again; ``skip`` goes on with ``value`` as the step's result;
-    ``assign`` gives it to ``owner``; ``acknowledge`` says that somebody looks at it; ``start``
-    that the actor works on it; ``resolve`` closes one that holds nothing up.
+    ``retry`` tries the failed step again, after what the run knows was set right by the
+    ``corrections``; ``skip`` goes on with ``value`` as the step's result; ``assign`` gives it to
+    ``owner``; ``acknowledge`` says that somebody looks at it; ``start`` that the actor works on
+    it; ``resolve`` closes one that holds nothing up.
     """
 
     TYPE = "meshline.exception.action.requested"
@@ -160,6 +162,7 @@ class ExceptionActionRequested(Request):
     action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
     owner: str | None = None
     value: Any = None
+    corrections: tuple[Correction, ...] = ()
     reason: str = ""
 
 

@@ -56,10 +56,11 @@ def _by(actor: Actor | None) -> str:
 
 
 def _value(value: Any, values: bool) -> str:
-    if value is None or not values:
-        return ""
-    text = orjson.dumps(value).decode()
-    return f": {_short(text)}"
+    return "" if value is None or not values else f": {_json(value)}"
+
+
+def _json(value: Any) -> str:
+    return _short(orjson.dumps(value).decode())
 
 
 def _short(text: str) -> str:
@@ -114,7 +115,10 @@ def _approval_submitted(data: requests.ApprovalSubmitted, values: bool) -> str:
 def _exception_action(data: requests.ExceptionActionRequested, values: bool) -> str:
     to = f" to {data.owner}" if data.owner else ""
     value = _value(data.value, values)
-    return f"asked to {data.action} {data.exception_id}{to}{value}{_because(data.reason)}"
+    places = ", ".join(f"{each.of}{each.path}" for each in data.corrections)
+    corrected = f" with {places} corrected" if places else ""
+    asked = f"asked to {data.action} {data.exception_id}{corrected}{to}{value}"
+    return f"{asked}{_because(data.reason)}"
 
 
 def _pause_requested(data: requests.PauseRequested, values: bool) -> str:
@@ -240,6 +244,17 @@ def _exception_opened(data: facts.ExceptionOpened, values: bool) -> str:
     )
 
 
+def _exception_resolved(data: facts.ExceptionResolved, values: bool) -> str:
+    what = f"{data.exception_id} is closed: {data.how}{_because(data.reason)}"
+    said = [
+        f"{each.of}{change.path} was {change.what}"
+        + (f" from {_json(change.before)} to {_json(change.after)}" if values else "")
+        for each in data.corrected
+        for change in each.changes
+    ]
+    return "; ".join([what, *said])
+
+
 def _run_started(data: facts.RunStarted, values: bool) -> str:
     due = f", due {data.due_at:%Y-%m-%d %H:%M} UTC" if data.due_at else ""
     return (
@@ -340,5 +355,5 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.ExceptionAcknowledged: _says("{exception_id} was acknowledged", reason=True),
     facts.ExceptionWorkStarted: _says("work on {exception_id} was started", reason=True),
     facts.ExceptionAssigned: _says("{exception_id} went to {owner}", reason=True),
-    facts.ExceptionResolved: _says("{exception_id} is closed: {how}", reason=True),
+    facts.ExceptionResolved: _exception_resolved,
 }

@@ -14,6 +14,7 @@ from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
 from meshline.api.runs import tagged
+from meshline.events.corrections import Correction
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
@@ -35,14 +36,15 @@ GROUPS_MAX = 10_000
 class Action(Body):
     """What to do about an exception.
 
-    ``retry`` tries the failed step again; ``skip`` goes on with ``value`` as its result; ``assign``
-    gives it to ``owner``; ``start`` says that you work on it; ``resolve`` closes one that
-    holds nothing up.
+    ``retry`` tries the failed step again, after what the run knows was set right by the
+    ``corrections``; ``skip`` goes on with ``value`` as its result; ``assign`` gives it to
+    ``owner``; ``start`` says that you work on it; ``resolve`` closes one that holds nothing up.
     """
 
     action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
     owner: str | None = None
     value: Any = None
+    corrections: tuple[Correction, ...] = Field((), max_length=100)
     reason: str = Field("", max_length=2_000)
 
 

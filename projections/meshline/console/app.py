@@ -14,6 +14,7 @@ from meshline.api.desk import Services
 from meshline.api.rates import Rates
 from meshline.console import (
     approvals,
+    corrections,
     exceptions,
     looking_after,
     overview,
@@ -32,6 +33,7 @@ __all__ = ["ROUTERS", "beside", "create_console"]
 ROUTERS: tuple[APIRouter, ...] = (
     overview.router,
     runs.router,
+    corrections.router,
     exceptions.router,
     approvals.router,
     triggers.router,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
@@ -12,6 +13,7 @@ from meshline.console.commands import exception_typed
 from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
+from meshline.events.corrections import Correction
 from meshline.events.requests import ExceptionActionRequested
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 
@@ -19,6 +21,7 @@ __all__ = ["router"]
 
 router = APIRouter()
 STATES = [*OPEN_EXCEPTIONS, "resolved"]
+_CORRECTIONS = TypeAdapter(tuple[Correction, ...])
 Text = Annotated[str, Query(max_length=300)]
 
 
@@ -72,6 +75,7 @@ async def show_exception(request: Request, visit: Reader, exception: str) -> Res
         alike=await visit.views.exceptions(cause=row.cause, limit=1),
         shows_all=shows_all,
         tag=tag_of(row),
+        may_edit=_may_edit(visit, row),
         actions=_actions_for(visit, row, str(request.base_url).rstrip("/")),
     )
 
@@ -104,6 +108,20 @@ def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str,
     ]
 
 
+def _may_edit(visit: Visit, row: ExceptionRow) -> bool:
+    may = visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS)
+    return may and row.blocking and row.state != "resolved"
+
+
+def _corrections(act: Act) -> tuple[Correction, ...]:
+    try:
+        return _CORRECTIONS.validate_python(act.json("corrections") or [])
+    except ValidationError:
+        raise FormRefused(
+            "The corrections can't be read: expected those of the page before. Go back."
+        ) from None
+
+
 @router.post("/exceptions/{exception}/{action}")
 async def act_on_exception(
     exception: str,
@@ -120,6 +138,7 @@ async def act_on_exception(
         action=action,
         owner=owner,
         value=act.json("value") if action == "skip" else None,
+        corrections=_corrections(act) if action == "retry" else (),
         reason=act.reason,
     )
     answered = await act.ask(row, asked)

@@ -91,6 +91,7 @@ _environment.filters |= {
     "age": words.age,
     "ago": words.ago,
     "due": words.due,
+    "exact": words.exact,
     "number": words.number,
     "pretty": words.pretty,
     "segment": lambda text: quote(text, safe=""),

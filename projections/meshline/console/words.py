@@ -11,7 +11,17 @@ import orjson
 from meshline.events.errors import SettingsInvalid
 from meshline.events.moments import in_utc
 
-__all__ = ["age", "ago", "due", "moment_of", "number", "pretty", "shortened", "visible"]
+__all__ = [
+    "age",
+    "ago",
+    "due",
+    "exact",
+    "moment_of",
+    "number",
+    "pretty",
+    "shortened",
+    "visible",
+]
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 # Marks that turn text around or hide in it, and control characters: shown by their number.
@@ -37,6 +47,12 @@ def pretty(value: Any, length_max: int = 20_000) -> str:
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
     left = len(text) - length_max
     return text if left <= 0 else f"{text[:length_max]}\n… and {left:,} more characters"
+
+
+def exact(value: Any) -> str:
+    """Return a value as indented JSON to be edited: all of it, what would not be seen escaped."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def age(duration: timedelta) -> str:

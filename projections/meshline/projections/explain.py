@@ -15,12 +15,11 @@ from meshline.projections.explain_steps import again, not_begun, skipped
 from meshline.projections.explain_waits import waits
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.reasons import QUESTIONS, Reason, Said, Told, clock
+from meshline.projections.run_values import whole_history
 from meshline.projections.runs_view import RunRow
 from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = ["explain", "reasons_of"]
-
-_PAGE = 1_000
 
 
 class _Views(Protocol):
@@ -33,12 +32,7 @@ class _Views(Protocol):
 
 async def reasons_of(views: _Views, run_id: str, run: RunRow | None) -> list[Reason]:
     """Return the reasons of a run, or of a trigger that would have been this run."""
-    rows = await views.history(run_id, limit=_PAGE)
-    while len(rows) % _PAGE == 0 and rows:
-        more = await views.history(run_id, limit=_PAGE, after_offset=rows[-1].log_offset)
-        if not more:
-            break
-        rows += more
+    rows = await whole_history(views, run_id)
     return explain(run, rows, await views.workflows())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from meshline.engine.core.corrections import CorrectionRefused, correct
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
 from meshline.engine.core.items import step_of
@@ -205,6 +206,10 @@ def _act_on_exception(
     if run.has_ended and data.action in ("retry", "skip"):
         yield refuse(request, cause, "already_ended", "the run has ended")
         return
+    if data.corrections and data.action != "retry":
+        reason = f"corrections go with a retry, not with {data.action!r}"
+        yield refuse(request, cause, "invalid", reason)
+        return
     match data.action:
         case "acknowledge":
             fact = facts.ExceptionAcknowledged(exception_id=data.exception_id, reason=data.reason)
@@ -217,7 +222,7 @@ def _act_on_exception(
         case "resolve":
             yield _resolve(data, opened, request, cause)
         case "retry":
-            yield _retry_one(data, opened, request, cause)
+            yield _retry_one(spec, run, data, opened, request, cause)
         case "skip":
             yield from _skip(spec, data, opened, request, cause)
 
@@ -250,12 +255,34 @@ def _resolve(
 
 
 def _retry_one(
-    data: requests.ExceptionActionRequested, opened: OpenException, request: Event[Any], cause: str
+    spec: WorkflowSpec | None,
+    run: RunState,
+    data: requests.ExceptionActionRequested,
+    opened: OpenException,
+    request: Event[Any],
+    cause: str,
 ) -> Decision:
     if not opened.blocking or opened.kind == "no_worker":
         reason = f"a {opened.kind} exception has nothing to try again"
         return refuse(request, cause, "nothing_to_retry", reason)
-    return _resolved(request, cause, data.exception_id, "retried", data.reason)
+    if data.corrections and spec is None:
+        reason = f"no worker has version {run.version}, and only it knows what may be corrected"
+        return refuse(request, cause, "no_worker", reason)
+    try:
+        corrected = correct(spec, run, data.corrections) if spec is not None else ()
+    except CorrectionRefused as error:
+        return refuse(request, cause, "invalid", str(error))
+    # In the one fact, so that there is no moment at which it is corrected and not tried again.
+    return _say(
+        request,
+        cause,
+        facts.ExceptionResolved(
+            exception_id=data.exception_id,
+            how="retried",
+            reason=data.reason,
+            corrected=corrected,
+        ),
+    )
 
 
 def _skip(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from meshline.engine.core.corrections import correct_run
 from meshline.engine.core.items import item_names
 from meshline.engine.core.state import (
     UNDO,
@@ -241,6 +242,8 @@ def _exception_resolved(run: RunState, event: Event[Any], data: facts.ExceptionR
         run.exceptions = None
     if found is None or not found.blocking:
         return
+    for corrected in data.corrected:
+        correct_run(run, corrected)
     node = run.nodes.get(found.about)
     if node is not None and node.status == "held":
         run.nodes[found.about] = node.to("ready", event.time, failures=0, first_at=None)

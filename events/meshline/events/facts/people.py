@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
+from meshline.events.corrections import Corrected
 from meshline.events.facts.fact import Fact
 from meshline.events.requests import StepError
 
@@ -160,10 +161,15 @@ class ExceptionAssigned(Fact):
 
 
 class ExceptionResolved(Fact):
-    """The exception is closed, and how."""
+    """The exception is closed, and how.
+
+    ``corrected`` is what a person set right before the step is tried again. Whatever begins from
+    here on reads it as it is now; what has ended stays as it was.
+    """
 
     TYPE = "meshline.exception.resolved"
 
     exception_id: str
     how: Literal["retried", "skipped", "resolved", "outcome", "run_ended"]
     reason: str = ""
+    corrected: tuple[Corrected, ...] = ()

@@ -1,0 +1,97 @@
+"""Correcting what a run knows, to try its failed step again: edit, see what changes, ask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from meshline.api.principals import Permission
+from meshline.console.reading import Reader, values_of
+from meshline.console.rendering import rendered
+from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
+from meshline.events.corrections import Corrected, Correction
+from meshline.events.requests import ExceptionActionRequested
+from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.run_values import previewed, values_in, whole_history
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+FIELD = "value."
+"""Before the name of a value, in the form."""
+
+EDITED_BYTES_MAX = 64 * 1024
+"""A value that is longer is edited with the command line."""
+
+
+@router.get("/exceptions/{exception}/edit")
+async def edit(request: Request, visit: Reader, exception: str) -> Response:
+    """Show what the run knows, to be corrected."""
+    row = await visit.views.exception(exception)
+    return await _page(request, visit, row)
+
+
+@router.post("/exceptions/{exception}/edit")
+async def preview(
+    request: Request,
+    exception: str,
+    act: Annotated[Act, Depends(acts(Permission.OPERATE, {"": ExceptionActionRequested}))],
+) -> Response:
+    """Show what the corrections would change; nothing is asked for yet."""
+    act.visit.principal.check(Permission.READ_PAYLOADS)
+    row = await act.visit.desk.exception(exception)
+    typed = {
+        name.removeprefix(FIELD): act.json(name) for name in act.form if name.startswith(FIELD)
+    }
+    values = await _values(act.visit, row)
+    try:
+        found = previewed(values, [Correction(of=of, value=value) for of, value in typed.items()])
+    except ValueError as error:
+        raise FormRefused(f"It can't be corrected so: {error}. Nothing was done.") from None
+    changes = [each for each in found if each.changes]
+    if not changes:
+        raise FormRefused("Nothing is different: expected a value to be changed. Go back.")
+    return await _page(request, act.visit, row, typed, changes, act.reason)
+
+
+async def _page(
+    request: Request,
+    visit: Visit,
+    row: ExceptionRow,
+    typed: dict[str, Any] | None = None,
+    changes: list[Corrected] | None = None,
+    reason: str = "",
+) -> Response:
+    may = visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS)
+    values = await _values(visit, row) if may else {}
+    shown = {
+        name: value
+        for name, value in values.items()
+        if len(orjson.dumps(value)) <= EDITED_BYTES_MAX
+    }
+    corrections = [
+        {"of": each.of, "path": "", "value": (typed or {})[each.of]} for each in changes or ()
+    ]
+    return rendered(
+        request,
+        "correct.html",
+        exception=row,
+        may=may and row.blocking and row.state != "resolved",
+        values=shown | (typed or {}),
+        too_long=sorted(values.keys() - shown.keys()),
+        changes=[(each.of, change) for each in changes or () for change in each.changes],
+        corrections=corrections,
+        reason=reason,
+        tag=tag_of(row),
+    )
+
+
+async def _values(visit: Visit, row: ExceptionRow) -> dict[str, Any]:
+    history = await whole_history(visit.views, row.run_id)
+    if history:
+        values_of(visit, history[0], f"run {row.run_id}")  # who reads it is noted
+    return values_in(history)
