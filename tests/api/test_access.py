@@ -30,6 +30,7 @@ NEEDS = {
         [
             *("list_triggers", "list_runs", "show_run", "run_history", "owner_periods"),
             *("list_exceptions", "exception_groups", "show_exception", "list_approvals"),
+            *("list_work", "list_person_loads", "list_queue_loads", "list_absences"),
             *("show_approval", "list_owners", "list_workflows", "show_workflow", "list_views"),
             "follow_changes",
         ],
@@ -45,7 +46,7 @@ NEEDS = {
     "publish_trigger": "publish",
     "receive_webhook": "a signature",
     "publish_triggers": "publish",
-    "decide_approval": "decide",
+    **dict.fromkeys(["decide_approval", "act_on_task", "set_absence", "end_absence"], "decide"),
     "report_outcome": "report",
     "report_activity": "report",
 }
@@ -65,6 +66,8 @@ BODIES: dict[str, Any] = {
     "send_message": {"name": "anything"},
     "act_on_exception": {"action": "acknowledge"},
     "decide_approval": {"decision": "approved"},
+    "act_on_task": {"action": "claim"},
+    "set_absence": {"substitute": "user:eve", "until": "2026-01-01T00:00:00Z"},
     "report_outcome": {"attempt": 1, "outcome": "succeeded"},
     "report_activity": {"activity": "anything"},
 }
@@ -100,6 +103,7 @@ NAMES = {
     "run": "none",
     "exception": "none",
     "approval": "large",
+    "task": "large",
     "workflow": "none",
     "step": "s",
     "hook": "none",
@@ -170,13 +174,17 @@ async def other_teams(ada: Client) -> dict[str, str]:
     return {
         "run": asked["run_id"],
         "approval": asked["approval"],
+        "task": asked["approval"],
         "exception": found["exception_id"],
         "workflow": "refunds",
         "step": "pay",
     }
 
 
-NO_LISTS = ("publish_trigger", "publish_triggers", "list_views", "follow_changes")
+NO_LISTS = (
+    *("publish_trigger", "publish_triggers", "list_views", "follow_changes"),
+    *("set_absence", "end_absence"),
+)
 NARROWED: list[dict[str, Any]] = [
     {"workflows": ["leads"]},
     {"queues": ["team:enterprise", "team:revops", "queue:triage"]},
@@ -221,7 +229,9 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
         for narrowed in ({"workflows": ["refunds"]}, {"queues": ["queue:support"]}):
             async with meshline.as_("user:sue", "viewer", **narrowed) as sue:
                 for route in routes():
-                    is_list = route.name not in ("list_views", "follow_changes")
+                    # Nobody has claimed anything, and nobody is away.
+                    is_empty = route.name in ("list_person_loads", "list_absences")
+                    is_list = route.name not in ("list_views", "follow_changes") and not is_empty
                     if route.methods == {"GET"} and is_list:
                         found = await sue.get(route.path.format(**other))
                         assert found.get("items", [1]), f"{route.name} {narrowed}"

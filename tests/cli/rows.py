@@ -46,7 +46,7 @@ def approval(**changes: Any) -> ApprovalRow:
         form_schema={"required": ["discount"]}, requested_at=NOW - timedelta(hours=1),
         decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],
         reminded_at=None, on_behalf_of=None, assignee=None, delegate=None, priority="normal",
-        follow_up_at=None,
+        follow_up_at=None, candidates=["role:boss"], voted=[],
     )  # fmt: skip
     return row._replace(**changes)
 

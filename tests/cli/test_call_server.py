@@ -78,6 +78,9 @@ async def test_each_command_says_over_a_server_what_it_says_where_the_log_is(
         run, held = f"{SOURCE}/F-1", f"{SOURCE}/F-3"
         await does("run", "watch", run, "--until", "waiting")
         await does("run", "watch", held, "--until", "held")
+        await does("approval", "claim", run)
+        away = ("owner", "away", "user:ada", "--until", "2d", "--substitute", "user:bob")
+        assert "accepted" in await does(*away)
         looks: list[list[str]] = [
             ["run", "list"],
             ["run", "list", "--state", "held"],
@@ -87,6 +90,10 @@ async def test_each_command_says_over_a_server_what_it_says_where_the_log_is(
             ["exception", "groups"],
             ["approval", "list"],
             ["owner", "list"],
+            ["owner", "absences"],
+            ["work", "list", "--user", "user:bob"],
+            ["work", "people"],
+            ["work", "queues"],
             ["trigger", "list", "--status", "rejected"],
             ["workflow", "list"],
             ["run", "list", "--as-of", "2100-01-01"],
@@ -101,7 +108,10 @@ async def test_each_command_says_over_a_server_what_it_says_where_the_log_is(
         await does("exception", "assign", "user:bob", exception["exception_id"])
         await does("exception", "skip", exception["exception_id"], "--value", '"By hand"')
         await does("owner", "assign", run, "user:eve", "--reason", "on leave")
+        assert "user:ada has it" in await does("work", "list")
+        await does("approval", "comment", run, "--text", "looks good")
         await does("approval", "approve", run)
+        assert "accepted" in await does("owner", "back", "user:ada")
         await does("run", "watch", run, "--until", "succeeded")
         await does("approval", "deny", run, "big_deal", "--reason", "late", code=Exit.REFUSED)
         await does("run", "show", "ffff", code=Exit.NOT_FOUND)

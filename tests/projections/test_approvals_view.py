@@ -85,6 +85,20 @@ async def test_votes_reminders_and_who_asks_are_shown() -> None:
     )  # fmt: skip
 
 
+async def test_who_may_decide_and_who_has_voted_are_all_of_them() -> None:
+    voted = facts.ApprovalVoted(
+        approval="BigDeal", by="user:ada", on_behalf_of="user:bob", votes=1, of=3
+    )
+    again = facts.ApprovalVoted(approval="BigDeal", by="user:cid", votes=2, of=3)
+    first = facts.ApprovalEscalated(approval="BigDeal", previous="team:sales", owner="team:b")
+    second = facts.ApprovalEscalated(approval="BigDeal", previous="team:b", owner="role:lead")
+
+    row = await approval_after(REQUESTED, voted, again, first, second)
+
+    assert row.candidates == ["role:lead", "team:b"]
+    assert row.voted == ["user:ada", "user:bob", "user:cid"]
+
+
 def has(row: ApprovalRow) -> tuple[str | None, str | None]:
     return row.assignee, row.delegate
 

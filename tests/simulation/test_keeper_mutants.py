@@ -23,8 +23,8 @@ from meshline.engine.core import (
 )
 from meshline.engine.core.draft import Draft
 from meshline.engine.core.keeper import Keeper
-from meshline.engine.core.people import People
 from meshline.events.fence import Fence
+from meshline.events.people import People
 from meshline.testing.keeper_simulation import simulate_keeper
 from tests.simulation.breaking import assert_found, break_code
 
@@ -115,7 +115,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         gaps.close_gaps, 'if run.status == "paused":', "if False:",
     ),
     "anybody may decide": (
-        People._is_one_of, "or each == user", "or True",
+        People.through, "or each == user", "or True",
     ),
     "a person's retry ignores the pause": (
         answers._retry, 'if run.status == "paused":', "if False:",

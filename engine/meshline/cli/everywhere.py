@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from meshline.cli.call import Call, end
 from meshline.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from meshline.events.publish import RequestAnswer
+    from meshline.events.publish import Publisher, RequestAnswer
     from meshline.events.requests import Request
 
 __all__ = ["ask_everywhere"]
@@ -30,29 +30,11 @@ async def ask_everywhere(
         partitions: None: all of them.
         settled: codes of refusals that say that it is so already.
     """
-    from meshline.events.directory import DIRECTORY_BYTES_MAX
-    from meshline.events.gate import Gate
-    from meshline.events.publish import Publisher
-
-    gate = Gate(payload_bytes_max=2 * DIRECTORY_BYTES_MAX)
+    async with _publisher(call) as publisher:
+        answers = await publisher.request_everywhere(
+            subject, request, actor=call.actor, partitions=partitions, wait_s=call.wait_s
+        )
     worst = Exit.OK
-    async with call.log() as log, Publisher(log, gate=gate, actor=call.actor) as publisher:
-        if partitions is None:
-            partitions = range(log.identity.partitions)
-        # One time for all: by it they say which of two requests was the later one.
-        now = call.clock.now()
-        asked = [
-            publisher.request(
-                subject,
-                request,
-                actor=call.actor,
-                partition=partition,
-                time=now,
-                wait_s=call.wait_s,
-            )
-            for partition in partitions
-        ]
-        answers = await asyncio.gather(*asked)
     with call.out.stream() as emit:
         for answer in answers:
             is_settled = answer.status == "rejected" and answer.code in settled
@@ -68,6 +50,25 @@ async def ask_everywhere(
             "log, and are decided as soon as a worker runs: start one."
         )
     end(worst)
+
+
+@asynccontextmanager
+async def _publisher(call: Call) -> AsyncIterator[Publisher]:
+    """A publisher as the call's own, but of what is as large as a directory."""
+    from meshline.events.directory import DIRECTORY_BYTES_MAX
+    from meshline.events.gate import Gate
+    from meshline.events.publish import Publisher
+
+    if call.given.server is not None:
+        async with call.publisher() as publisher:
+            yield publisher
+        return
+    gate = Gate(payload_bytes_max=2 * DIRECTORY_BYTES_MAX)
+    async with (
+        call.log() as log,
+        Publisher(log, gate=gate, actor=call.actor, clock=call.clock) as publisher,
+    ):
+        yield publisher
 
 
 def _as_data(answer: RequestAnswer, status: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from meshline.cli.everywhere import ask_everywhere
 from meshline.cli.run_ids import RunId
 from meshline.cli.tables import Column
 from meshline.cli.words import clock_time
-from meshline.events.people_requests import AbsenceChangeRequested
+from meshline.events.people_requests import ABSENCES, AbsenceChangeRequested
 from meshline.events.requests import OwnerChangeRequested
 
 __all__ = ["app"]
@@ -29,7 +29,7 @@ COLUMNS = (
     Column("approvals", lambda o: str(o.approvals), right=True),
 )
 
-ABSENCES = (
+AWAY = (
     Column("away", lambda a: a.absent, whole=True),
     Column("substitute", lambda a: a.substitute, whole=True),
     Column("from", lambda a: clock_time(a.since)),
@@ -122,7 +122,7 @@ async def absences(call: Call) -> None:
     """
     async with call.views() as views:
         found = await views.absences(call.clock.now())
-    call.out.rows(found, ABSENCES, empty="Nobody is away.")
+    call.out.rows(found, AWAY, empty="Nobody is away.")
 
 
 def _moment(call: Call, text: str, option: str) -> datetime:
@@ -137,4 +137,4 @@ async def _ask(
     request = AbsenceChangeRequested(
         user=user, substitute=substitute, since=since, until=until, reason=reason
     )
-    await ask_everywhere(call, "absences", request)
+    await ask_everywhere(call, ABSENCES, request)

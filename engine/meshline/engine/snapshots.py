@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import orjson
 
-from meshline.engine.core.people import Absence, People
 from meshline.engine.core.state import (
     EndedRun,
     NodeState,
@@ -27,6 +26,7 @@ from meshline.engine.core.state import (
 from meshline.events.codec import decode, encode
 from meshline.events.directory import Directory, Roster
 from meshline.events.fence import Fence
+from meshline.events.people import Absence, People
 from meshline.events.requests import StepError
 
 __all__ = ["NoSnapshots", "SnapshotStore", "dump_state", "load_state"]

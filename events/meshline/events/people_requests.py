@@ -9,7 +9,10 @@ from pydantic import AwareDatetime
 from meshline.events.directory import Directory
 from meshline.events.requests import Request
 
-__all__ = ["AbsenceChangeRequested", "DirectoryChangeRequested", "TaskActionRequested"]
+__all__ = ["ABSENCES", "AbsenceChangeRequested", "DirectoryChangeRequested", "TaskActionRequested"]
+
+ABSENCES = "absences"
+"""The subject of what every partition is asked about absences."""
 
 
 class DirectoryChangeRequested(Request):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 
 from meshline.api.principals import Permission, Principal
 from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
@@ -16,6 +17,8 @@ from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.queries import ExceptionGroup, OwnerLoad
 from meshline.projections.runs_view import RunRow
 from meshline.projections.triggers_view import TriggerRow
+from meshline.projections.work import WorkRow
+from meshline.projections.work_queries import PersonLoad, QueueLoad
 from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = ["PAYLOAD_FIELDS", "ListOf", "item_of", "list_of", "shown"]
@@ -40,6 +43,10 @@ _NAMES: dict[type[Any], str] = {
     ExceptionRow: "Exception",
     ExceptionGroup: "ExceptionGroup",
     ApprovalRow: "Approval",
+    WorkRow: "Work",
+    PersonLoad: "PersonLoad",
+    QueueLoad: "QueueLoad",
+    AbsenceRow: "Absence",
     TriggerRow: "Trigger",
     WorkflowRow: "Workflow",
     ViewLag: "View",

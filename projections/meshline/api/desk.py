@@ -22,6 +22,7 @@ from meshline.api.repeats import Repeats, id_of_repeat
 from meshline.api.tags import check_tag
 from meshline.events.errors import MeshlineError
 from meshline.events.log import EventLog
+from meshline.events.people_requests import TaskActionRequested
 from meshline.events.publish import Publisher, RequestAnswer
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.events.requests import Request as AskedRequest
@@ -214,6 +215,39 @@ class Desk:
             check_tag(row, asking.if_match)
             run_id = row.run_id
         return await self.ask(run_id, submitted, asking)
+
+    async def act_on_task(self, run: str, action: TaskActionRequested, asking: Asking) -> Answered:
+        """Do something about work for people short of ending it; as ``ask_run``."""
+        row = await self.approval(run, action.task)
+        check_tag(row, asking.if_match)
+        return await self.ask(row.run_id, action, asking)
+
+    async def ask_everywhere(
+        self, subject: str, asked: AskedRequest, wait_s: float
+    ) -> list[RequestAnswer]:
+        """Append it to every partition in the principal's name, and return what each one said.
+
+        Raises:
+            Denied: it is about all, and the principal has a part.
+            Conflict: all of them refused it.
+        """
+        if self.principal.scope is not None:
+            raise Denied(
+                f"{self.principal.actor.id} asks with the key of a team, and this is about all "
+                "teams: expected a key without workflows and queues. Ask for one."
+            )
+        answers = await self.services.publisher.request_everywhere(
+            subject, asked, actor=self.principal.actor, wait_s=wait_s or None
+        )
+        if all(answer.status == "rejected" for answer in answers):
+            first = answers[0]
+            raise Conflict(
+                first.reason or "Refused.",
+                reason=first.code or "refused",
+                run_id=None,
+                position=str(first.decided_at or first.position),
+            )
+        return answers
 
     async def ask(
         self, run_id: str, asked: AskedRequest, asking: Asking, time: datetime | None = None

@@ -16,10 +16,10 @@ from meshline.api.problems import documented
 from meshline.api.runs import tagged
 from meshline.events.corrections import Correction
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
-from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.pages import page_of_all
-from meshline.projections.queries import OPEN_APPROVALS, ExceptionGroup, OwnerLoad
+from meshline.projections.queries import ExceptionGroup, OwnerLoad
 
 __all__ = ["router"]
 

@@ -86,11 +86,12 @@ class Conflict(MeshlineError):
 
     Args:
         reason: the refusal's own code, such as ``already_ended``.
+        run_id: None: it was about no run.
     """
 
     code = "ML6003"
 
-    def __init__(self, message: str, *, reason: str, run_id: str, position: str) -> None:
+    def __init__(self, message: str, *, reason: str, run_id: str | None, position: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.run_id = run_id

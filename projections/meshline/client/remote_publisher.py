@@ -18,6 +18,7 @@ from meshline.client.connection import Answered, Connection, error_of
 from meshline.events.envelope import Actor, Position
 from meshline.events.errors import SettingsInvalid
 from meshline.events.facts import FieldProblem
+from meshline.events.people_requests import AbsenceChangeRequested, TaskActionRequested
 from meshline.events.publish import Answer, Publisher, RequestAnswer, Trigger
 from meshline.events.requests import (
     ActivityReported,
@@ -50,6 +51,7 @@ _PATHS: Mapping[type[Request], str] = {
     ActivityReported: "/v1/runs/{run}/activities",
     StepReported: "/v1/runs/{run}/steps/{step}/outcome",
     ApprovalSubmitted: "/v1/runs/{run}/approvals/{approval}",
+    TaskActionRequested: "/v1/runs/{run}/tasks/{task}/actions",
     ExceptionActionRequested: "/v1/exceptions/{exception_id}/actions",
 }
 
@@ -183,7 +185,7 @@ class RemotePublisher(Publisher):
         fields: dict[str, Any] = data.model_dump(mode="json", exclude_none=True)
         named = {name: quote(str(value), safe="") for name, value in fields.items()}
         path = path.format(run=quote(run_id, safe=""), **named)
-        in_path = {name for name in ("step", "approval", "exception_id") if name in fields}
+        in_path = {name for name in ("step", "approval", "task", "exception_id") if name in fields}
         body = {name: value for name, value in fields.items() if name not in in_path}
         if time is not None:
             body["time"] = time.isoformat()
@@ -194,6 +196,41 @@ class RemotePublisher(Publisher):
             path, orjson.dumps(body), headers=headers, wait_s=_waited(wait_s)
         )
         return _request_answer(run_id, answered)
+
+    async def request_everywhere(
+        self,
+        subject: str,
+        data: Request,
+        *,
+        actor: Actor | None = None,
+        partitions: Iterable[int] | None = None,
+        wait_s: float | None = None,
+    ) -> list[RequestAnswer]:
+        """See ``Publisher.request_everywhere``.
+
+        Raises:
+            ServerRefused: the key may not. Nothing was done.
+        """
+        if not isinstance(data, AbsenceChangeRequested) or partitions is not None:
+            raise SettingsInvalid(
+                f"{type(data).__name__} is not asked of every partition over a server: expected "
+                "AbsenceChangeRequested. Type it where the log is."
+            )
+        body = data.model_dump(mode="json", exclude_none=True)
+        path = "/v1/absences"
+        if data.substitute is None:
+            path = "/v1/absences/end"
+            body = {"user": data.user, "reason": data.reason}
+        answered = await self._connection.post(path, orjson.dumps(body), wait_s=_waited(wait_s))
+        if answered.status != 202:
+            return [_request_answer(subject, answered)]
+        return [_of_a_partition(subject, each) for each in answered.body["items"]]
+
+
+def _of_a_partition(subject: str, said: dict[str, Any]) -> RequestAnswer:
+    at = _position(said["position"])
+    decided = None if said["status"] == "appended" else at
+    return RequestAnswer(said["status"], subject, at, said["code"], said["reason"], decided)
 
 
 def _request_answer(run_id: str, answered: Answered) -> RequestAnswer:

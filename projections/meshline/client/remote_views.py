@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -12,17 +13,20 @@ from meshline.client.connection import Connection
 from meshline.events.envelope import Position
 from meshline.events.errors import SettingsInvalid
 from meshline.events.log import EventLog
-from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.as_of import Moment
+from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
-from meshline.projections.queries import OPEN_APPROVALS, ExceptionGroup, OwnerLoad, Views
+from meshline.projections.queries import ExceptionGroup, OwnerLoad, Views
 from meshline.projections.runs_view import RunRow
 from meshline.projections.triggers_view import TriggerRow
+from meshline.projections.work import WorkRow
+from meshline.projections.work_queries import PersonLoad, QueueLoad
 from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = ["RemoteViews"]
@@ -133,6 +137,21 @@ class RemoteViews(Views):
             ApprovalRow, "/v1/approvals", state=states or _APPROVAL_STATES, owner=owner,
             run_id=run_id, limit=limit, after=after, **self._past(),
         )  # fmt: skip
+
+    async def work(
+        self, user: str | None, now: datetime, *, limit: int = 50, after: str | None = None
+    ) -> Page[WorkRow]:
+        """See ``Views.work``; None is whose key it is. The server's clock counts."""
+        return await self._listed(WorkRow, "/v1/work", user=user, limit=limit, after=after)
+
+    async def person_loads(self, now: datetime) -> list[PersonLoad]:
+        return await self._all(PersonLoad, "/v1/person-loads")
+
+    async def queue_loads(self, now: datetime) -> list[QueueLoad]:
+        return await self._all(QueueLoad, "/v1/queue-loads")
+
+    async def absences(self, now: datetime) -> list[AbsenceRow]:
+        return await self._all(AbsenceRow, "/v1/absences")
 
     async def triggers(
         self,

@@ -14,7 +14,7 @@ from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, Visit, acts, tag_of
 from meshline.events.requests import ApprovalSubmitted
-from meshline.projections.queries import OPEN_APPROVALS
+from meshline.projections.approvals_view import OPEN_APPROVALS
 
 __all__ = ["router"]
 

@@ -27,18 +27,19 @@ from meshline.events.facts import (
 from meshline.projections.columns import Json
 from meshline.projections.projection import Key, Projection, RowAccess, by_run
 
-__all__ = ["ApprovalRow", "approvals", "projection"]
+__all__ = ["OPEN_APPROVALS", "ApprovalRow", "approvals", "projection"]
 
-_UNDECIDED = ("requested", "escalated", "expired")
+OPEN_APPROVALS = ["requested", "escalated", "expired"]
 
 
 class ApprovalRow(NamedTuple):
     """One question to people. ``withdrawn``: the run ended, or went on, before anybody decided.
 
-    ``requester`` asks for it, and so may not decide. Where ``of`` different people must approve,
-    ``votes`` are those who did. ``on_behalf_of`` is in whose place ``decided_by`` decided. Whoever
-    is the ``assignee`` decides it, or their ``delegate``; at ``follow_up_at`` it is time to look
-    after it.
+    ``candidates`` may decide: who was asked, and all to whom it went since. ``requester`` asks for
+    it, and so may not. Where ``of`` different people must approve, ``votes`` are those who did, and
+    ``voted`` are they and those in whose place they did. ``on_behalf_of`` is in whose place
+    ``decided_by`` decided. Whoever is the ``assignee`` decides it, or their ``delegate``; at
+    ``follow_up_at`` it is time to look after it.
     """
 
     run_id: str
@@ -64,6 +65,8 @@ class ApprovalRow(NamedTuple):
     delegate: str | None
     priority: Literal["low", "normal", "high", "urgent"]
     follow_up_at: datetime | None
+    candidates: Json
+    voted: Json
 
 
 class AskingRunRow(NamedTuple):
@@ -82,7 +85,7 @@ def _by_approval(event: Recorded[Any]) -> Iterable[Key]:
     return () if approval is None else ((event.event.subject, approval),)
 
 
-projection = Projection("approvals", version=3)
+projection = Projection("approvals", version=4)
 approvals = projection.table(
     "approvals",
     ApprovalRow,
@@ -101,7 +104,7 @@ def _run_ended(rows: RowAccess, event: Recorded[Any]) -> None:
         return
     for approval in run.undecided:
         row = rows.get(approvals, run_id, approval)
-        if row is not None and row.state in _UNDECIDED:
+        if row is not None and row.state in OPEN_APPROVALS:
             rows.put(approvals, row._replace(state="withdrawn", decided_at=event.event.time))
     rows.delete(asking, run_id)
 
@@ -138,6 +141,8 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
         delegate=None,
         priority=data.priority,
         follow_up_at=data.follow_up_at,
+        candidates=[data.by],
+        voted=[],
     )
     rows.put(approvals, row)
 
@@ -148,8 +153,9 @@ def _escalated(row: ApprovalRow | None, event: Recorded[ApprovalEscalated]) -> A
         return None
     data = event.event.data
     return row._replace(
-        state="escalated", owner=data.owner, due_at=data.due_at, assignee=None, delegate=None
-    )
+        state="escalated", owner=data.owner, due_at=data.due_at, assignee=None, delegate=None,
+        candidates=_with(row.candidates, data.owner),
+    )  # fmt: skip
 
 
 @approvals.on(ApprovalExpired)
@@ -159,7 +165,14 @@ def _expired(row: ApprovalRow | None, event: Recorded[ApprovalExpired]) -> Appro
 
 @approvals.on(ApprovalVoted)
 def _voted(row: ApprovalRow | None, event: Recorded[ApprovalVoted]) -> ApprovalRow | None:
-    return None if row is None else row._replace(votes=[*row.votes, event.event.data.by])
+    data = event.event.data
+    return row and row._replace(
+        votes=[*row.votes, data.by], voted=_with(row.voted, data.by, data.on_behalf_of)
+    )
+
+
+def _with(names: Iterable[str], *more: str | None) -> list[str]:
+    return list(dict.fromkeys((*names, *(name for name in more if name is not None))))
 
 
 @approvals.on(TaskReminded)
@@ -223,7 +236,7 @@ def _gone_on(rows: RowAccess, event: Recorded[StepSkipped]) -> None:
         return
     _settled(rows, run_id, data.step)
     row = rows.get(approvals, run_id, data.step)
-    if row is not None and row.state in _UNDECIDED:
+    if row is not None and row.state in OPEN_APPROVALS:
         rows.put(approvals, row._replace(state="withdrawn", decided_at=event.event.time))
 
 

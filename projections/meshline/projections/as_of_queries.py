@@ -14,7 +14,7 @@ from meshline.projections import (
     ownership_view,
     runs_view,
 )
-from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.as_of import Moment, fold_as_of, fold_history, rows_until
 from meshline.projections.directory_view import DirectoryRow
 from meshline.projections.errors import NotFound
@@ -24,7 +24,7 @@ from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
 from meshline.projections.projection import Table
-from meshline.projections.queries import OPEN_APPROVALS, OPEN_RUNS, OwnerLoad, Views
+from meshline.projections.queries import OPEN_RUNS, OwnerLoad, Views
 from meshline.projections.runs_view import RunRow
 from meshline.projections.scope import Scope
 from meshline.projections.snapshots import KeptViews

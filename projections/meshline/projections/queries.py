@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.log import EventLog
-from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
@@ -28,10 +28,10 @@ from meshline.projections.scope import Scope
 from meshline.projections.store import ViewStatus
 from meshline.projections.summaries import OPEN_RUNS, Summaries
 from meshline.projections.triggers_view import TriggerRow
+from meshline.projections.work_queries import WorkQueries
 from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = [
-    "OPEN_APPROVALS",
     "OPEN_RUNS",
     "ExceptionGroup",
     "OwnerLoad",
@@ -41,7 +41,6 @@ __all__ = [
 ]
 
 R = TypeVar("R", bound=tuple[Any, ...])
-OPEN_APPROVALS = ["requested", "escalated", "expired"]
 
 
 class OwnerLoad(NamedTuple):
@@ -107,7 +106,7 @@ class _Conditions:
         return f"where {' and '.join(self._texts)}" if self._texts else ""
 
 
-class Views(PeopleQueries, Summaries):
+class Views(PeopleQueries, Summaries, WorkQueries):
     """The views in a PostgreSQL. Safe for many tasks at once.
 
     Args:

@@ -43,6 +43,9 @@ _RULES = {
         f" having bool_and({_WORKFLOW} and ({{q}} is null or owner = any({{q}})"
         " or exception_route = any({q}))))))"
     ),
+    # Who there is, is no team's: a caller that shows it says who may see what of it.
+    "directories": "true",
+    "absences": "true",
     "workflows": (
         f"{_WORKFLOW} and ({{q}} is null or owner = any({{q}}) or exception_route = any({{q}}))"
     ),

@@ -10,10 +10,11 @@ import pytest
 
 from meshline.engine.core.absences import ABSENCES_MAX, answer_absence
 from meshline.engine.core.decision import Moment
-from meshline.engine.core.people import NOBODY, Absence, People, people_after
+from meshline.engine.core.people import people_after
 from meshline.engine.snapshots import dump_state, load_state
 from meshline.events import facts
 from meshline.events.envelope import Actor, Event
+from meshline.events.people import NOBODY, Absence, People
 from meshline.events.people_requests import AbsenceChangeRequested
 from meshline.testing import RequestRefused, WorkflowTest
 from tests.engine.core.test_keeper import NOW

@@ -9,11 +9,12 @@ import pytest
 
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.directory import answer_directory
-from meshline.engine.core.people import NOBODY, People, people_after
+from meshline.engine.core.people import people_after
 from meshline.engine.snapshots import dump_state, load_state
 from meshline.events.directory import Directory, Group, Person
 from meshline.events.envelope import Actor, Event
 from meshline.events.facts import DirectoryChanged, RequestRejected
+from meshline.events.people import NOBODY, People
 from meshline.events.people_requests import DirectoryChangeRequested
 from meshline.testing import RequestRefused, WorkflowTest
 from tests.engine.core.test_answers import orders

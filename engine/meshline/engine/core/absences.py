@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from meshline.engine.core.decision import Decision, Moment
-from meshline.engine.core.people import Absence
 from meshline.engine.core.replies import refuse, say
 from meshline.events import facts
 from meshline.events.directory import ADMIN
 from meshline.events.envelope import Event
+from meshline.events.people import Absence
 from meshline.events.people_requests import AbsenceChangeRequested
 from meshline.events.principals import is_principal
 

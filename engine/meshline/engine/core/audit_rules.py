@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from meshline.engine.core.people import NOBODY, People
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
+from meshline.events.people import NOBODY, People
 from meshline.events.principals import is_principal
 
 __all__ = ["RULES", "Case", "Noted", "Rule", "Wrong"]

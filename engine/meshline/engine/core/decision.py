@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from meshline.engine.core.people import NOBODY, People
 from meshline.events.envelope import Actor
 from meshline.events.facts import Fact
+from meshline.events.people import NOBODY, People
 
 __all__ = ["Decision", "Decisions", "Moment"]
 

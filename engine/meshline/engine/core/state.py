@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from meshline.engine.core.people import NOBODY, People
 from meshline.events.envelope import Event
 from meshline.events.fence import Fence
+from meshline.events.people import NOBODY, People
 from meshline.events.requests import StepError
 
 __all__ = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from meshline.engine.core.decision import Decision
-from meshline.engine.core.people import Right
 from meshline.engine.core.task_rights import Asked, right_to_claim
 from meshline.events import facts
 from meshline.events.directory import ADMIN
+from meshline.events.people import Right
 from meshline.events.people_requests import TaskActionRequested
 from meshline.events.principals import is_principal
 

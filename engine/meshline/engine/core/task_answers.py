@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
-from meshline.engine.core.people import Right
 from meshline.engine.core.replies import problem_of, refuse
 from meshline.engine.core.state import RunState
 from meshline.engine.core.task_actions import act_on_task
 from meshline.engine.core.task_rights import Asked, right_to_decide
 from meshline.events import facts, people_requests, requests
 from meshline.events.envelope import Event
+from meshline.events.people import Right
 from meshline.workflow.spec import ApprovalNode, WorkflowSpec
 
 __all__ = ["TASK_ANSWERS"]

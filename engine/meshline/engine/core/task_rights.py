@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from meshline.engine.core.decision import Decision, Moment
-from meshline.engine.core.people import People, Right
 from meshline.engine.core.replies import refuse, say
 from meshline.engine.core.state import NodeState, TaskState
 from meshline.engine.core.tasks import candidates_of
 from meshline.events import facts
 from meshline.events.envelope import Event
+from meshline.events.people import People, Right
 from meshline.workflow.spec import ApprovalNode
 
 __all__ = ["Asked", "right_to_claim", "right_to_decide"]

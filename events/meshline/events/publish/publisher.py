@@ -233,6 +233,30 @@ class Publisher:
         fact = await self._decided(outgoing, wait_s)
         return appended if fact is None else request_answer(appended, fact)
 
+    async def request_everywhere(
+        self,
+        subject: str,
+        data: Request,
+        *,
+        actor: Actor,
+        partitions: Iterable[int] | None = None,
+        wait_s: float | None = None,
+    ) -> list[RequestAnswer]:
+        """Append what every partition must know for its own decisions; return each one's answer.
+
+        Args:
+            partitions: None: all of them.
+        """
+        if partitions is None:
+            partitions = range(self._log.identity.partitions)
+        # One time for all: by it they say which of two requests was the later one.
+        now = self._clock.now()
+        asked = (
+            self.request(subject, data, actor=actor, partition=partition, time=now, wait_s=wait_s)
+            for partition in partitions
+        )
+        return await asyncio.gather(*asked)
+
     async def _trigger(self, received: Received, wait_s: float | None) -> Answer:
         return await self._answered(await self._send(received, wait_s is not None), wait_s)
 
