@@ -30,9 +30,9 @@ def run(**changes: Any) -> RunRow:
 def exception(**changes: Any) -> ExceptionRow:
     row = ExceptionRow(
         exception_id="ex-1f0c2a9b-0000000001", run_id=RUN, workflow="order", kind="step_failed",
-        about="ship", route="queue:sales", owner="queue:sales", severity="medium", state="open",
-        blocking=True, cause="3fa94c01b2d7", message="ship failed 3 times", error=None,
-        due_at=None, opened_at=NOW - timedelta(minutes=5), acknowledged_at=None,
+        code=None, about="ship", route="queue:sales", owner="queue:sales", severity="medium",
+        state="open", blocking=True, cause="3fa94c01b2d7", message="ship failed 3 times",
+        error=None, due_at=None, opened_at=NOW - timedelta(minutes=5), acknowledged_at=None,
         acknowledged_by=None, started_at=None, started_by=None, resolved_at=None,
         resolved_by=None, how=None, reason="",
     )  # fmt: skip

@@ -114,6 +114,16 @@ def test_a_stack_is_shown_where_there_is_one() -> None:
     assert "    line 1\n    line 2" in text
 
 
+def test_what_a_step_says_on_purpose_is_shown_with_its_code_and_data() -> None:
+    case = {"code": "credit_limit", "data": {"asked": 9}}
+    row = rows.exception(kind="business", code="credit_limit", error={"business": case})
+
+    text = show_text(row, NOW)
+
+    assert "  code       credit_limit" in text
+    assert '      "asked": 9' in text
+
+
 async def test_all_of_one_cause_are_retried_at_once() -> None:
     log = await memory_log()
     views = FakeViews({"exceptions": TWO})

@@ -12,7 +12,9 @@ from meshline.engine.outcomes import ResultInvalid, failure, storable
 from meshline.engine.trial import Try
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate
-from meshline.workflow import FailRun, RetryLater
+from meshline.events.requests import BusinessCase
+from meshline.workflow import BusinessException, FailRun, RetryLater
+from meshline.workflow.errors import RaisedWrongly
 from meshline.workflow.spec import RetryPolicy, StepNode
 
 
@@ -69,6 +71,42 @@ def test_an_error_without_words_is_still_an_outcome() -> None:
 
 def test_a_subclass_of_fail_run_fails_the_run() -> None:
     assert failure_of(CustomerGone("moved away")).type == "FailRun"
+
+
+def test_what_a_step_raises_on_purpose_has_a_case_and_no_stack() -> None:
+    raised = BusinessException(
+        "credit_limit", "above it", severity="high", route="queue:credit", owner="user:ada",
+        data={"company": Company(name="Acme")},
+    )  # fmt: skip
+
+    error = failure_of(raised)
+
+    assert (error.type, error.message, error.stack) == ("BusinessException", "above it", None)
+    assert not error.retryable
+    assert error.business == BusinessCase(
+        code="credit_limit", severity="high", route="queue:credit", owner="user:ada",
+        data={"company": {"name": "Acme"}},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("data", [{"text": "\x00"}, float("nan"), "x" * 20_000, object()])
+def test_data_that_the_log_cannot_hold_is_left_out_and_nothing_else(data: Any) -> None:
+    error = failure_of(BusinessException("credit_limit", "above it", data=data))
+
+    assert (error.business.code, error.business.data) == ("credit_limit", None)
+    assert error.message.startswith("above it (its data is left out: ")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"code": "no stock"}, {"severity": "huge"}, {"route": "x"}, {"owner": "x y"}]
+)
+def test_what_is_raised_wrongly_says_so_and_is_not_tried_again(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RaisedWrongly, match=r"ML4301 .*expected") as raised:
+        BusinessException(**{"code": "no_stock"} | wrong)
+
+    error = failure_of(raised.value)
+
+    assert (error.type, error.retryable, error.business) == ("RaisedWrongly", False, None)
 
 
 def test_a_step_may_say_how_long_to_wait() -> None:

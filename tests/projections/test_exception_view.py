@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshline.events import facts
+from meshline.events.requests import BusinessCase, StepError
 from meshline.projections.exception_view import ExceptionRow, exceptions
 from tests.projections.given import at, rows_after
 from tests.projections.test_runs_view import OPENED, STARTED
@@ -73,3 +74,13 @@ async def test_a_resolved_exception_stays_resolved() -> None:
     )
 
     assert (row.state, row.started_at) == ("resolved", None)
+
+
+async def test_what_a_step_says_on_purpose_is_known_by_its_code() -> None:
+    case = BusinessCase(code="credit_limit", data={"asked": 9})
+    error = StepError(type="OverLimit", message="above it", business=case)
+
+    row = await exception_after(OPENED.model_copy(update={"kind": "business", "error": error}))
+
+    assert (row.kind, row.code) == ("business", "credit_limit")
+    assert row.error is not None and row.error["business"]["data"] == {"asked": 9}

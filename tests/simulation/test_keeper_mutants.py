@@ -10,6 +10,7 @@ import pytest
 from meshline.engine import snapshots
 from meshline.engine.core import (
     answers,
+    business,
     decider,
     endings,
     gaps,
@@ -77,6 +78,13 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     "retries have no end": (
         retry.may_retry, "failures < policy.maximum_attempts", "True",
     ),
+    "what a step says on purpose is tried again": (
+        nodes._failed, "if error.business is not None:",
+        "if error.business is not None and state.failures > 1:",
+    ),
+    "what a step says on purpose goes where all goes": (
+        business.open_business, "route=case.route, owner=case.owner,", "",
+    ),
     "retries come early": (
         nodes.close_node, 'case "retrying" if due and', 'case "retrying" if',
     ),
@@ -103,7 +111,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         gaps._settle_exceptions, "if how is not None:", "if False:",
     ),
     "a failed step is nobody's": (
-        nodes._failed, "yield open_exception(", "return\n    yield open_exception(",
+        nodes._failed, "yield open_exception(\n", "return\n    yield open_exception(\n",
     ),
     "undoing goes forward": (
         endings.end_run, "tuple(reversed(done))", "tuple(done)",

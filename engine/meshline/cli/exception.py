@@ -48,6 +48,9 @@ async def list_exceptions(
     route: Annotated[str | None, typer.Option(help="Only of this route.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only of this owner.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Only what a step says on purpose, with this code.")
+    ] = None,
     severity: Annotated[str | None, typer.Option(help="low, medium, high or critical.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only of this cause.")] = None,
     workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
@@ -69,7 +72,7 @@ async def list_exceptions(
     chosen: dict[str, Any] = {"states": state} if state else {}
     async with seen(call) as views:
         page = await views.exceptions(
-            route=route, owner=owner, kind=kind, severity=severity, cause=cause,
+            route=route, owner=owner, kind=kind, code=code, severity=severity, cause=cause,
             workflow=workflow, limit=limit, after=after, **chosen,
         )  # fmt: skip
     call.out.rows(

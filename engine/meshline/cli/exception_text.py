@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import orjson
+
 from meshline.cli.tables import Column
 from meshline.cli.words import ago, clock_time, due, prompt_name, short
 
@@ -64,6 +66,8 @@ def show_text(row: ExceptionRow, now: datetime) -> str:
         f"  route      {row.route}",
         f"  cause      {row.cause}",
     ]
+    if row.code is not None:
+        lines.insert(2, f"  code       {row.code}")
     if row.due_at is not None and row.state != "resolved":
         lines.append(f"  due        {due(row.due_at, now)}")
     if row.acknowledged_by:
@@ -78,9 +82,19 @@ def show_text(row: ExceptionRow, now: datetime) -> str:
     if row.reason:
         lines.append(f"  reason     {row.reason}")
     lines += ["", *(f"  {line}" for line in row.message.splitlines())]
+    lines += _data(row)
     if row.error and row.error.get("stack"):
         lines += ["", *(f"    {line}" for line in row.error["stack"].splitlines())]
     return "\n".join(lines + _next(row))
+
+
+def _data(row: ExceptionRow) -> list[str]:
+    """What the person needs to know who must decide, as the step says it."""
+    data = ((row.error or {}).get("business") or {}).get("data")
+    if data is None:
+        return []
+    text = orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
+    return ["", *(f"    {line}" for line in text.splitlines())]
 
 
 def _since(row: ExceptionRow) -> datetime:

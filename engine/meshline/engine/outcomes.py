@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from meshline.engine.core.nodes import FAIL_RUN
 from meshline.engine.core.rules import message_of
@@ -14,14 +15,16 @@ from meshline.engine.errors import StepBlockedLoop
 from meshline.engine.trial import Try
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate
-from meshline.events.requests import StepError
-from meshline.workflow.outcomes import FailRun
+from meshline.events.requests import BUSINESS_DATA_BYTES_MAX, BusinessCase, StepError
+from meshline.workflow.errors import RaisedWrongly
+from meshline.workflow.outcomes import BusinessException, FailRun
 from meshline.workflow.spec import StepNode
 
 __all__ = ["failure", "storable"]
 
 _STACK_LENGTH_MAX = 4_000
 _MESSAGE_LENGTH_MAX = 2_000
+_BUSINESS_GATE = Gate(payload_bytes_max=BUSINESS_DATA_BYTES_MAX)
 _VAST = 16
 """So many times the limit is vast: not even a type that writes itself shorter is asked then."""
 
@@ -84,6 +87,8 @@ def failure(trial: Try, error: BaseException) -> StepError:
     names = {base.__name__ for base in type(error).__mro__}
     retryable = names.isdisjoint(trial.node.retry.non_retryable)
     kind = type(error).__name__
+    if isinstance(error, BusinessException):
+        return _business(kind, error)
     if isinstance(error, PayloadRefused):
         kind, retryable = f"ResultRefused:{error.reason}", False
     elif isinstance(error, FailRun):
@@ -91,7 +96,7 @@ def failure(trial: Try, error: BaseException) -> StepError:
         kind = FAIL_RUN
     elif isinstance(error, ValidationError) and not trial.called:
         kind, retryable = "InputInvalid", False
-    elif isinstance(error, ResultInvalid | StepBlockedLoop):
+    elif isinstance(error, ResultInvalid | StepBlockedLoop | RaisedWrongly):
         retryable = False
     return StepError(
         type=kind,
@@ -100,6 +105,19 @@ def failure(trial: Try, error: BaseException) -> StepError:
         retry_after_s=_seconds(getattr(error, "retry_after_s", None)),
         retryable=retryable,
     )
+
+
+def _business(kind: str, error: BusinessException) -> StepError:
+    """Return it without a stack: nothing broke. What the log can't hold of it is left out."""
+    message, data = message_of(error)[:_MESSAGE_LENGTH_MAX], None
+    try:
+        data = _BUSINESS_GATE.check(to_jsonable_python(error.data))
+    except Exception as refused:  # an author's values may raise whatever they like
+        message = f"{message} (its data is left out: {message_of(refused)[:200]})"
+    case = BusinessCase(
+        code=error.code, severity=error.severity, route=error.route, owner=error.owner, data=data
+    )
+    return StepError(type=kind, message=message, retryable=False, business=case)
 
 
 def _stack(error: BaseException) -> str | None:

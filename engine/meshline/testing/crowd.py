@@ -17,7 +17,7 @@ from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
 from meshline.events.people_requests import AbsenceChangeRequested, TaskActionRequested
-from meshline.events.requests import Request, StepError
+from meshline.events.requests import BusinessCase, Request, StepError
 from meshline.testing.crowd_people import PEOPLE, people_request, task_request
 from meshline.testing.random_workflows import result_of
 from meshline.workflow.registry import Registry
@@ -34,11 +34,23 @@ _PAYLOADS = ({"n": 1}, {"n": 1}, {"n": 1}, {"n": 2})
 def random_error(random: Random) -> StepError:
     """Return why a step failed: what passes, what does not, and what ends the whole run."""
     kind = random.choice(["Unavailable", "Unavailable", "Unavailable", "Hopeless", "FailRun"])
+    if random.random() < 0.1:
+        return StepError(type="BusinessException", message="too much", business=_case(random))
     return StepError(
         type=kind,
         message=f"number {random.randint(1, 9)}",
         retry_after_s=random.choice([None, None, 0.0, 30.0]),
         retryable=random.random() < 0.9,
+    )
+
+
+def _case(random: Random) -> BusinessCase:
+    return BusinessCase(
+        code=random.choice(["credit_limit", "no_stock"]),
+        severity=random.choice(["low", "high"]),
+        route=random.choice([None, "queue:credit"]),
+        owner=random.choice([None, None, "user:ada"]),
+        data=random.choice([None, {"limit": 7}]),
     )
 
 

@@ -6,7 +6,7 @@ from meshline.workflow.errors import DefinitionRefused
 from meshline.workflow.limits import Retry
 from meshline.workflow.loading import App, load_app
 from meshline.workflow.observed import ObservedWorkflow
-from meshline.workflow.outcomes import FailRun, RetryLater
+from meshline.workflow.outcomes import BusinessException, FailRun, RetryLater
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import Activity, Approval, Observation, Raised, WorkflowSpec
 
@@ -14,6 +14,7 @@ __all__ = [
     "Activity",
     "App",
     "Approval",
+    "BusinessException",
     "DefinitionRefused",
     "FailRun",
     "Observation",

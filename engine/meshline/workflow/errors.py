@@ -10,7 +10,14 @@ from meshline.events.errors import MeshlineError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CODES", "AppNotLoaded", "DefinitionRefused", "RegistryConflict", "refuse"]
+__all__ = [
+    "CODES",
+    "AppNotLoaded",
+    "DefinitionRefused",
+    "RaisedWrongly",
+    "RegistryConflict",
+    "refuse",
+]
 
 CODES = {
     "answer": "ML4001",
@@ -56,6 +63,12 @@ class RegistryConflict(MeshlineError):
     """Two definitions claim the same name and version, or the same trigger."""
 
     code = "ML4102"
+
+
+class RaisedWrongly(MeshlineError):
+    """A step raises what Meshline knows with a part that it can't take."""
+
+    code = "ML4301"
 
 
 def refuse(

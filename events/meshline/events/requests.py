@@ -5,18 +5,23 @@ Field types here are part of the history: a released version never changes.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from meshline.events.corrections import Correction
 from meshline.events.moments import Moment
+from meshline.events.principals import is_principal
 from meshline.events.text import cleaned
 
 __all__ = [
+    "BUSINESS_CODE",
+    "BUSINESS_DATA_BYTES_MAX",
     "ERROR_TEXT_MAX",
     "ActivityReported",
     "ApprovalSubmitted",
+    "BusinessCase",
     "CancelRequested",
     "ExceptionActionRequested",
     "MessageReceived",
@@ -37,6 +42,12 @@ __all__ = [
 ERROR_TEXT_MAX = 16_000
 """Characters kept of a step's error: of its type, message and stack each."""
 
+BUSINESS_CODE = r"[A-Za-z][A-Za-z0-9_.-]{0,99}"
+"""What the code of a business exception looks like."""
+
+BUSINESS_DATA_BYTES_MAX = 16 * 1024
+"""As JSON; it stands in the history with each fact about the exception."""
+
 
 class Request(BaseModel):
     """Base of all requests. ``TYPE`` and ``VERSION`` name it in the log."""
@@ -47,8 +58,42 @@ class Request(BaseModel):
     VERSION: ClassVar[int] = 1
 
 
+class BusinessCase(BaseModel):
+    """What a step says on purpose: a person is needed, and no further try.
+
+    ``code`` names the case, and groups it; ``route`` is where it is seen, the workflow's where it
+    is None, and ``owner`` who answers for it there; ``data`` is what that person needs to know.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    code: Annotated[str, Field(pattern=rf"^{BUSINESS_CODE}$")]
+    severity: Literal["low", "medium", "high", "critical"] = "medium"
+    route: str | None = None
+    owner: str | None = None
+    data: Any = None
+
+    @field_validator("route", "owner")
+    @classmethod
+    def _is_principal(cls, value: str | None) -> str | None:
+        if value is not None and not is_principal(value):
+            raise ValueError("expected a principal such as 'queue:credit' or 'user:ada'")
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _fits(cls, value: Any) -> Any:
+        size_bytes = len(orjson.dumps(value))
+        if size_bytes > BUSINESS_DATA_BYTES_MAX:
+            raise ValueError(f"expected at most {BUSINESS_DATA_BYTES_MAX} bytes as JSON")
+        return value
+
+
 class StepError(BaseModel):
-    """Why a try failed: the type's name, a message, and where it comes from."""
+    """Why a try failed: the type's name, a message, and where it comes from.
+
+    ``business`` is there where nothing broke: the step wants a person to see something.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -57,6 +102,7 @@ class StepError(BaseModel):
     stack: str | None = None
     retry_after_s: float | None = None
     retryable: bool = True
+    business: BusinessCase | None = None
 
     @field_validator("type", "message", "stack", mode="before")
     @classmethod

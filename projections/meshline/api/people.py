@@ -64,6 +64,7 @@ async def list_exceptions(
     route: str | None = None,
     owner: str | None = None,
     kind: str | None = None,
+    code: str | None = None,
     severity: str | None = None,
     cause: str | None = None,
     workflow: str | None = None,
@@ -74,7 +75,7 @@ async def list_exceptions(
     """List exceptions, the newest first; those that are not resolved unless `state` says so."""
     async with past.seen(desk, "exceptions") as views:
         page = await views.exceptions(
-            states=state or OPEN_EXCEPTIONS, route=route, owner=owner, kind=kind,
+            states=state or OPEN_EXCEPTIONS, route=route, owner=owner, kind=kind, code=code,
             severity=severity, cause=cause, workflow=workflow, run_id=run_id, limit=limit,
             after=after,
         )  # fmt: skip

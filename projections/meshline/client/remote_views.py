@@ -99,6 +99,7 @@ class RemoteViews(Views):
         route: str | None = None,
         owner: str | None = None,
         kind: str | None = None,
+        code: str | None = None,
         severity: str | None = None,
         cause: str | None = None,
         workflow: str | None = None,
@@ -108,7 +109,7 @@ class RemoteViews(Views):
     ) -> Page[ExceptionRow]:
         return await self._listed(
             ExceptionRow, "/v1/exceptions", state=states or _EXCEPTION_STATES, route=route,
-            owner=owner, kind=kind, severity=severity, cause=cause, workflow=workflow,
+            owner=owner, kind=kind, code=code, severity=severity, cause=cause, workflow=workflow,
             run_id=run_id, limit=limit, after=after, **self._past(),
         )  # fmt: skip
 

@@ -24,12 +24,16 @@ OPEN_EXCEPTIONS = ("open", "acknowledged", "in_progress")
 
 
 class ExceptionRow(NamedTuple):
-    """One exception; ``how`` tells how it was resolved, ``reason`` the words of who did it last."""
+    """One exception; ``how`` tells how it was resolved, ``reason`` the words of who did it last.
+
+    ``code`` names the case where a step says it on purpose; ``error.business`` has its data.
+    """
 
     exception_id: str
     run_id: str
     workflow: str
     kind: str
+    code: str | None
     about: str
     route: str
     owner: str
@@ -56,7 +60,7 @@ def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     return () if exception_id is None else ((exception_id,),)
 
 
-projection = Projection("exceptions", version=2)
+projection = Projection("exceptions", version=3)
 exceptions = projection.table(
     "exceptions",
     ExceptionRow,
@@ -91,6 +95,7 @@ def _actor(event: Recorded[Any]) -> str | None:
 @projection.on(ExceptionOpened)
 def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
     data, run_id = event.event.data, event.event.subject
+    business = None if data.error is None else data.error.business
     if rows.get(exceptions, data.exception_id) is not None:
         return
     row = ExceptionRow(
@@ -98,6 +103,7 @@ def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
         run_id=run_id,
         workflow=data.workflow,
         kind=data.kind,
+        code=None if business is None else business.code,
         about=data.about,
         route=data.route,
         owner=data.owner,

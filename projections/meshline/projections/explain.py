@@ -184,7 +184,9 @@ def _exceptions(told: Told) -> Iterator[Reason]:
     for said in told:
         data = said.data
         if isinstance(data, facts.ExceptionOpened):
-            whose = " of the workflow" if data.route in routes else ""
+            is_told = data.error is not None and data.error.business is not None
+            whose = " that the step names" if is_told else ""
+            whose = " of the workflow" if data.route in routes else whose
             about = f" about {data.about}" if data.about else ""
             holds = "it holds that up" if data.blocking else "it holds nothing up"
             yield said.because(

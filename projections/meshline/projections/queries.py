@@ -254,6 +254,7 @@ class Views(PeopleQueries, Summaries, WorkQueries):
         route: str | None = None,
         owner: str | None = None,
         kind: str | None = None,
+        code: str | None = None,
         severity: str | None = None,
         cause: str | None = None,
         workflow: str | None = None,
@@ -265,7 +266,7 @@ class Views(PeopleQueries, Summaries, WorkQueries):
         where = _Conditions()
         where.one_of("state", states)
         where.equal(
-            route=route, owner=owner, kind=kind, severity=severity, cause=cause,
+            route=route, owner=owner, kind=kind, code=code, severity=severity, cause=cause,
             workflow=workflow, run_id=run_id,
         )  # fmt: skip
         order = ("opened_at", "exception_id")

@@ -92,6 +92,12 @@ def _step_ended(case: Case, data: facts.StepSucceeded | facts.StepFailed) -> Ite
         case.noted.completed.append(data.step)
 
 
+def _retry_scheduled(case: Case, data: facts.StepRetryScheduled) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.step)
+    is_on_purpose = node is not None and node.error is not None and node.error.business is not None
+    yield from _expect(not is_on_purpose, "fact_out_of_turn", "a person to decide, and no retry")
+
+
 def _step_joined(case: Case, data: facts.StepJoined) -> Iterator[Wrong]:
     node = case.run.nodes.get(data.step)
     if node is None or node.status != "fanned_out":
@@ -147,6 +153,19 @@ def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong
     is_somebodys = is_principal(data.owner) and is_principal(data.route)
     yield from _expect(is_somebodys, "wait_unowned", "an owner and a route")
     case.noted.exceptions.add(data.exception_id)
+    node = case.run.nodes.get(data.about)
+    error = None if node is None or node.status != "failed" else node.error
+    said = None if error is None else error.business
+    is_said = data.error is not None and data.error == error and said is not None
+    yield from _expect(
+        (data.kind == "business") == is_said, "fact_out_of_turn", "what the step says on purpose"
+    )
+    if said is not None:
+        route = said.route or case.run.route
+        theirs = (route, said.owner or route)
+        yield from _expect(
+            (data.route, data.owner) == theirs, "fact_out_of_turn", f"the route and owner {theirs}"
+        )
 
 
 def _exception_changed(case: Case, data: facts.ExceptionResolved) -> Iterator[Wrong]:
@@ -164,6 +183,7 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.StepStarted: _step_started,
     facts.StepSucceeded: _step_ended,
     facts.StepFailed: _step_ended,
+    facts.StepRetryScheduled: _retry_scheduled,
     facts.StepJoined: _step_joined,
     facts.TimerFired: _timer_fired,
     facts.ApprovalEscalated: _approval_passed,

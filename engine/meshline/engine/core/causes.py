@@ -62,13 +62,20 @@ _LIST = re.compile(r"#(?:, ?#)+")
 def cause_of(workflow: str, about: str, kind: str, error: StepError | None, message: str) -> str:
     """Return a fingerprint that is equal for exceptions of the same cause.
 
+    What a step says on purpose has a code for it: that is the cause, whatever step says it.
+
     Args:
         about: a node, or an item of one: all items of a step fail of the same causes.
         message: counts where there is no error.
     """
     step = "" if kind in _ABOUT_NO_NODE else step_of(about)
+    if error is not None and error.business is not None:
+        return _fingerprint(workflow, "", kind, error.business.code, "")
     words = words_in_common(message if error is None else error.message)
-    parts = (workflow, step, kind, "" if error is None else error.type, words)
+    return _fingerprint(workflow, step, kind, "" if error is None else error.type, words)
+
+
+def _fingerprint(*parts: str) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=6).hexdigest()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, timedelta
 from typing import Any
 
+from meshline.engine.core.business import open_business
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run
 from meshline.engine.core.items import item_names, items_of
@@ -300,6 +301,9 @@ def _failed(
 ) -> Decisions:
     """Try again later, or let a person see it."""
     error = state.error or StepError(type="Unknown", message="")
+    if error.business is not None:
+        yield open_business(run, node.name, error, error.business)
+        return
     if error.type == FAIL_RUN and run.undo is None:
         if run.status == "paused":
             # Ending may mean undoing, which begins steps: not before the run is resumed.

@@ -27,8 +27,9 @@ def open_exception(
     severity: Literal["low", "medium", "high", "critical"] = "medium",
     error: StepError | None = None,
     route: str | None = None,
+    owner: str | None = None,
 ) -> Decision:
-    """Return the decision to open an exception of this run, owned by its route."""
+    """Return the decision to open an exception of this run, owned by its route or by ``owner``."""
     route = route or run.route
     number = run.exceptions_opened + 1
     return Decision(
@@ -38,7 +39,7 @@ def open_exception(
             kind=kind,
             about=about,
             route=route,
-            owner=route,
+            owner=owner or route,
             severity=severity,
             cause=cause_of(run.workflow, about, kind, error, message),
             message=cleaned(message, MESSAGE_LENGTH_MAX),

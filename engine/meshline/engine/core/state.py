@@ -38,7 +38,7 @@ __all__ = [
     "stored",
 ]
 
-REDUCER_VERSION = 6
+REDUCER_VERSION = 7
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[

@@ -16,7 +16,7 @@ from meshline.testing.random_workflows import result_of
 from meshline.testing.simulation.loop import line_here
 from meshline.testing.simulation.world import Process, Violation, World
 from meshline.workflow.context import StepContext
-from meshline.workflow.outcomes import FailRun
+from meshline.workflow.outcomes import BusinessException, FailRun
 from meshline.workflow.spec import Compensation, Node, Parameter, StepNode, WorkflowSpec
 
 __all__ = ["SimulatedFault", "Steps"]
@@ -163,6 +163,8 @@ class Steps:
         if self._fails(dice):
             self._world.strike("step_fails", line_here().name)
             error = random_error(dice)
+            if error.business is not None:
+                raise BusinessException(**{**dict(error.business), "message": error.message})
             kinds = {"Unavailable": Unavailable, "Hopeless": Hopeless, "FailRun": FailRun}
             raised = kinds[error.type](error.message)
             raised.retry_after_s = error.retry_after_s  # type: ignore[attr-defined]
