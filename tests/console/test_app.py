@@ -11,9 +11,11 @@ from typing import Any
 import orjson
 import pytest
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from meshline.console.app import ROUTERS
 from meshline.console.signing_in import PUBLIC
+from meshline.workflow import Retry, Workflow
 from meshline.workflow.registry import Registry
 from tests.api.leads import SOURCE, leads
 from tests.console.site import PASSWORD, Site, site_at
@@ -440,3 +442,33 @@ async def test_who_reads_payloads_is_noted_and_a_refresh_reads_none(
 
     assert refreshed == 0
     assert f"user:ada read data of run {run_id}" in caplog.text
+
+
+class Sent(BaseModel):
+    number: int
+
+
+class Done(BaseModel):
+    text: str
+
+
+slow = Workflow("slow", version=1, trigger=Sent, source="slow", owner="team:slow",
+                exceptions="queue:slow", outcome=Done, due="1d")  # fmt: skip
+
+
+@slow.step(timeout="50ms", retry=Retry(attempts=1))
+async def work(trigger: Sent) -> Done:
+    await asyncio.sleep(60)
+    return Done(text="too late")
+
+
+async def test_an_error_that_has_no_stack_is_shown(postgres_address: str) -> None:
+    async with site_at(postgres_address, Registry(slow)) as site, site.as_("ada", "admin") as ada:
+        await site.publisher.publish("slow", {"number": 1}, trigger_id="1")
+        async with asyncio.timeout(30):
+            while not (found := (await site.views.exceptions()).rows):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert found[0].error is not None and "stack" not in found[0].error
+        page = await ada.open(f"/exceptions/{found[0].exception_id}")
+
+    assert found[0].error["type"] in page

@@ -118,6 +118,10 @@ class AsOf:
         self.moment = moment
         self._least = least
 
+    async def reached(self, desk: Desk, view: str) -> None:
+        """Return when the view has read ``min_position``; see ``Least``."""
+        await self._least.reached(desk, view)
+
     @asynccontextmanager
     async def seen(self, desk: Desk, view: str) -> AsyncIterator[Views | ViewsAsOf]:
         """The views for a list.

@@ -27,10 +27,13 @@ from meshline.events.publish import Publisher, RequestAnswer
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.events.requests import Request as AskedRequest
 from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.moment import Moment
 from meshline.projections.pages import LIMIT_MAX, Page
 from meshline.projections.queries import Views
+from meshline.projections.runs_then import RunsWanted, page_then
 from meshline.projections.runs_view import RunRow
 from meshline.projections.snapshots import KeptViews
 
@@ -141,6 +144,16 @@ class Desk:
             NotFound: there is none that the principal may see, or more than one.
         """
         return await self._found(self.views.run(begins))
+
+    async def runs(self, moment: Moment | None, wanted: RunsWanted) -> Page[RunRow]:
+        """Return a page of the list of runs, as it is or as it was."""
+        if moment is None:
+            return await self.views.runs(**wanted._asdict())
+        services, scope = self.services, self.principal.scope
+        if scope is None and (page := await page_then(self.views, moment, wanted)) is not None:
+            return page
+        views = await ViewsAsOf.of_log(services.log, moment, services.kept, scope)
+        return await views.runs(**wanted._asdict())
 
     async def exception(self, begins: str) -> ExceptionRow:
         """Return the exception that is meant; see ``run``."""

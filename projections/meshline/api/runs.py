@@ -29,6 +29,7 @@ from meshline.events.requests import (
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import Page, next_after, page_of_all, values_after
+from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
 
 __all__ = ["router"]
@@ -93,11 +94,12 @@ async def list_runs(
     after: After = None,
 ) -> Any:
     """List runs, those that started last first, with what each one waits for."""
-    async with past.seen(desk, "runs") as views:
-        page = await views.runs(
-            states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
-            limit=limit, after=after,
-        )  # fmt: skip
+    await past.reached(desk, "runs")
+    wanted = RunsWanted(
+        states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
+        limit=limit, after=after,
+    )  # fmt: skip
+    page = await desk.runs(past.moment, wanted)
     return desk.page(page, "runs")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from meshline.events import facts
 from meshline.events.envelope import Event
@@ -54,6 +54,7 @@ class Painting:
     nodes: dict[str, Node] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     has_outcome: bool = False
+    _open: dict[str, list[Span]] = field(default_factory=dict)
 
     def node(self, name: str) -> Node:
         """Return a node; the items of one that is done for each item count as it."""
@@ -61,12 +62,23 @@ class Painting:
 
     def begin(self, span: Span) -> None:
         self.spans.append(span)
+        self._open.setdefault(span.node, []).append(span)
 
     def end(self, name: str, at: datetime, how: str, *kinds: Kind) -> None:
         """End what is open of the node."""
-        for span in self.spans:
-            if span.node == name and span.end is None and span.kind in kinds:
+        left = []
+        for span in self._open.pop(name, ()):
+            if span.kind in kinds:
                 span.end, span.how = at, how
+            else:
+                left.append(span)
+        if left:
+            self._open[name] = left
+
+    def end_all(self, at: datetime, how: str, *kinds: Kind) -> None:
+        """End what is open of every node."""
+        for name in [*self._open]:
+            self.end(name, at, how, *kinds)
 
 
 def painted(history: Iterable[HistoryRow]) -> Painting:
@@ -145,9 +157,7 @@ def _of_wait(painting: Painting, event: Event[Any]) -> None:
         case facts.OwnerAssigned(rule=str() as rule):
             painting.node(rule).state = "succeeded"
         case facts.ActivityRecorded() as data:
-            for span in painting.spans:
-                if span.kind == "outside" and span.end is None:
-                    span.end = at
+            painting.end_all(at, "", "outside")
             for wait in data.waits:
                 painting.begin(Span(wait.about or wait.kind, "outside", at, until=wait.until))
 
@@ -169,9 +179,7 @@ def _of_exception(painting: Painting, event: Event[Any], open_: dict[str, str]) 
 def _of_run(painting: Painting, event: Event[Any]) -> None:
     if isinstance(event.data, facts.RunSucceeded | facts.RunFailed | facts.RunCancelled):
         painting.has_outcome = isinstance(event.data, facts.RunSucceeded)
-        for span in painting.spans:
-            if span.end is None:
-                span.end, span.how = event.time, "run ended"
+        painting.end_all(event.time, "run ended", *get_args(Kind))
         for node in painting.nodes.values():
             if node.state in ("running", "waiting", "held"):
                 node.state = "not_reached" if node.tries == 0 else "failed"

@@ -18,7 +18,6 @@ from meshline.console.reading import (
     Reader,
     moment_asked,
     reached,
-    seen,
     seen_of,
     values_of,
 )
@@ -45,6 +44,7 @@ from meshline.projections.history_view import HistoryRow
 from meshline.projections.intake import Undecodable
 from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.queries import OPEN_RUNS, Views
+from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
 
 __all__ = ["actions_for", "router"]
@@ -81,12 +81,12 @@ async def list_runs(
     asked = [each for each in state or () if each]
     states = [s for s in STATES if s in asked or ("open" in asked and s in OPEN_RUNS)]
     moment = moment_asked(request)
-    views = await seen(visit, moment)
-    page = await views.runs(
+    wanted = RunsWanted(
         states=states or None, workflow=workflow or None, owner=owner or None,
         source=source or None, wait_kind=waiting_on or None, id_prefix=_run_meant(run),
         limit=PAGE_ROWS, after=after or None,
     )  # fmt: skip
+    page = await visit.desk.runs(moment, wanted)
     definitions = await visit.views.workflows()
     filters = {
         "state": asked, "workflow": workflow, "owner": owner, "source": source,
