@@ -67,18 +67,21 @@ bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=k
 
 # --- check it ------------------------------------------------------------------------------------
 
-.PHONY: test test-lean test-servers test-fast check lint types contracts tidy format
+.PHONY: test test-inside test-outside test-fast check lint types contracts tidy format
 test: .venv/.ready-dev ## everything: checks, simulations, every test with a real Kafka and PostgreSQL
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-lean test-servers
-
-# Side by side, since tests with servers mostly wait for them; what needs none gives way.
-test-lean: .venv/.ready-dev
-	@nice -n 10 $(MAKE) --no-print-directory --jobs=1 lint types contracts simulate JOBS=1 2>&1
-	@nice -n 10 $(BIN)/python -m pytest -m "not ($(SERVERS))"
-
-test-servers: .venv/.ready-dev
 	@deploy/chromium
-	@$(BIN)/python -m pytest -m "$(SERVERS)"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-inside test-outside
+
+# Two halves side by side, since tests with servers mostly wait for them. One is the engine and what
+# it stands on; the other all that needs no server, and what people and programs see of it.
+OUTSIDE := $(addprefix tests/,api browser cli client console deploy examples)
+test-inside: .venv/.ready-dev
+	@$(BIN)/python -m pytest -m "$(SERVERS)" $(addprefix --ignore=,$(OUTSIDE))
+
+test-outside: .venv/.ready-dev
+	@nice -n 5 $(MAKE) --no-print-directory --jobs=1 lint types contracts simulate JOBS=1 2>&1
+	@nice -n 5 $(BIN)/python -m pytest -m "not ($(SERVERS))"
+	@nice -n 5 $(BIN)/python -m pytest -m "$(SERVERS)" $(OUTSIDE)
 
 test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience
 	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"

@@ -64,6 +64,7 @@ BODIES: dict[str, Any] = {
     "publish_triggers": {"triggers": [{"id": "1", "payload": {}}]},
     "hand_over": {"owner": "user:eve"},
     "send_message": {"name": "anything"},
+    "note_on_run": {"text": "anything"},
     "act_on_exception": {"action": "acknowledge"},
     "decide_approval": {"decision": "approved"},
     "act_on_task": {"action": "claim"},

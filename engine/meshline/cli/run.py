@@ -17,6 +17,7 @@ from meshline.cli.run_text import run_columns, run_page, show_text
 from meshline.cli.storytelling import story_lines, told
 from meshline.events.requests import (
     CancelRequested,
+    NoteRequested,
     PauseRequested,
     ResumeRequested,
     RetryRequested,
@@ -246,3 +247,18 @@ async def retry(call: Call, run: RunId, reason: Reason = "") -> None:
       meshline run retry 1f0c2a9b --reason "the directory is back"
     """
     await ask_about(call, run, RetryRequested(reason=reason))
+
+
+@command(app, asks=True)
+async def note(
+    call: Call,
+    run: RunId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+) -> None:
+    """Say something about a run, open or ended; it stands in its history.
+
+    \b
+    Examples:
+      meshline run note 1f0c2a9b "I called them, and they will send the form again"
+    """
+    await ask_about(call, run, NoteRequested(text=text))

@@ -193,6 +193,7 @@ class Crowd:
         yield requests.CancelRequested(reason="on second thoughts")
         yield requests.PauseRequested(until=self._random.choice([None, until]))
         yield requests.ResumeRequested()
+        yield requests.NoteRequested(text=self._random.choice(["they called", " "]))
         yield requests.RetryRequested()
         yield requests.OwnerChangeRequested(
             owner=self._random.choice(["team:green", "user:bob", "somebody"])

@@ -262,6 +262,10 @@ class RunUnderTest:
     def resume(self, *, by: str = PERSON) -> RunUnderTest:
         return self.ask(requests.ResumeRequested(), by=by)
 
+    def note(self, text: str, *, by: str = PERSON) -> RunUnderTest:
+        """Say something about the run, open or ended."""
+        return self.ask(requests.NoteRequested(text=text), by=by)
+
     def retry(self, *, by: str = PERSON) -> RunUnderTest:
         """Try again all that is held by an exception or waits for a retry."""
         return self.ask(requests.RetryRequested(), by=by)

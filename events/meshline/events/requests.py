@@ -25,6 +25,7 @@ __all__ = [
     "CancelRequested",
     "ExceptionActionRequested",
     "MessageReceived",
+    "NoteRequested",
     "OwnerChangeRequested",
     "ParkedActionRequested",
     "PauseRequested",
@@ -227,6 +228,14 @@ class PauseRequested(Request):
 
     reason: str = ""
     until: Moment | None = None
+
+
+class NoteRequested(Request):
+    """Keep what somebody has to say about the run, even if that has ended; it changes nothing."""
+
+    TYPE = "meshline.note.requested"
+
+    text: str
 
 
 class ResumeRequested(Request):

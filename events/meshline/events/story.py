@@ -291,6 +291,7 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     requests.CancelRequested: _says("asked to cancel the run", reason=True),
     requests.PauseRequested: _pause_requested,
     requests.ResumeRequested: _says("asked to resume the run", reason=True),
+    requests.NoteRequested: _says("asked to keep a note"),
     requests.ParkedActionRequested: _says(
         "asked to {action} what the view {view} has parked at {partition}:{offset}", reason=True
     ),
@@ -320,6 +321,7 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.RunHeld: lambda d, v: f"the run is held by {_waits(d.waits)}",
     facts.RunPaused: lambda d, v: f"the run is paused{_until(d.until)}{_because(d.reason)}",
     facts.RunResumed: _says("the run goes on", reason=True),
+    facts.RunNoted: lambda d, v: f"a note: {_short(d.text)}",
     facts.RunReopened: _says("the run is open again", reason=True),
     facts.CompensationStarted: _compensation_started,
     facts.RunSucceeded: lambda d, v: f"the run succeeded{_value(d.outcome, v)}",

@@ -19,6 +19,7 @@ from meshline.events.requests import (
     ActivityReported,
     CancelRequested,
     MessageReceived,
+    NoteRequested,
     OwnerChangeRequested,
     PauseRequested,
     ResumeRequested,
@@ -62,6 +63,12 @@ class Message(Body):
 
     name: str
     payload: Any = None
+
+
+class Note(Body):
+    """What there is to say about a run."""
+
+    text: str = Field(min_length=1, max_length=4_000)
 
 
 class Outcome(Body):
@@ -216,6 +223,14 @@ async def send_message(
     """Send a run what it waits for; it is kept if it comes early."""
     asked = MessageReceived(name=body.name, payload=body.payload)
     return await desk.ask_run(run, asked, asking)
+
+
+@router.post("/{run}/notes", status_code=202, responses=_ACTS)
+async def note_on_run(
+    desk: Annotated[Desk, _operator(NoteRequested)], run: str, body: Note, asking: Ask
+) -> Answered:
+    """Say something about a run, open or ended; it stands in its history."""
+    return await desk.ask_run(run, NoteRequested(text=body.text), asking)
 
 
 # -- reporting ---------------------------------------------------------------------------------

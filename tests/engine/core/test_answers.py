@@ -46,6 +46,26 @@ def held() -> tuple[WorkflowTest, RunUnderTest]:
     return test, test.start(Order())
 
 
+def test_a_note_is_kept_whether_the_run_is_open_or_has_ended_and_changes_nothing() -> None:
+    test = WorkflowTest(orders())
+    run = test.start(Order())
+    before = test.state.runs[run.id].copy()
+
+    run.note("they called", by="user:ada")
+    assert test.state.runs[run.id] == before
+    test.advance("1d")
+    run.note("all is well", by="user:bob")
+
+    assert [f.text for f in run.history if isinstance(f, facts.RunNoted)] == [
+        "they called",
+        "all is well",
+    ]
+    assert run.id not in test.state.runs
+    assert "a note: all is well" in run.story()
+    with pytest.raises(RequestRefused, match="a note needs words"):
+        run.note("  ")
+
+
 # -- exceptions --------------------------------------------------------------------------------
 
 

@@ -43,6 +43,8 @@ def answer_request(
     kind = type(request.data)
     if run is None and not has_ended:
         yield refuse(request, cause, "unknown_run", f"there is no run {request.subject!r}")
+    elif kind is requests.NoteRequested:
+        yield _note(request, cause)
     elif run is None or (run.has_ended and kind not in _AFTER_THE_END):
         yield refuse(request, cause, "already_ended", "the run has ended")
     elif kind is requests.ExceptionActionRequested:
@@ -59,6 +61,14 @@ def answer_request(
         yield _say(request, cause, facts.RunCancelled(reason=_reason(request)))
     else:
         yield from _ANSWERS[kind](spec, run, request, cause, moment)
+
+
+def _note(request: Event[Any], cause: str) -> Decision:
+    if request.actor is None:
+        return refuse(request, cause, "no_actor", "nobody is named who says it")
+    if not request.data.text.strip():
+        return refuse(request, cause, "text_missing", "a note needs words")
+    return _say(request, cause, facts.RunNoted(text=request.data.text))
 
 
 def _has_done_something(run: RunState) -> bool:

@@ -35,6 +35,7 @@ from meshline.events.facts import (
     RunCancelled,
     RunFailed,
     RunHeld,
+    RunNoted,
     RunPaused,
     RunReopened,
     RunResumed,
@@ -128,7 +129,7 @@ TRANSITIONS: Final[Pairs] = {
         STATUSES,
         (
             RequestRejected, TriggerDeduplicated, TriggerRejected, ParkedEventRetried,
-            ParkedEventSkipped,
+            ParkedEventSkipped, RunNoted,
         ),
         SAME,
     ),

@@ -16,6 +16,7 @@ __all__ = [
     "RunHeld",
     "RunPaused",
     "RunReopened",
+    "RunNoted",
     "RunResumed",
     "RunStarted",
     "RunSucceeded",
@@ -61,6 +62,14 @@ class RunPaused(Fact):
 
     reason: str = ""
     until: AwareDatetime | None = None
+
+
+class RunNoted(Fact):
+    """The envelope's actor has this to say about the run."""
+
+    TYPE = "meshline.run.noted"
+
+    text: str
 
 
 class RunResumed(Fact):
