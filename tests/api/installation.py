@@ -18,6 +18,7 @@ from meshline.api.webhooks import Webhooks
 from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
+from meshline.projections.bulk import Bulks
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
@@ -88,7 +89,7 @@ async def installed(
     webhooks: Webhooks | None = None,
 ) -> AsyncIterator[Installation]:
     """An installation whose log and views are at the address."""
-    views, keys = Views(address), ApiKeys(address)
+    views, keys, bulks = Views(address), ApiKeys(address), Bulks(address)
     try:
         async with (
             open_or_create(address, 2) as log,
@@ -98,9 +99,10 @@ async def installed(
             Publisher(log) as publisher,
         ):
             await keys.open()
+            await bulks.open()
             await service.ready()
             refusals = Refusals(publisher, views, gap_s=GAP_S)
-            async with Services(log, publisher, views, refusals=refusals) as services:
+            async with Services(log, publisher, views, refusals=refusals, bulks=bulks) as services:
                 api = create_api(services, keys, settings, webhooks)
                 yield Installation(
                     log,
@@ -111,5 +113,6 @@ async def installed(
                     api,
                 )
     finally:
+        await bulks.aclose()
         await keys.aclose()
         await views.aclose()

@@ -18,6 +18,7 @@ from meshline.cli.processes import Service, open_or_create, viewing_on, worker_o
 from meshline.cli.serve import listening
 from meshline.console import Accounts, beside, create_console
 from meshline.events.publish import Publisher
+from meshline.projections.bulk import Bulks
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
@@ -94,9 +95,11 @@ class Browser:
 async def site_at(address: str, *registries: Registry) -> AsyncIterator[Site]:
     """An installation whose log, views and users are at the address."""
     views, keys, accounts = Views(address), ApiKeys(address), Accounts(address, cost=16)
+    bulks = Bulks(address)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(views.aclose)
         stack.push_async_callback(keys.aclose)
+        stack.push_async_callback(bulks.aclose)
         stack.push_async_callback(accounts.aclose)
         log = await stack.enter_async_context(open_or_create(address, 2))
         (registry,) = registries
@@ -108,8 +111,9 @@ async def site_at(address: str, *registries: Registry) -> AsyncIterator[Site]:
         publisher = await stack.enter_async_context(Publisher(log))
         await keys.open()
         await accounts.open()
+        await bulks.open()
         await service.ready()
-        services = await stack.enter_async_context(Services(log, publisher, views))
+        services = await stack.enter_async_context(Services(log, publisher, views, bulks=bulks))
         app = beside(create_api(services, keys), create_console(services, accounts))
         yield Site(publisher, views, accounts, app)
 

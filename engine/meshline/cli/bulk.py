@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,17 +18,20 @@ from meshline.cli.tables import Column
 from meshline.cli.words import ago
 
 if TYPE_CHECKING:
+    from meshline.client import RemoteBulks
     from meshline.projections.bulk import Bulks
-    from meshline.projections.bulk_list import BulkItem, BulkList
+    from meshline.projections.bulk_list import BulkItem, BulkList, Effect
 
 __all__ = ["app"]
 
-app = group("Many exceptions at once: a list that is looked at, then applied item by item.")
+app = group("Many exceptions or runs at once: a list to be looked at, then applied item by item.")
 
 SAMPLES = 5
 WAIT_S = 30.0
 
-Action = Literal["acknowledge", "assign", "resolve", "retry", "skip"]
+Action = Literal[
+    "acknowledge", "start", "assign", "resolve", "retry", "skip", "cancel", "hand_over"
+]
 Name = Annotated[str, typer.Argument(metavar="LIST", help="As `bulk preview` named it.")]
 
 
@@ -46,8 +49,16 @@ async def preview(
     older: Annotated[
         str | None, typer.Option(metavar="2h", help="Only those that are open for so long.")
     ] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="cancel, hand_over: only of this source.")
+    ] = None,
+    waiting_on: Annotated[
+        str | None, typer.Option(help="cancel, hand_over: only those that wait on this.")
+    ] = None,
     to: Annotated[
-        str | None, typer.Option(metavar="OWNER", help="assign: user:, team: or queue:NAME")
+        str | None,
+        typer.Option(metavar="OWNER", help="assign, hand_over: user:, team: or queue:NAME"),
     ] = None,
     value: Annotated[
         str | None, typer.Option(metavar="JSON", help="skip: what stands in for the result.")
@@ -60,42 +71,48 @@ async def preview(
         ),
     ] = 1_000,
 ) -> None:
-    """Freeze a list of the open exceptions that fit, and say what applying it will do.
+    """Freeze a list of the open exceptions or runs that fit, and say what applying it will do.
 
-    Nothing is done yet. The list stays, with who made it; what changes until it is applied is left
-    out then, and said.
+    cancel and hand_over are done to runs, everything else to exceptions. Nothing is done yet. The
+    list stays, with who made it; what changes until it is applied is left out then, and said.
 
     \b
     Examples:
       meshline bulk preview retry --cause 3fa94c01b2d7 --reason "the directory is back"
       meshline bulk preview assign --workflow lead-intake --older 2h --to team:platform
+      meshline bulk preview cancel --workflow lead-intake --waiting-on message --older 30d
     """
     from meshline.projections.bulk_list import Chosen
 
     opened_before = None
     if older is not None:
         opened_before = call.clock.now() - timedelta(seconds=seconds(older, "--older"))
-    chosen = Chosen(cause, workflow, step, kind, owner, route, severity, opened_before)
+    chosen = Chosen(
+        cause, workflow, step, kind, owner, route, severity, opened_before, state, source,
+        waiting_on,
+    )  # fmt: skip
     if chosen.is_everything:
-        raise typer.BadParameter(
-            "say which: --cause, --workflow, --step, --kind, --owner, --route, --severity, --older"
-        )
+        raise typer.BadParameter("say which: --cause, --workflow, --step, --owner or the like")
     more = _more(action, to, value)
     async with _bulks(call) as bulks, call.views() as views:
         made = await bulks.freeze(
             views, action, chosen, actor=call.actor.id, reason=reason, more=more,
             confirmed_above=second_person_above,
         )  # fmt: skip
-        items = await bulks.items(made.name)
-    call.out.thing(_as_data(made, items), lambda: "\n".join(_preview_lines(made, items)))
+        effect = await bulks.effect(made.name)
+        samples = await bulks.items(made.name, limit=SAMPLES)
+    data = _as_data(made, effect, samples)
+    call.out.thing(data, lambda: "\n".join(_preview_lines(made, effect, samples)))
     if made.is_unconfirmed:
         call.out.say(f"A second person has to agree: meshline bulk confirm {made.name}")
     call.out.say(f"Do it: meshline bulk apply {made.name}")
 
 
 def _more(action: Action, to: str | None, value: str | None) -> dict[str, Any]:
-    if (action == "assign") != (to is not None):
-        raise typer.BadParameter("goes with assign, and only with it", param_hint="--to")
+    if (action in ("assign", "hand_over")) != (to is not None):
+        raise typer.BadParameter(
+            "goes with assign and hand_over, and only with them", param_hint="--to"
+        )
     if value is not None and action != "skip":
         raise typer.BadParameter("goes with skip only", param_hint="--value")
     if to is not None:
@@ -115,15 +132,8 @@ async def apply(call: Call, name: Name) -> None:
       meshline bulk apply bulk-1f0c2a9b44
     """
     counts: Counter[str] = Counter()
-    async with (
-        _bulks(call) as bulks,
-        call.views() as views,
-        call.log() as log,
-        call.publisher() as publisher,
-    ):
-        applying = bulks.apply(
-            name, views, publisher, log, actor=call.actor, wait_s=call.wait_s or WAIT_S
-        )
+    async with _bulks(call) as bulks:
+        applying = _applying(call, bulks, name)
         with call.out.stream() as emit:
             async with aclosing(applying):
                 async for item in applying:
@@ -136,6 +146,27 @@ async def apply(call: Call, name: Name) -> None:
         end(Exit.UNANSWERED)
     if counts["refused"]:
         end(Exit.FAILED)
+
+
+async def _applying(call: Call, bulks: Bulks | RemoteBulks, name: str) -> AsyncGenerator[BulkItem]:
+    """Apply it here, or let the server do it and follow what comes of it."""
+    from meshline.client import RemoteBulks
+
+    if isinstance(bulks, RemoteBulks):
+        applying = bulks.apply(name)
+        async with aclosing(applying):
+            async for item in applying:
+                yield item
+        return
+    from meshline.projections.bulk_apply import applied
+
+    async with call.views() as views, call.log() as log, call.publisher() as publisher:
+        applying = applied(
+            bulks, name, views, publisher, log, actor=call.actor, wait_s=call.wait_s or WAIT_S
+        )
+        async with aclosing(applying):
+            async for item in applying:
+                yield item
 
 
 @command(app)
@@ -163,7 +194,7 @@ async def list_bulks(
       meshline bulk list
     """
     async with _bulks(call) as bulks:
-        found = await bulks.all(limit)
+        found = (await bulks.all(limit)).rows
     now = call.clock.now()
     columns = [
         Column("list", lambda b: b.name, whole=True),
@@ -187,11 +218,13 @@ async def show(call: Call, name: Name) -> None:
     """
     async with _bulks(call) as bulks:
         made, items = await bulks.one(name), await bulks.items(name)
-        counts = await bulks.counts(name)
-    data = _as_data(made, items) | {"counts": counts, "items": [i._asdict() for i in items]}
+        effect, counts = await bulks.effect(name), await bulks.counts(name)
+    samples = items[:SAMPLES]
+    data = _as_data(made, effect, samples)
+    data |= {"counts": counts, "items": [item._asdict() for item in items]}
 
     def lines() -> Iterator[str]:
-        yield from _preview_lines(made, items)
+        yield from _preview_lines(made, effect, samples)
         yield ""
         yield _counted(counts)
         yield from (_line(item) for item in items if item.result not in (None, "done"))
@@ -200,7 +233,13 @@ async def show(call: Call, name: Name) -> None:
 
 
 @asynccontextmanager
-async def _bulks(call: Call) -> AsyncIterator[Bulks]:
+async def _bulks(call: Call) -> AsyncIterator[Bulks | RemoteBulks]:
+    if call.given.server is not None:
+        from meshline.client import RemoteBulks
+
+        async with call.connection() as connection:
+            yield RemoteBulks(connection)
+        return
     from meshline.projections.bulk import Bulks
 
     bulks = Bulks(call.place.views, clock=call.clock)
@@ -214,43 +253,39 @@ async def _bulks(call: Call) -> AsyncIterator[Bulks]:
 # -- text --------------------------------------------------------------------------------------
 
 
-def _as_data(made: BulkList, items: list[BulkItem]) -> dict[str, Any]:
-    from meshline.projections.bulk_list import effect_of
-
-    samples = [item._asdict() for item in items[:SAMPLES]]
+def _as_data(made: BulkList, effect: Effect, samples: list[BulkItem]) -> dict[str, Any]:
     return {
         **made._asdict(),
         "needs_second_person": made.is_unconfirmed,
-        "effect": effect_of(made.action, items)._asdict(),
-        "samples": samples,
+        "effect": effect._asdict(),
+        "samples": [item._asdict() for item in samples],
     }
 
 
-def _preview_lines(made: BulkList, items: list[BulkItem]) -> Iterator[str]:
-    from meshline.projections.bulk_list import effect_of
+def _preview_lines(made: BulkList, effect: Effect, samples: list[BulkItem]) -> Iterator[str]:
+    from meshline.projections.bulk_list import acts_on_runs
 
-    effect = effect_of(made.action, items)
     more = "".join(f" {word} {said}" for word, said in made.more.items())
-    what = f"{made.items:,} exceptions of {effect.runs:,} runs"
+    runs = f"{effect.runs:,} runs"
+    what = runs if acts_on_runs(made.action) else f"{made.items:,} exceptions of {runs}"
     yield f"List {made.name}: {made.action}{more}, {what}"
-    yield f"  made by {made.made_by} at {made.made_at:%Y-%m-%d %H:%M:%S} UTC{_why(made)}"
+    why = f": {made.reason}" if made.reason else ""
+    yield f"  made by {made.made_by} at {made.made_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    yield f"  as seen at {', '.join(f'{p}:{offset}' for p, offset in made.seen_at.items())}"
     for step, count in list(effect.by_step.items())[:SAMPLES]:
         yield f"  {count:>8,}  {step}"
     if len(effect.by_step) > SAMPLES:
         yield f"            and {len(effect.by_step) - SAMPLES} steps more"
-    if effect.likely_refused:
-        yield f"  {effect.likely_refused:,} will be refused: {effect.why_refused}"
+    for reason, count in made.left_out.items():
+        yield f"  {count:>8,}  left out: {reason}"
     yield "  for example:"
-    for item in items[:SAMPLES]:
-        yield f"    {item.exception_id}  {item.state}, {item.owner}  {cut(item.message)}"
-
-
-def _why(made: BulkList) -> str:
-    return f": {made.reason}" if made.reason else ""
+    for item in samples:
+        named = item.exception_id or f"{item.run_id}  {item.about}"
+        yield f"    {named}  {item.state}, {item.owner}  {cut(item.message)}".rstrip()
 
 
 def _line(item: BulkItem) -> str:
-    said = f"{item.result or 'left':<10}  {item.exception_id}"
+    said = f"{item.result or 'left':<10}  {item.exception_id or item.run_id}"
     return f"{said}  {item.detail}" if item.detail else said
 
 

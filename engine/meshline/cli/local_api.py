@@ -46,19 +46,21 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
     from meshline.api.webhooks import Webhooks
     from meshline.console import Accounts, beside, create_console
     from meshline.events.publish import Publisher
+    from meshline.projections.bulk import Bulks
     from meshline.projections.postgres_snapshots import PostgresSnapshots
     from meshline.projections.queries import Views
 
     keys, seen, kept = ApiKeys(views), Views(views), PostgresSnapshots(views)
-    accounts = Accounts(views)
+    accounts, bulks = Accounts(views), Bulks(views)
     try:
         await keys.open()
+        await bulks.open()
         await accounts.open()
         password = await accounts.create_first()
         key_file = await _key_file(keys, home)
         async with (
             Publisher(log) as publisher,
-            Services(log, publisher, seen, kept) as services,
+            Services(log, publisher, seen, kept, bulks=bulks) as services,
             listening(
                 beside(
                     create_api(services, keys, webhooks=Webhooks(home / WEBHOOKS)),
@@ -77,6 +79,7 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
         await seen.aclose()
         await keys.aclose()
         await accounts.aclose()
+        await bulks.aclose()
 
 
 async def _key_file(keys: ApiKeys, home: Path) -> Path:

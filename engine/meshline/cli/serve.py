@@ -148,20 +148,24 @@ async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accoun
     from meshline.api.keys import ApiKeys
     from meshline.console import Accounts
     from meshline.events.publish import Publisher
+    from meshline.projections.bulk import Bulks
 
     keys, accounts = ApiKeys(call.place.views), Accounts(call.place.views)
+    bulks = Bulks(call.place.views)
     try:
         async with (
             call.log() as log,
             call.views() as views,
             call.kept() as kept,
             Publisher(log) as publisher,
-            Services(log, publisher, views, kept) as services,
+            Services(log, publisher, views, kept, bulks=bulks) as services,
         ):
             await keys.open()
             await accounts.open()
+            await bulks.open()
             yield services, keys, accounts
     finally:
+        await bulks.aclose()
         await accounts.aclose()
         await keys.aclose()
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 
 from meshline.api.principals import Permission, Principal
 from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.bulk_list import BulkItem
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.history_view import HistoryRow
@@ -21,7 +22,7 @@ from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
 from meshline.projections.workflows_view import WorkflowRow
 
-__all__ = ["PAYLOAD_FIELDS", "ListOf", "item_of", "list_of", "shown"]
+__all__ = ["PAYLOAD_FIELDS", "ListOf", "item_of", "list_of", "reads", "shown"]
 
 _audit = logging.getLogger("meshline.audit")
 
@@ -50,6 +51,7 @@ _NAMES: dict[type[Any], str] = {
     TriggerRow: "Trigger",
     WorkflowRow: "Workflow",
     ViewLag: "View",
+    BulkItem: "BulkItem",
 }
 
 
@@ -91,7 +93,12 @@ def shown(row: Any, principal: Principal, about: str) -> dict[str, Any]:
     hidden = [name for name in PAYLOAD_FIELDS.get(type(row), ()) if fields[name] is not None]
     if not hidden:
         return fields
+    return fields if reads(principal, ", ".join(hidden), about) else fields | dict.fromkeys(hidden)
+
+
+def reads(principal: Principal, what: str, about: str) -> bool:
+    """Return whether this principal may read such a payload; who does is noted."""
     if not principal.may(Permission.READ_PAYLOADS):
-        return fields | dict.fromkeys(hidden)
-    _audit.info("%s read %s of %s", principal.actor.id, ", ".join(hidden), about)
-    return fields
+        return False
+    _audit.info("%s read %s of %s", principal.actor.id, what, about)
+    return True

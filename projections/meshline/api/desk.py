@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel
 
 from meshline.api.answers import shown
+from meshline.api.bulk_work import BulkWork
 from meshline.api.changes import Changes
 from meshline.api.principals import Principal
 from meshline.api.problems import Conflict, Denied
@@ -28,6 +29,7 @@ from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.events.requests import Request as AskedRequest
 from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.bulk import Bulks
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.moment import Moment
@@ -81,6 +83,7 @@ class Services:
         kept: snapshots of the views, for lists of the past.
         refusals: where it is told what was refused; made here if it is not given.
         changes: what tells streams what changed; made here if it is not given.
+        bulks: the lists of bulk operations, if this server is to have them.
     """
 
     def __init__(
@@ -91,7 +94,10 @@ class Services:
         kept: KeptViews | None = None,
         refusals: Refusals | None = None,
         changes: Changes | None = None,
+        bulks: Bulks | None = None,
     ) -> None:
+        self.bulks = bulks
+        self.bulk_work = None if bulks is None else BulkWork(bulks, publisher, log)
         self.kept = kept
         self.publisher = publisher
         self.views = views
@@ -109,6 +115,8 @@ class Services:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.bulk_work is not None:
+            await self.bulk_work.aclose()
         await self.changes.aclose()
         await self.refusals.aclose()
 

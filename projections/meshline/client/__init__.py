@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from meshline.client.client import Meshline
 from meshline.client.connection import Connection, ServerRefused, ServerUnreachable
+from meshline.client.remote_bulks import RemoteBulks
 from meshline.client.remote_publisher import RemotePublisher
 from meshline.client.remote_views import RemoteViews
 
 __all__ = [
     "Connection",
     "Meshline",
+    "RemoteBulks",
     "RemotePublisher",
     "RemoteViews",
     "ServerRefused",

@@ -12,14 +12,15 @@ import httpx
 import orjson
 
 from meshline.events.errors import LogUnavailable, MeshlineError, PayloadRefused
-from meshline.projections.errors import NotFound, NotReached, StoreUnavailable
+from meshline.projections.errors import NotFound, NotReached, NotReady, StoreUnavailable
 
 __all__ = ["Answered", "Connection", "ServerRefused", "ServerUnreachable"]
 
 _AGAIN = (429, 502, 503, 504)
 _BACKOFF_S_MAX = 10.0
 _ERRORS: Mapping[str, type[MeshlineError]] = {
-    error.code: error for error in (NotFound, NotReached, StoreUnavailable, LogUnavailable)
+    error.code: error
+    for error in (NotFound, NotReached, NotReady, StoreUnavailable, LogUnavailable)
 }
 
 

@@ -29,7 +29,7 @@ from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
 from meshline.projections.workflows_view import WorkflowRow
 
-__all__ = ["RemoteViews"]
+__all__ = ["RemoteViews", "row_of"]
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -75,7 +75,7 @@ class RemoteViews(Views):
 
     async def run(self, run_id: str) -> RunRow:
         found = await self._connection.get(f"/v1/runs/{_named('run', run_id)}", **self._past())
-        return _row(RunRow, found)
+        return row_of(RunRow, found)
 
     async def history(
         self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
@@ -115,7 +115,7 @@ class RemoteViews(Views):
 
     async def exception(self, exception_id: str) -> ExceptionRow:
         path = f"/v1/exceptions/{_named('exception', exception_id)}"
-        return _row(ExceptionRow, await self._connection.get(path))
+        return row_of(ExceptionRow, await self._connection.get(path))
 
     async def exception_groups(
         self, *, open_only: bool = True, limit: int = 50
@@ -201,7 +201,7 @@ class RemoteViews(Views):
 
     async def _listed(self, row: type[R], path: str, **query: Any) -> Page[R]:
         body = await self._connection.get(path, **query)
-        return Page([_row(row, item) for item in body["items"]], body["next"])
+        return Page([row_of(row, item) for item in body["items"]], body["next"])
 
     async def _all(self, row: type[R], path: str, **query: Any) -> list[R]:
         rows: list[R] = []
@@ -220,7 +220,8 @@ def _named(noun: str, begins: str) -> str:
     return quote(begins, safe="")
 
 
-def _row(row: type[R], fields: Any) -> R:
+def row_of(row: type[R], fields: Any) -> R:
+    """Return what was sent as such a row."""
     adapter = _ADAPTERS.setdefault(row, TypeAdapter(row))
     found: R = adapter.validate_python(fields)
     return found

@@ -1,41 +1,46 @@
-"""Bulk operations: exceptions are looked at before anything is done, then dealt with one by one.
+"""Bulk operations: what is meant is looked at before anything is done; see ``bulk_apply`` for that.
 
-A list is frozen when it is made: which exceptions, and how each stood. What has changed by the time
-that it is applied is left out, and said. The id of an item's request follows from the list and the
-item, so whoever is killed in the middle and begins again repeats nothing; and each request says in
-the history which list it belongs to, and why.
+A list is frozen when it is made: which exceptions or runs, and how each stood.
 """
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from meshline.events.clock import Clock, SystemClock
-from meshline.events.envelope import Actor, Position
-from meshline.events.log import EventLog
-from meshline.events.publish import Publisher
-from meshline.events.requests import ExceptionActionRequested
-from meshline.projections.bulk_list import BulkAction, BulkItem, BulkList, Chosen
+from meshline.events.principals import is_principal
+from meshline.projections.bulk_list import (
+    BulkAction,
+    BulkItem,
+    BulkList,
+    Chosen,
+    Effect,
+    acts_on_runs,
+    left_out,
+)
+from meshline.projections.columns import to_json
 from meshline.projections.errors import NotFound, NotReady
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.pages import Page, next_after, values_after
 from meshline.projections.postgres_connection import Connection, Pool, parse_address
 from meshline.projections.postgres_store import lock_id
 from meshline.projections.queries import Views
+from meshline.projections.runs_view import RunRow
+from meshline.projections.scope import Scope
+from meshline.projections.summaries import OPEN_RUNS
 
-__all__ = ["Bulks"]
+__all__ = ["CONFIRMED_ABOVE", "Bulks"]
 
 ITEMS_MAX = 100_000
-AT_ONCE = 50
-"""Items that are asked at the same time: they go out as few batches."""
 
 CONFIRMED_ABOVE = 1_000
 """A longer list needs the word of a second person."""
 
-VIEWS_S = 30.0
 PAGE = 1_000
 
 _TABLES = """
@@ -47,6 +52,9 @@ create table if not exists {schema}.lists (
     reason text not null,
     chosen jsonb not null,
     items integer not null,
+    left_out jsonb not null,
+    seen_at jsonb not null,
+    scope jsonb,
     made_by text not null,
     made_at timestamptz not null,
     confirmed_above integer not null,
@@ -63,12 +71,12 @@ create table if not exists {schema}.items (
     message text not null,
     state text not null,
     owner text not null,
-    blocking boolean not null,
     result text,
     detail text not null default '',
     primary key (list, number)
 );
 """
+_FROZEN = ("exception_id", "run_id", "workflow", "about", "message", "state", "owner")
 
 
 class Bulks:
@@ -97,7 +105,7 @@ class Bulks:
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    # -- making and looking --------------------------------------------------------------------
+    # -- making --------------------------------------------------------------------------------
 
     async def freeze(
         self,
@@ -109,94 +117,78 @@ class Bulks:
         reason: str,
         more: Mapping[str, Any] | None = None,
         confirmed_above: int = CONFIRMED_ABOVE,
+        name: str | None = None,
     ) -> BulkList:
-        """Make a list of what fits now, and do nothing about it.
+        """Make a list of what fits now and can be acted on so, and do nothing about it.
 
         Args:
             confirmed_above: whoever makes a list may be more careful than the installation is, and
                 not less.
+            name: the same name makes one list, however often it is asked for.
         Raises:
             NotFound: nothing fits.
-            NotReady: there is more than one list may hold.
+            NotReady: there is more than one list may hold, or it can't be done so.
         """
-        rows = [row async for row in _fitting(views, chosen)]
-        if not rows:
-            raise NotFound(
-                "No open exception fits: expected some. See `meshline exception groups`."
-            )
+        more = dict(more or {})
+        _check(action, chosen, more)
+        view = "runs" if acts_on_runs(action) else "exceptions"
+        # Before the rows: what the list says of its place is never more than they hold.
+        seen_at = (await views.live_checkpoints([view])).get(view, {})
+        rows: list[ExceptionRow | RunRow] = []
+        out: dict[str, int] = {}
+        async for row in _fitting(views, action, chosen):
+            why = left_out(action, more, row)
+            if why is None:
+                rows.append(row)
+            else:
+                out[why] = out.get(why, 0) + 1
         if len(rows) > ITEMS_MAX:
             raise NotReady(
-                f"More than {ITEMS_MAX:,} exceptions fit: expected at most so many. Choose fewer: "
+                f"More than {ITEMS_MAX:,} {view} fit: expected at most so many. Choose fewer: "
                 "by workflow, step or cause."
             )
-        name = f"bulk-{uuid.uuid4().hex[:10]}"
+        if not rows:
+            raise NotFound(_nothing(view, out))
+        name = name or f"bulk-{uuid.uuid4().hex[:10]}"
+        items = [BulkItem.of(name, number, row) for number, row in enumerate(rows, start=1)]
         # The list comes with its items or not at all: one statement.
         await self._pool.fetch(
             f"""
             with made as (
                 insert into {self._schema}.lists values
-                    ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning name
+                    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                on conflict do nothing returning name
             )
             insert into {self._schema}.items
             select made.name, i.* from made, unnest(
-                $10::integer[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
-                $16::text[], $17::text[], $18::boolean[]
+                $13::integer[], {", ".join(f"${14 + n}::text[]" for n in range(len(_FROZEN)))}
             ) as i
             """,
             name,
             action,
-            dict(more or {}),
+            to_json(more),
             reason,
-            {k: None if v is None else str(v) for k, v in chosen.as_dict().items()},
-            len(rows),
+            chosen.as_dict(),
+            len(items),
+            out,
+            {str(partition): offset for partition, offset in sorted(seen_at.items())},
+            _said(views.scope),
             actor,
             self._clock.now(),
             min(confirmed_above, self._confirmed_above),
-            [*range(1, len(rows) + 1)],
-            *_columns(rows),
+            [item.number for item in items],
+            *([attrgetter(field)(item) for item in items] for field in _FROZEN),
         )
-        return await self.one(name)
+        return await self.one(name, views.scope)
 
-    async def one(self, name: str) -> BulkList:
-        """Raises NotFound: there is no such list."""
-        found = await self._pool.fetch(f"select * from {self._schema}.lists where name = $1", name)
-        if not found:
-            raise NotFound(
-                f"There is no list {name!r}: expected the name that the preview gave. See "
-                "`meshline bulk list`."
-            )
-        return BulkList(**found[0])
-
-    async def all(self, limit: int = 50) -> list[BulkList]:
-        """Return the lists, the newest first."""
-        found = await self._pool.fetch(
-            f"select * from {self._schema}.lists order by made_at desc, name limit $1", limit
-        )
-        return [BulkList(**record) for record in found]
-
-    async def items(self, name: str) -> list[BulkItem]:
-        found = await self._pool.fetch(
-            f"select * from {self._schema}.items where list = $1 order by number", name
-        )
-        return [BulkItem(**record) for record in found]
-
-    async def counts(self, name: str) -> dict[str, int]:
-        """Return how many items came to what; ``left`` have no result yet."""
-        found = await self._pool.fetch(
-            f"select coalesce(result, 'left') as result, count(*) as items "
-            f"from {self._schema}.items where list = $1 group by 1",
-            name,
-        )
-        return {record["result"]: record["items"] for record in found}
-
-    async def confirm(self, name: str, *, actor: str) -> BulkList:
+    async def confirm(self, name: str, *, actor: str, scope: Scope | None = None) -> BulkList:
         """A second person agrees.
 
         Raises:
             NotFound: there is no such list.
             NotReady: the actor made it.
         """
-        made = await self.one(name)
+        made = await self.one(name, scope)
         if made.made_by == actor:
             raise NotReady(
                 f"{actor} made the list {name}: expected another to confirm it. Let somebody else "
@@ -209,29 +201,111 @@ class Bulks:
             actor,
             self._clock.now(),
         )
-        return await self.one(name)
+        return await self.one(name, scope)
 
-    # -- doing ---------------------------------------------------------------------------------
+    # -- looking -------------------------------------------------------------------------------
 
-    async def apply(
-        self,
-        name: str,
-        views: Views,
-        publisher: Publisher,
-        log: EventLog,
-        *,
-        actor: Actor,
-        wait_s: float = 30.0,
-    ) -> AsyncGenerator[BulkItem]:
-        """Do what the list says, item by item, and give each with its result.
+    async def one(self, name: str, scope: Scope | None = None) -> BulkList:
+        """Return the list.
 
-        Begun again, it goes on with what has no result yet. ``unanswered`` items are in the log,
-        and are looked up when it is begun once more.
-
+        Args:
+            scope: who has one sees the lists that were made within it.
         Raises:
             NotFound: there is no such list.
-            NotReady: a second person has not confirmed it, or somebody is at it already.
-            NotReached: the views are too far behind to tell what has changed.
+        """
+        found = await self._pool.fetch(
+            f"select * from {self._schema}.lists where name = $1 "
+            "and ($2::jsonb is null or scope = $2)",
+            name,
+            _said(scope),
+        )
+        if not found:
+            raise NotFound(
+                f"There is no list {name[:60]!r}: expected the name that the preview gave. See "
+                "`meshline bulk list`."
+            )
+        return BulkList(**found[0])
+
+    async def all(
+        self, limit: int = 50, *, after: str | None = None, scope: Scope | None = None
+    ) -> Page[BulkList]:
+        """Return the lists, the newest first."""
+        last = [None, ""] if after is None else values_after(after, [datetime, str])
+        found = await self._pool.fetch(
+            f"select * from {self._schema}.lists where ($2::jsonb is null or scope = $2) "
+            "and ($3::timestamptz is null or (made_at, name) < ($3, $4)) "
+            "order by made_at desc, name desc limit $1",
+            limit + 1,
+            _said(scope),
+            *last,
+        )
+        rows = [BulkList(**record) for record in found[:limit]]
+        more = len(found) > limit
+        return Page(rows, next_after([rows[-1].made_at, rows[-1].name]) if more else None)
+
+    async def items(
+        self,
+        name: str,
+        *,
+        results: Sequence[str] | None = None,
+        limit: int | None = None,
+        after: int = 0,
+    ) -> list[BulkItem]:
+        """Return items behind the number ``after``; ``left`` are those that have no result yet."""
+        found = await self._pool.fetch(
+            f"select * from {self._schema}.items where list = $1 and number > $2 "
+            "and ($3::text[] is null or coalesce(result, 'left') = any($3)) "
+            "order by number limit $4",
+            name,
+            after,
+            None if results is None else [*results],
+            limit,
+        )
+        return [BulkItem(**record) for record in found]
+
+    async def counts(self, name: str) -> dict[str, int]:
+        """Return how many items came to what; ``left`` have no result yet."""
+        found = await self._pool.fetch(
+            f"select coalesce(result, 'left') as result, count(*) as items "
+            f"from {self._schema}.items where list = $1 group by 1",
+            name,
+        )
+        return {record["result"]: record["items"] for record in found}
+
+    async def effect(self, name: str) -> Effect:
+        """Predict what becomes of the items, as they stood when the list was made."""
+        found = await self._pool.fetch(
+            f"""
+            select workflow || case when exception_id = '' then ''
+                       else ': ' || coalesce(nullif(split_part(about, '[', 1), ''), 'the run') end
+                       as step, count(*) as items,
+                   (select count(distinct run_id) from {self._schema}.items where list = $1) as runs
+            from {self._schema}.items where list = $1 group by 1 order by 2 desc, 1
+            """,
+            name,
+        )
+        return Effect(found[0]["runs"] if found else 0, {r["step"]: r["items"] for r in found})
+
+    # -- for who applies it --------------------------------------------------------------------
+
+    async def keep(self, items: Sequence[BulkItem]) -> None:
+        """Write down what came of some items of a list."""
+        await self._pool.fetch(
+            f"update {self._schema}.items i set result = r.result, detail = r.detail "
+            "from unnest($2::integer[], $3::text[], $4::text[]) as r (number, result, detail) "
+            "where i.list = $1 and i.number = r.number",
+            items[0].list,
+            [item.number for item in items],
+            [item.result for item in items],
+            [item.detail.replace("\x00", "")[:2_000] for item in items],
+        )
+
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[None]:
+        """Let nobody else apply the list meanwhile, here or elsewhere.
+
+        Raises:
+            NotReady: somebody is at it already.
         """
         connection = Connection(self._address)
         try:
@@ -243,126 +317,76 @@ class Bulks:
                         f"The list {name} is being applied already: expected one at a time. Wait, "
                         f"then see `meshline bulk show {name}`."
                     )
-                applying = self._apply(name, views, publisher, log, actor, wait_s)
-                async with aclosing(applying):
-                    async for item in applying:
-                        yield item
+                yield
         finally:
             await connection.aclose()
 
-    async def _apply(
-        self,
-        name: str,
-        views: Views,
-        publisher: Publisher,
-        log: EventLog,
-        actor: Actor,
-        wait_s: float,
-    ) -> AsyncGenerator[BulkItem]:
-        made = await self.one(name)
-        if made.is_unconfirmed:
-            raise NotReady(
-                f"The list {name} has {made.items:,} items, and more than {made.confirmed_above:,} "
-                "need the word of a second person: let somebody else type `meshline bulk confirm "
-                f"{name}`."
-            )
-        # What was asked before a kill has to be in the views, or it would be asked once more.
-        ends = await log.ends()
-        positions = [Position(p, end - 1) for p, end in ends.items() if end]
-        await views.reached(positions, ("exceptions", "history"), timeout_s=VIEWS_S)
-        left = [i for i in await self.items(name) if i.result in (None, "unanswered")]
-        for first in range(0, len(left), AT_ONCE):
-            some = left[first : first + AT_ONCE]
-            asking = [self._item(made, item, views, publisher, actor, wait_s) for item in some]
-            done = await asyncio.gather(*asking)
-            await self._keep(done)
-            for item in done:
-                yield item
-
-    async def _item(
-        self,
-        made: BulkList,
-        item: BulkItem,
-        views: Views,
-        publisher: Publisher,
-        actor: Actor,
-        wait_s: float,
-    ) -> BulkItem:
-        asked = await views.asked(item.run_id, item.event_id)
-        if asked is not None:
-            _, answer = asked
-            if answer is None:
-                return item._replace(result="unanswered", detail="no worker has decided yet")
-            if answer.type.startswith("meshline.request.rejected"):
-                return item._replace(result="refused", detail=str(answer.data["reason"]))
-            return item._replace(result="done", detail="asked before")
-        row = await views.exception(item.exception_id)
-        if (row.state, row.owner) != (item.state, item.owner):
-            return item._replace(result="skipped", detail=_change(item, row))
-        request = ExceptionActionRequested(
-            exception_id=item.exception_id,
-            action=made.action,
-            reason=f"{made.reason} ({made.name})",
-            **made.more,
+    async def is_being_applied(self, name: str) -> bool:
+        """Return whether somebody is at it now, here or elsewhere."""
+        lock = lock_id(self._address.namespace, "bulk", name) % 2**64
+        found = await self._pool.fetch(
+            "select from pg_locks where locktype = 'advisory' and objsubid = 1 and granted "
+            "and classid::bigint = $1 and objid::bigint = $2 and database = "
+            "(select oid from pg_database where datname = current_database())",
+            lock >> 32,
+            lock & 0xFFFFFFFF,
         )
-        answered = await publisher.request(
-            item.run_id,
-            request,
-            actor=actor,
-            event_id=item.event_id,
-            correlation_id=made.name,
-            wait_s=wait_s,
+        return bool(found)
+
+
+def _check(action: BulkAction, chosen: Chosen, more: Mapping[str, Any]) -> None:
+    chosen.check_fits(action)
+    if chosen.is_everything:
+        raise NotReady(
+            "Nothing says which are meant: expected a cause, a workflow, a step, an owner or the "
+            "like. Nobody acts on all there is by mistake."
         )
-        if answered.status == "rejected":
-            return item._replace(result="refused", detail=answered.reason)
-        if answered.status == "appended":
-            return item._replace(result="unanswered", detail="no worker has decided yet")
-        return item._replace(result="done", detail="")
-
-    async def _keep(self, items: Sequence[BulkItem]) -> None:
-        await self._pool.fetch(
-            f"update {self._schema}.items i set result = r.result, detail = r.detail "
-            "from unnest($2::integer[], $3::text[], $4::text[]) as r (number, result, detail) "
-            "where i.list = $1 and i.number = r.number",
-            items[0].list,
-            [item.number for item in items],
-            [item.result for item in items],
-            [item.detail.replace("\x00", "")[:2_000] for item in items],
+    wants_owner = action in ("assign", "hand_over")
+    if wants_owner != ("owner" in more) or (wants_owner and not is_principal(more["owner"])):
+        raise NotReady(
+            f"The new owner is {more.get('owner')!r}: expected one, such as team:emea or user:ada, "
+            "with assign and hand_over, and with nothing else."
         )
+    if "value" in more and action != "skip":
+        raise NotReady("There is a value to go on with: expected it with skip only.")
 
 
-async def _fitting(views: Views, chosen: Chosen) -> AsyncIterator[ExceptionRow]:
+def _nothing(view: str, out: Mapping[str, int]) -> str:
+    if not out:
+        return f"No open {view.removesuffix('s')} fits: expected some. See `meshline bulk preview`."
+    whys = "; ".join(f"{count:,}: {why}" for why, count in out.items())
+    return f"Nothing that fits can be acted on so ({whys}): expected some. Choose another action."
+
+
+def _said(scope: Scope | None) -> dict[str, Any] | None:
+    if scope is None:
+        return None
+    listed = ((name, getattr(scope, name)) for name in ("workflows", "queues"))
+    return {name: None if names is None else sorted(names) for name, names in listed}
+
+
+async def _fitting(
+    views: Views, action: BulkAction, chosen: Chosen
+) -> AsyncIterator[ExceptionRow | RunRow]:
     after: str | None = None
     while True:
-        page = await views.exceptions(
-            cause=chosen.cause,
-            workflow=chosen.workflow,
-            kind=chosen.kind,
-            owner=chosen.owner,
-            route=chosen.route,
-            severity=chosen.severity,
-            limit=PAGE,
-            after=after,
-        )
+        page: Page[Any]
+        if acts_on_runs(action):
+            page = await views.runs(
+                states=[chosen.state] if chosen.state else OPEN_RUNS,
+                workflow=chosen.workflow, owner=chosen.owner, source=chosen.source,
+                wait_kind=chosen.waiting_on, limit=PAGE, after=after,
+            )  # fmt: skip
+        else:
+            page = await views.exceptions(
+                states=[chosen.state] if chosen.state else OPEN_EXCEPTIONS,
+                cause=chosen.cause, workflow=chosen.workflow, kind=chosen.kind,
+                owner=chosen.owner, route=chosen.route, severity=chosen.severity,
+                limit=PAGE, after=after,
+            )  # fmt: skip
         for row in page.rows:
             if chosen.has(row):
                 yield row
         if page.next is None:
             return
         after = page.next
-
-
-def _columns(rows: Sequence[ExceptionRow]) -> Iterator[list[Any]]:
-    names = ("exception_id", "run_id", "workflow", "about", "message", "state", "owner", "blocking")
-    for name in names:
-        yield [getattr(row, name) for row in rows]
-
-
-def _change(item: BulkItem, row: ExceptionRow) -> str:
-    if row.state == "resolved":
-        who = "" if row.resolved_by is None else f" by {row.resolved_by}"
-        return f"it was {row.how or 'resolved'} meanwhile{who}"
-    return (
-        f"it changed meanwhile: it was {item.state} with {item.owner}, and is {row.state} with "
-        f"{row.owner}"
-    )

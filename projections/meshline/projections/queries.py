@@ -131,6 +131,11 @@ class Views(PeopleQueries, Summaries, WorkQueries):
         """Whether these are the views of one team."""
         return self._scope is not None
 
+    @property
+    def scope(self) -> Scope | None:
+        """Whose views these are; None: they show all."""
+        return self._scope
+
     async def aclose(self) -> None:
         await self._pool.aclose()
 
