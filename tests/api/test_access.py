@@ -49,15 +49,16 @@ NEEDS = {
     **dict.fromkeys(["decide_approval", "act_on_task", "set_absence", "end_absence"], "decide"),
     "report_outcome": "report",
     "report_activity": "report",
+    **dict.fromkeys(["list_audit", "export_audit"], "audit"),
 }
 MAY = {
     "source": {"publish"},
     "worker": {"read", "report"},
     "viewer": {"read"},
-    "auditor": {"read"},
+    "auditor": {"read", "audit"},
     "approver": {"read", "decide"},
     "operator": {"read", "act"},
-    "admin": {"publish", "read", "decide", "act", "report"},
+    "admin": {"publish", "read", "decide", "act", "report", "audit"},
 }
 BODIES: dict[str, Any] = {
     "publish_trigger": {"order": "1"},
@@ -98,6 +99,8 @@ async def called(client: httpx.AsyncClient, route: APIRoute, **names: str) -> ht
         query |= {"id": "R-1"}
     if route.name == "follow_changes":
         query |= {"for_s": 0}
+    if route.name == "export_audit":
+        query |= {"format": "csv"}
     body = BODIES.get(route.name, {}) if method == "POST" else None
     return await client.request(method, route.path.format(**names), json=body, params=query)
 
@@ -125,7 +128,7 @@ async def test_every_route_is_refused_without_a_key_and_with_one_that_is_over(
     ):
         key = ada.http.headers["Authorization"].removeprefix("Bearer ").split("_")[1]
         await ada.get("/v1/runs")
-        await meshline.keys.revoke(key)
+        await meshline.keys.revoke(key, by="user:test")
         refused = [
             {},
             {"Authorization": "Bearer mlk_0123456789ab_" + "x" * 43},
@@ -187,6 +190,7 @@ async def other_teams(ada: Client) -> dict[str, str]:
 
 
 NO_LISTS = (
+    "export_audit",
     *("publish_trigger", "publish_triggers", "list_views", "follow_changes"),
     *("set_absence", "end_absence"),
 )
@@ -234,8 +238,11 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
         for narrowed in ({"workflows": ["refunds"]}, {"queues": ["queue:support"]}):
             async with meshline.as_("user:sue", "viewer", **narrowed) as sue:
                 for route in routes():
-                    # Nobody has claimed anything, and nobody is away.
-                    is_empty = route.name in ("list_person_loads", "list_absences")
+                    # Nobody has claimed anything, and nobody is away; a viewer may see no audit.
+                    is_empty = route.name in (
+                        *("list_person_loads", "list_absences"),
+                        *("list_audit", "export_audit"),
+                    )
                     is_list = route.name not in ("list_views", "follow_changes") and not is_empty
                     is_list &= "bulk" not in route.name  # Lists are of the team who made them.
                     if route.methods == {"GET"} and is_list:

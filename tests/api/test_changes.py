@@ -166,7 +166,7 @@ async def test_a_stream_ends_with_its_key_and_there_are_only_so_many(
         opened = [await each.__aenter__() for each in pages]
         await asyncio.sleep(0.3)
         refused = await ada.http.get("/v1/changes", params={"for_s": 0})
-        await meshline.keys.revoke(key_of(ada).split("_")[1])
+        await meshline.keys.revoke(key_of(ada).split("_")[1], by="user:test")
         for each in opened:
             with pytest.raises(EOFError):
                 await each.next()

@@ -34,7 +34,7 @@ async def test_its_key_is_made_once_and_it_speaks_to_this_machine_alone(
             other = await client.get(
                 "/v1/workflows", headers=headers | {"Origin": "http://localhost:3000"}
             )
-        await meshline.keys.revoke(key.split("_")[1])
+        await meshline.keys.revoke(key.split("_")[1], by="user:test")
         async with api_of(meshline.log, postgres_address, tmp_path, 0) as again:
             new = again.key_file.read_text().strip()
 

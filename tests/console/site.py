@@ -34,6 +34,7 @@ class Site:
     publisher: Publisher
     views: Views
     accounts: Accounts
+    keys: ApiKeys
     app: Any
     names: set[str] = field(default_factory=set)
 
@@ -114,8 +115,8 @@ async def site_at(address: str, *registries: Registry) -> AsyncIterator[Site]:
         await bulks.open()
         await service.ready()
         services = await stack.enter_async_context(Services(log, publisher, views, bulks=bulks))
-        app = beside(create_api(services, keys), create_console(services, accounts))
-        yield Site(publisher, views, accounts, app)
+        app = beside(create_api(services, keys), create_console(services, accounts, keys))
+        yield Site(publisher, views, accounts, keys, app)
 
 
 @asynccontextmanager

@@ -110,16 +110,18 @@ async def rotate(
 
 @command(app)
 async def revoke(
-    call: Call, key: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")]
+    call: Call,
+    key: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; the console shows it.")] = "",
 ) -> None:
     """Let a key count no more, on every server within seconds.
 
     \b
     Examples:
-      meshline key revoke 1f0c2a9b44d1
+      meshline key revoke 1f0c2a9b44d1 --reason "the laptop is lost"
     """
     async with _keys(call) as keys:
-        revoked = await keys.revoke(key)
+        revoked = await keys.revoke(key, by=call.actor.id, reason=reason)
     call.out.say(f"The key {revoked.id} of {revoked.actor} counts no more.")
 
 
@@ -131,6 +133,7 @@ def _columns(now: datetime) -> list[Column]:
         Column("sources", lambda k: "all" if k.sources is None else ", ".join(k.sources)),
         Column("sees", _scope_of),
         Column("made", lambda k: ago(k.made_at, now)),
+        Column("used", lambda k: "never" if k.used_at is None else ago(k.used_at, now)),
         Column("by", lambda k: k.made_by),
         Column("state", lambda k: _state_of(k, now), stateful=True),
     ]

@@ -64,7 +64,7 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
             listening(
                 beside(
                     create_api(services, keys, webhooks=Webhooks(home / WEBHOOKS)),
-                    create_console(services, accounts),
+                    create_console(services, accounts, keys),
                 ),
                 LOOPBACK,
                 port,

@@ -104,7 +104,7 @@ async def serve(
             listening(
                 beside(
                     create_api(services, authenticator, settings, hooks),
-                    create_console(services, accounts, settings),
+                    create_console(services, accounts, keys, settings),
                 ),
                 host,
                 port,

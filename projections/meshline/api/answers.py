@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 
 from meshline.api.principals import Permission, Principal
 from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.exception_view import ExceptionRow
@@ -50,6 +51,7 @@ _NAMES: dict[type[Any], str] = {
     AbsenceRow: "Absence",
     TriggerRow: "Trigger",
     WorkflowRow: "Workflow",
+    AuditRow: "Asked",
     ViewLag: "View",
     BulkItem: "BulkItem",
 }

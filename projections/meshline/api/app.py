@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from meshline.api import bulk, hooks, live, looking_after, people, runs, triggers, work
+from meshline.api import audit, bulk, hooks, live, looking_after, people, runs, triggers, work
 from meshline.api.access import check_every_route
 from meshline.api.desk import Services
 from meshline.api.guard import ApiSettings, Guard
@@ -27,6 +27,7 @@ ROUTERS = (
     work.router,
     bulk.router,
     looking_after.router,
+    audit.router,
     live.router,
     hooks.router,
 )

@@ -24,6 +24,9 @@ __all__ = ["ApiKeys", "Key", "scope_of"]
 KNOWN_FOR_S = 2.0
 """How long a key that was looked up is taken as known: so soon a revocation counts."""
 
+USED_EVERY = timedelta(minutes=1)
+"""A key that is used all the time is noted so often."""
+
 KNOWN_MAX = 10_000
 _FORM = re.compile(r"mlk_([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
 _ACTOR = re.compile(r"(user|service):[^\s:]\S{0,199}")
@@ -41,8 +44,13 @@ create table if not exists {schema}.keys (
     made_at timestamptz not null,
     made_by text not null,
     expires_at timestamptz,
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    revoked_by text,
+    revoked_for text,
+    used_at timestamptz
 );
+alter table {schema}.keys add column if not exists revoked_by text,
+    add column if not exists revoked_for text, add column if not exists used_at timestamptz;
 """
 
 
@@ -50,7 +58,8 @@ class Key(NamedTuple):
     """A key without its secret.
 
     ``sources``: the only ones it may publish for; None: all. ``workflows`` and ``queues`` are its
-    scope: the only rows that it sees; None: all.
+    scope: the only rows that it sees; None: all. ``used_at`` is when it was used last, give or take
+    ``USED_EVERY``; ``revoked_for`` is the reason.
     """
 
     id: str
@@ -63,6 +72,9 @@ class Key(NamedTuple):
     made_by: str
     expires_at: datetime | None
     revoked_at: datetime | None
+    revoked_by: str | None
+    revoked_for: str | None
+    used_at: datetime | None
 
 
 class ApiKeys:
@@ -119,7 +131,7 @@ class ApiKeys:
         wanted = {
             "actor": actor, "roles": roles, "sources": sources, "workflows": workflows,
             "queues": queues, "made_at": self._clock.now(), "made_by": made_by,
-            "expires_at": expires_at, "revoked_at": None,
+            "expires_at": expires_at, **_UNUSED,
         }  # fmt: skip
         return await self._made(wanted)
 
@@ -145,6 +157,7 @@ class ApiKeys:
             )
         self._known.clear()
         same = {**found[0], "made_at": now, "made_by": made_by, "expires_at": None}
+        same |= _UNUSED
         return await self._made(same)
 
     async def _made(self, wanted: Mapping[str, Any]) -> tuple[Key, str]:
@@ -165,18 +178,23 @@ class ApiKeys:
         found = await self._pool.fetch(f"select * from {self._schema}.keys order by made_at desc")
         return [_key(record) for record in found]
 
-    async def revoke(self, key_id: str) -> Key:
+    async def revoke(self, key_id: str, *, by: str, reason: str = "") -> Key:
         """Let the key count no more; other servers follow within ``KNOWN_FOR_S``.
+
+        Whoever revoked it first, and why, is what is kept.
 
         Raises:
             NotFound: there is no such key.
         """
-        found = await self._pool.fetch(
-            f"update {self._schema}.keys set revoked_at = coalesce(revoked_at, $2) where id = $1 "
-            "returning *",
+        await self._pool.fetch(
+            f"update {self._schema}.keys set revoked_at = $2, revoked_by = $3, revoked_for = $4 "
+            "where id = $1 and revoked_at is null",
             key_id,
             self._clock.now(),
+            by,
+            reason,
         )
+        found = await self._pool.fetch(f"select * from {self._schema}.keys where id = $1", key_id)
         if not found:
             raise NotFound(f"There is no key {key_id!r}: `meshline key list` shows them.")
         self._known.clear()
@@ -199,6 +217,13 @@ class ApiKeys:
         self._known[name] = (now_s + KNOWN_FOR_S, found)
         return found
 
+    async def _note_use(self, key: Key) -> None:
+        now = self._clock.now()
+        if key.used_at is None or now - key.used_at > USED_EVERY:
+            await self._pool.fetch(
+                f"update {self._schema}.keys set used_at = $2 where id = $1", key.id, now
+            )
+
     async def _look_up(self, key_id: str, secret: str) -> Principal | None:
         records = await self._pool.fetch(f"select * from {self._schema}.keys where id = $1", key_id)
         if not records or not hmac.compare_digest(records[0]["secret_hash"], _hash(secret)):
@@ -207,6 +232,7 @@ class ApiKeys:
         is_over = key.expires_at is not None and key.expires_at <= self._clock.now()
         if is_over or key.revoked_at is not None:
             return None
+        await self._note_use(key)
         return Principal(
             Actor(key.actor.partition(":")[0], key.actor),
             permissions_of(key.roles),
@@ -214,6 +240,9 @@ class ApiKeys:
             scope=scope_of(key.workflows, key.queues),
             credential=f"key {key.id}",
         )
+
+
+_UNUSED = {"revoked_at": None, "revoked_by": None, "revoked_for": None, "used_at": None}
 
 
 def scope_of(workflows: Sequence[str] | None, queues: Sequence[str] | None) -> Scope | None:

@@ -23,6 +23,8 @@ class Permission(StrEnum):
     READ_PAYLOADS = "payload.read"
     OPERATE = "run.operate"
     APPROVE = "approval.decide"
+    AUDIT = "audit.read"
+    ACCESS = "access.manage"
 
 
 _VIEWER = frozenset({Permission.READ})
@@ -31,7 +33,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "source": frozenset({Permission.PUBLISH}),
     "worker": _VIEWER | {Permission.READ_PAYLOADS, Permission.REPORT},
     "viewer": _VIEWER,
-    "auditor": _VIEWER | {Permission.READ_PAYLOADS},
+    "auditor": _VIEWER | {Permission.READ_PAYLOADS, Permission.AUDIT},
     "approver": _VIEWER | {Permission.READ_PAYLOADS, Permission.APPROVE},
     "operator": _VIEWER | {Permission.READ_PAYLOADS, Permission.OPERATE},
     "admin": frozenset(Permission),

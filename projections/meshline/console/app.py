@@ -11,9 +11,12 @@ from starlette.types import Scope as AsgiScope
 
 from meshline.api import ApiSettings
 from meshline.api.desk import Services
+from meshline.api.keys import ApiKeys
 from meshline.api.rates import Rates
 from meshline.console import (
+    access,
     approvals,
+    audit,
     corrections,
     exceptions,
     looking_after,
@@ -39,6 +42,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     triggers.router,
     workflows.router,
     looking_after.router,
+    audit.router,
+    access.router,
     signing_in.router,
 )
 _OF_THE_API = ("/v1/", "/docs", "/openapi.json")
@@ -57,13 +62,17 @@ class _Static(StaticFiles):
 
 
 def create_console(
-    services: Services, accounts: Accounts, settings: ApiSettings | None = None
+    services: Services,
+    accounts: Accounts,
+    keys: ApiKeys,
+    settings: ApiSettings | None = None,
 ) -> FastAPI:
-    """Return the application; ``services`` and ``accounts`` are opened and closed by the caller."""
+    """Return the application; what it stands on is opened and closed by the caller."""
     settings = settings or ApiSettings()
     console = FastAPI(title="Meshline", openapi_url=None, docs_url=None, redoc_url=None)
     console.state.services = services
     console.state.accounts = accounts
+    console.state.keys = keys
     console.state.failures = signing_in.Failures()
     console.state.rates = Rates(settings.rate_per_s, settings.burst_max)
     for router in ROUTERS:

@@ -59,6 +59,7 @@ _DONE = {
     "start": "It is in progress.",
     "assign": "It has another owner.",
     "resolve": "It is resolved.",
+    "revoke": "The key counts no more, on every server within seconds.",
 }
 
 
@@ -94,6 +95,7 @@ _environment.filters |= {
     "exact": words.exact,
     "number": words.number,
     "pretty": words.pretty,
+    "said_of": words.said_of,
     "segment": lambda text: quote(text, safe=""),
     "shortened": words.shortened,
     "time": _time,

@@ -19,6 +19,7 @@ __all__ = [
     "moment_of",
     "number",
     "pretty",
+    "said_of",
     "shortened",
     "visible",
 ]
@@ -53,6 +54,11 @@ def exact(value: Any) -> str:
     """Return a value as indented JSON to be edited: all of it, what would not be seen escaped."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def said_of(event_type: str) -> str:
+    """Return a type of event in words: ``run cancelled``."""
+    return event_type.removeprefix("meshline.").rpartition(".v")[0].replace(".", " ")
 
 
 def age(duration: timedelta) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshline.projections import (
     approvals_view,
+    audit_view,
     directory_view,
     exception_view,
     history_view,
@@ -25,4 +26,5 @@ BUILT_IN: tuple[Projection, ...] = (
     approvals_view.projection,
     workflows_view.projection,
     directory_view.projection,
+    audit_view.projection,
 )

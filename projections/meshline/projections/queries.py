@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 from meshline.events.envelope import Position
 from meshline.events.log import EventLog
 from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
+from meshline.projections.audit_queries import AuditQueries
+from meshline.projections.conditions import Conditions as _Conditions
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
@@ -74,39 +76,7 @@ def as_json(row: tuple[Any, ...]) -> dict[str, Any]:
     return fields
 
 
-class _Conditions:
-    """Collects the conditions of a query and their arguments."""
-
-    def __init__(self) -> None:
-        self.arguments: list[Any] = []
-        self._texts: list[str] = []
-
-    def add(self, text: str, *values: Any) -> None:
-        """Add a condition; each ``?`` stands for one of the values."""
-        for value in values:
-            self.arguments.append(value)
-            text = text.replace("?", f"${len(self.arguments)}", 1)
-        self._texts.append(text)
-
-    def equal(self, **fields: Any) -> None:
-        for name, value in fields.items():
-            if value is not None:
-                self.add(f"{name} = ?", value)
-
-    def one_of(self, name: str, values: Sequence[str] | None) -> None:
-        if values:
-            self.add(f"{name} = any(?::text[])", list(values))
-
-    def begins(self, name: str, prefix: str | None) -> None:
-        if prefix:
-            # The columns are in the order of code points: a range, so that an index serves it.
-            self.add(f"({name} >= ? and {name} < ?)", prefix, prefix + "\U0010ffff")
-
-    def __str__(self) -> str:
-        return f"where {' and '.join(self._texts)}" if self._texts else ""
-
-
-class Views(PeopleQueries, Summaries, WorkQueries):
+class Views(PeopleQueries, AuditQueries, Summaries, WorkQueries):
     """The views in a PostgreSQL. Safe for many tasks at once.
 
     Args:

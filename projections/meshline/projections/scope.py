@@ -30,6 +30,7 @@ _EXCEPTIONS = (
 _RULES = {
     "runs": _RUNS,
     "history": _OF_A_RUN,
+    "audit": _OF_A_RUN,
     "ownership": _OF_A_RUN,
     "ownership_periods": _OF_A_RUN,
     "exceptions": _EXCEPTIONS,

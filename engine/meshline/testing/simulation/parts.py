@@ -15,7 +15,7 @@ from meshline.engine.settings import WorkerSettings
 from meshline.engine.worker import Worker
 from meshline.events.publish import Trigger
 from meshline.events.requests import Request
-from meshline.projections import directory_view
+from meshline.projections import audit_view, directory_view
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.errors import NotFound, StoreUnavailable
 from meshline.projections.memory_store import Shared
@@ -232,7 +232,8 @@ class Parts:
         return self.world.dice
 
 
-_BUILT_IN = [view for view in BUILT_IN if view is not directory_view.projection]
+_NOT_DRAWN = (directory_view.projection, audit_view.projection)
+_BUILT_IN = [view for view in BUILT_IN if view not in _NOT_DRAWN]
 """Without those that are empty where there is no directory."""
 
 
