@@ -66,3 +66,14 @@ def test_values_are_shown_short_or_not_at_all() -> None:
     assert len(sentence(event(data))) < VALUE_LENGTH_MAX + 40
     assert sentence(event(data)).startswith('web sent the trigger t1: {"a":"xxx')
     assert sentence(event(data), values=False) == "web sent the trigger t1"
+
+
+def test_a_refusal_says_what_was_asked_in_words() -> None:
+    refused = facts.RequestRejected(
+        request="meshline.owner.change.requested", code="not_allowed", reason="Refused: no."
+    )
+
+    assert (
+        sentence(event(refused))
+        == "the request (owner change) was refused: not_allowed: Refused: no."
+    )

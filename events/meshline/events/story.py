@@ -102,6 +102,12 @@ def _trigger_received(data: requests.TriggerReceived, values: bool) -> str:
     return f"{data.source} sent the trigger {data.trigger_id}{_value(data.payload, values)}"
 
 
+def _asked(request: str) -> str:
+    """Return what a request is called, from its type."""
+    words = request.removeprefix("meshline.").replace(".", " ")
+    return f"the request ({words.removesuffix(' requested').removesuffix(' submitted')})"
+
+
 def _step_reported(data: requests.StepReported, values: bool) -> str:
     what = _error(data.error) if data.outcome == "failed" else _value(data.result, values)
     return f"an outside worker reported {data.step}, try {data.attempt}, as {data.outcome}{what}"
@@ -302,11 +308,11 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.DirectoryChanged: _directory_changed,
     people_requests.AbsenceChangeRequested: _absence_requested,
     facts.AbsenceChanged: _absence_changed,
-    requests.RefusalReported: _says("a server turned away {request}: {code}"),
+    requests.RefusalReported: lambda d, v: f"a server turned away {_asked(d.request)}: {d.code}",
     facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
     facts.PartitionClaimed: _says("{keeper} took the partition"),
     facts.WorkflowRegistered: _says("{workflow} version {version} was registered"),
-    facts.RequestRejected: _says("{request} was refused: {code}: {reason}"),
+    facts.RequestRejected: lambda d, v: f"{_asked(d.request)} was refused: {d.code}: {d.reason}",
     facts.ParkedEventRetried: _says(
         "the view {view} applies again what it has parked from {partition}:{offset} on", reason=True
     ),
