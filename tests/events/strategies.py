@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -41,16 +42,21 @@ PLAIN: dict[tuple[str | None, str | None], st.SearchStrategy[Any]] = {
 }
 
 
+principals = st.none() | st.sampled_from(["user:ada", "team:emea", "queue:triage"])
+CHECKED: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "BusinessCase": {"route": principals, "owner": principals},
+}
+"""Fields that are checked further than their JSON schema says, by the title of their object."""
+
+
 def data_of(schema: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Return a strategy for what a field takes, out of its JSON schema."""
     if "$ref" in schema:
         return object_of(defs[schema["$ref"].rpartition("/")[2]], defs)
     if "anyOf" in schema:
         return st.one_of([data_of(one, defs) for one in schema["anyOf"]])
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
-    if "const" in schema:
-        return st.just(schema["const"])
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum") or [schema["const"]])
     if "properties" in schema:
         return object_of(schema, defs)
     if isinstance(schema.get("additionalProperties"), dict):
@@ -58,16 +64,20 @@ def data_of(schema: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[A
         return st.dictionaries(texts, values, max_size=3)
     if schema.get("type") == "array":
         return st.lists(data_of(schema["items"], defs), max_size=3)
+    if "pattern" in schema:
+        return st.from_regex(schema["pattern"].strip("^$"), fullmatch=True)
     # Another type of field needs a strategy of its own: a KeyError says so.
     return PLAIN[schema.get("type"), schema.get("format")]
 
 
 def object_of(schema: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[Any]:
     fields = {name: data_of(field, defs) for name, field in schema["properties"].items()}
+    fields |= CHECKED.get(schema.get("title", ""), {})
     required = {name: fields.pop(name) for name in schema.get("required", ())}
     return st.fixed_dictionaries(required, optional=fields)
 
 
+@cache
 def models(data_type: type[BaseModel]) -> st.SearchStrategy[Any]:
     schema = data_type.model_json_schema()
     return object_of(schema, schema.get("$defs", {})).map(data_type.model_validate)
