@@ -39,7 +39,7 @@ NEEDS = {
     **dict.fromkeys(
         [
             *("cancel_run", "pause_run", "resume_run", "retry_run", "hand_over", "send_message"),
-            *("act_on_exception", "preview_bulk", "confirm_bulk", "apply_bulk"),
+            *("act_on_exception", "note_on_run", "preview_bulk", "confirm_bulk", "apply_bulk"),
         ],
         "act",
     ),
