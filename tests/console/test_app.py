@@ -19,6 +19,8 @@ from meshline.workflow import Retry, Workflow
 from meshline.workflow.registry import Registry
 from tests.api.leads import SOURCE, leads
 from tests.console.site import PASSWORD, Site, site_at
+from tests.engine.core.workflows import Done as Shipped
+from tests.engine.core.workflows import Order, new_workflow
 
 pytestmark = pytest.mark.postgres
 
@@ -33,9 +35,9 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
         yield site
 
 
-async def begun(site: Site, trigger_id: str, payload: Any, state: str) -> str:
+async def begun(site: Site, trigger_id: str, payload: Any, state: str, source: str = SOURCE) -> str:
     """Publish, and return the run's id as soon as it is in this state."""
-    answer = await site.publisher.publish(SOURCE, payload, trigger_id=trigger_id)
+    answer = await site.publisher.publish(source, payload, trigger_id=trigger_id)
     async with asyncio.timeout(30):
         while True:
             found = (await site.views.runs(id_prefix=answer.run_id)).rows
@@ -247,6 +249,39 @@ async def test_a_run_is_paused_resumed_handed_over_and_cancelled(site: Site) -> 
             assert said in await ada.open(answer.headers["location"]), action
 
     assert (await site.views.run(run_id)).state == "cancelled"
+
+
+async def test_a_note_is_kept_of_a_run_whatever_it_does_and_after_it_has_ended(
+    site: Site,
+) -> None:
+    run_id = await begun(site, "F-1", SMALL, "succeeded")
+    async with site.as_("ada", "operator", "auditor") as ada:
+        await ada.open(f"/runs/{run_id}")
+        answer = await ada.send(f"/runs/{run_id}/note", {"text": "they <b>called</b>"})
+        page = await ada.open(answer.headers["location"])
+        await ada.send(f"/runs/{run_id}/note", {"text": " "}, status=400)
+
+    assert "The note is kept" in page
+    assert "a note: they &lt;b&gt;called&lt;/b&gt;" in page
+
+
+async def test_a_run_that_waits_for_a_message_is_sent_one(postgres_address: str) -> None:
+    contracts = new_workflow("contracts")
+    contracts.message("signed", payload=Order)
+
+    @contracts.step
+    def close(signed: Order) -> Shipped:
+        return Shipped(number=signed.number)
+
+    async with site_at(postgres_address, Registry(contracts)) as site:
+        run_id = await begun(site, "1", {"number": 1}, "waiting", "shop.contracts")
+        async with site.as_("ada", "operator") as ada:
+            await ada.open(f"/runs/{run_id}")
+            sent = {"message": "signed", "payload": '{"number": 7}'}
+            done = await ada.send(f"/runs/{run_id}/message", sent)
+            assert "The message is sent" in await ada.open(done.headers["location"])
+        await becomes(site, run_id, "succeeded")
+        assert (await site.views.run(run_id)).outcome == {"number": 7}
 
 
 async def test_who_acts_on_what_has_moved_on_is_told_and_nothing_happens(site: Site) -> None:

@@ -25,7 +25,14 @@ def run_typed(origin: str, run_id: str, action: str) -> Typed:
     if action == "owner":
         words = ["meshline", "owner", "assign", run_id[:8], "team:…", *reason]
         body = {"owner": "team:…", "reason": "…"}
-    return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/{action}", body))
+    if action == "note":
+        words = ["meshline", "run", "note", run_id[:8], "…"]
+        body = {"text": "…"}
+    if action == "message":
+        words = ["meshline", "message", "send", run_id[:8], "…", "{…}"]
+        body = {"name": "…", "payload": {"…": "…"}}
+    path = {"note": "notes", "message": "messages"}.get(action, action)
+    return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/{path}", body))
 
 
 def exception_typed(origin: str, exception_id: str, action: str) -> Typed:

@@ -50,6 +50,8 @@ _DONE = {
     "retry": "It is tried again.",
     "skip": "The step is left out, and the run goes on.",
     "cancel": "The run is cancelled.",
+    "message": "The message is sent.",
+    "note": "The note is kept.",
     "pause": "The run is paused.",
     "resume": "The run goes on.",
     "owner": "The run has another owner.",

@@ -29,6 +29,8 @@ from meshline.events.clock import SystemClock
 from meshline.events.ids import run_id_of
 from meshline.events.requests import (
     CancelRequested,
+    MessageReceived,
+    NoteRequested,
     OwnerChangeRequested,
     PauseRequested,
     ResumeRequested,
@@ -59,6 +61,7 @@ WAITS = [
 EVENTS_MAX = 200
 """Events on one page of a run."""
 
+NOTE_LENGTH_MAX = 4_000
 EVENTS_READ_MAX = 5_000
 """Events that graph and time are made of; of a longer run they show the beginning."""
 
@@ -193,12 +196,14 @@ async def _spec_of(visit: Visit, row: RunRow) -> Any:
 
 # -- acting ------------------------------------------------------------------------------------
 
-Action = Literal["retry", "pause", "resume", "owner", "cancel"]
+Action = Literal["retry", "pause", "resume", "owner", "message", "note", "cancel"]
 _ASKS: dict[str, type[AskedRequest]] = {
     "retry": RetryRequested,
     "pause": PauseRequested,
     "resume": ResumeRequested,
     "owner": OwnerChangeRequested,
+    "message": MessageReceived,
+    "note": NoteRequested,
     "cancel": CancelRequested,
 }
 _TITLES = {
@@ -206,23 +211,31 @@ _TITLES = {
     "pause": ("Pause", "Start no further step until the run is resumed; what is under way ends."),
     "resume": ("Resume", "Go on with the run."),
     "owner": ("Hand over", "Give the run to another owner, who answers for it from then on."),
+    "message": ("Send a message", "What the run waits for; it goes on with what you send."),
+    "note": ("Note", "Say something about the run; it changes nothing, and stands in its history."),
     "cancel": ("Cancel", "End the run. What it has done is undone where its workflow says how."),
 }
 
 
 def actions_for(visit: Visit, row: RunRow, origin: str) -> list[dict[str, Any]]:
     """Return what can be done with the run as it is, by who looks at it."""
-    if row.ended_at is not None or not visit.may(Permission.OPERATE):
+    if not visit.may(Permission.OPERATE):
         return []
     names: list[str] = []
-    if row.state == "held" or any(wait["kind"] == "retry" for wait in row.waits):
-        names.append("retry")
-    if not row.observed:
-        names.append("resume" if row.state == "paused" else "pause")
-    names += ["owner", "cancel"]
+    messages = [wait["about"] for wait in row.waits if wait["kind"] == "message"]
+    if row.ended_at is None:
+        if row.state == "held" or any(wait["kind"] == "retry" for wait in row.waits):
+            names.append("retry")
+        if messages:
+            names.append("message")
+        if not row.observed:
+            names.append("resume" if row.state == "paused" else "pause")
+        names += ["owner", "cancel"]
+    names.append("note")
     return [
         {
             "name": name,
+            "messages": messages,
             "title": _TITLES[name][0],
             "about": _TITLES[name][1],
             "typed": run_typed(origin, row.run_id, name),
@@ -237,7 +250,8 @@ async def act_on_run(
 ) -> Response:
     """Ask something of a run."""
     row = await act.visit.desk.run(run)
-    answered = await act.ask(row, _asked(action, act))
+    # A note is true whatever the run does meanwhile.
+    answered = await act.ask(row, _asked(action, act), as_shown=action != "note")
     return act.shown(f"/runs/{row.run_id}", action, answered)
 
 
@@ -249,6 +263,12 @@ def _asked(action: Action, act: Act) -> AskedRequest:
             return PauseRequested(reason=act.reason, until=_until(act))
         case "resume":
             return ResumeRequested(reason=act.reason)
+        case "note":
+            if not act.text("text"):
+                raise FormRefused("There is no note: expected some words. Go back and write them.")
+            return NoteRequested(text=act.text("text")[:NOTE_LENGTH_MAX])
+        case "message":
+            return MessageReceived(name=act.text("message"), payload=act.json("payload"))
         case "cancel":
             return CancelRequested(reason=act.reason)
         case "owner":

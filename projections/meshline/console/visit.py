@@ -125,14 +125,17 @@ class Act:
                 '{"crm_id": "L-1"}. Go back and correct it; nothing was done.'
             ) from None
 
-    async def ask(self, row: Any, asked: AskedRequest) -> Answered:
+    async def ask(self, row: Any, asked: AskedRequest, *, as_shown: bool = True) -> Answered:
         """Append the request about the row's run in the principal's name; see ``Desk.ask``.
 
+        Args:
+            as_shown: only if the row still is as the page showed it.
         Raises:
             MovedOn: the page showed something else than the row as it is now.
         """
         desk, once = self.visit.desk, self.text("once")[:100] or None
-        if self.form.get("tag") != tag_of(row) and not await self._has_asked(row.run_id, once):
+        is_so = not as_shown or self.form.get("tag") == tag_of(row)
+        if not is_so and not await self._has_asked(row.run_id, once):
             owner = f", with {row.owner}" if getattr(row, "owner", None) else ""
             raise MovedOn(
                 f"Somebody was quicker, or time went on: it is {row.state} now{owner}. Nothing was "
