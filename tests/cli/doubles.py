@@ -29,6 +29,9 @@ async def memory_log(partitions: int = 2) -> MemoryLog:
     return log
 
 
+_PAGED = ("runs", "exceptions", "approvals", "triggers", "possessions", "handovers")
+
+
 @dataclass
 class FakeViews:
     """Gives the rows that stand in it, whatever is asked for, and remembers what was."""
@@ -38,10 +41,10 @@ class FakeViews:
     next_page: str | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("runs", "exceptions", "approvals", "triggers"):
+        if name not in _PAGED:
             return self._plain(name)
 
-        async def page(**options: Any) -> Page[Any]:
+        async def page(*about: str, **options: Any) -> Page[Any]:
             self.asked.append((name, options))
             return Page(self.lists.get(name, []), self.next_page)
 

@@ -1,19 +1,25 @@
-"""Owners at the command line: who is away, and who stands in."""
+"""Owners at the command line: who is away, who stands in, and giving it all to another."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import typer
 
+from meshline.cli.exits import Exit
 from meshline.cli.output import Form
-from meshline.cli.owner import absences, away, back
+from meshline.cli.owner import absences, away, back, handover, handovers
 from meshline.events.codec import decode
 from meshline.events.envelope import Event
-from meshline.events.people_requests import AbsenceChangeRequested
+from meshline.events.people_requests import AbsenceChangeRequested, HandoverRequested
 from meshline.projections.directory_view import AbsenceRow
+from meshline.projections.handovers_view import HandoverRow
+from meshline.projections.owner_queries import Possession
 from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
+from tests.cli.rows import RUN
+from tests.cli.test_publish import ending
 from tests.events.publish.doubles import everything
 
 
@@ -78,3 +84,59 @@ async def test_a_list_says_who_is_away_until_when_and_who_stands_in() -> None:
 
     line = call.data.splitlines()[1]
     assert "user:ada" in line and "user:bob" in line and "holidays" in line
+
+
+THEIRS = [
+    Possession("approval", RUN, "deal", "order", "requested", NOW),
+    Possession("exception", RUN, "ex-1", "order", "open", NOW),
+    Possession("run", RUN, "", "order", "waiting", NOW),
+]
+
+
+async def test_what_is_handed_over_is_counted_and_not_done_without_yes() -> None:
+    call = TestedCall(log=await memory_log(), views=FakeViews({"possessions": THEIRS}))
+
+    assert await ending(handover(call, "user:ada", "user:bob")) is Exit.USAGE
+
+    assert "user:ada has 1 run, 1 exception, 1 approval to hand over to user:bob" in call.words
+    assert await asked(call) == []
+
+
+async def test_each_thing_is_asked_for_by_itself() -> None:
+    views = FakeViews({"possessions": THEIRS})
+    call = TestedCall(log=await memory_log(), views=views, wait_s=None, form=Form.jsonl)
+
+    ended = await ending(handover(call, "user:ada", "user:bob", yes=True, reason="she left"))
+
+    assert ended is Exit.OK
+    said: list[Any] = [event.data for _, event in await asked(call)]
+    assert said == [
+        HandoverRequested(
+            kind=thing.kind, about=thing.about, previous="user:ada", owner="user:bob",
+            reason="she left",
+        )
+        for thing in THEIRS
+    ]  # fmt: skip
+    assert len(call.data.splitlines()) == 3
+    assert "3 appended." in call.words
+
+
+async def test_who_has_nothing_hands_nothing_over() -> None:
+    call = TestedCall(log=await memory_log(), views=FakeViews({"possessions": []}))
+
+    await handover(call, "user:ada", "user:bob", yes=True)
+
+    assert "has 0 runs, 0 exceptions, 0 approvals" in call.words
+
+
+async def test_a_list_says_what_went_from_whom_to_whom_by_whom_and_why() -> None:
+    row = HandoverRow(
+        RUN, 0, 7, NOW, "exception", "ex-1", "user:ada", "user:bob", "user:eve", None, "she left"
+    )
+    call = TestedCall(views=FakeViews({"handovers": [row]}))
+
+    await handovers(call)
+
+    line = call.data.splitlines()[1]
+    for word in ("ex-1", "user:ada", "user:bob", "user:eve", "she left"):
+        assert word in line

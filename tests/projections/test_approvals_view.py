@@ -134,3 +134,19 @@ async def test_what_the_run_goes_on_without_is_withdrawn() -> None:
     assert (row.state, row.decided_at) == ("withdrawn", at(2))
     (left,) = await rows_after(asking, STARTED, REQUESTED, skipped)
     assert left.undecided == []
+
+
+async def test_what_is_handed_over_is_asked_of_the_heir_too() -> None:
+    claimed = facts.TaskClaimed(task="BigDeal", by="user:ada")
+    given = facts.TaskTransferred(task="BigDeal", owner="user:bob", previous="user:ada")
+
+    row = await approval_after(REQUESTED, claimed, given)
+
+    assert (row.assignee, row.owner, row.candidates[-1]) == (
+        "user:bob",
+        REQUESTED.owner,
+        "user:bob",
+    )
+    asked = facts.TaskTransferred(task="BigDeal", owner="team:x", previous=REQUESTED.owner)
+    row = await approval_after(REQUESTED, asked)
+    assert (row.assignee, row.owner) == (None, "team:x")

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from meshline.engine.core import absences, directory, task_actions, task_rights, tasks
+from meshline.engine.core import (
+    absences,
+    directory,
+    gaps,
+    owners,
+    task_actions,
+    task_rights,
+    tasks,
+)
+from meshline.engine.core.keeper import Keeper
 from meshline.events.people import People
 from meshline.testing.keeper_simulation import KeeperSimulation, simulate_keeper
 from tests.simulation.breaking import assert_found, break_code
@@ -43,6 +52,7 @@ def test_histories_are_hard() -> None:
         (b"approval_expired", 2), (b"task.claimed", 10), (b"task.released", 5),
         (b"task.assigned", 5), (b"task.delegated", 5), (b'"claimed"', 10),
         (b"absence.changed", 20), (b'"on_behalf_of":"', 5),
+        (b'"kind":"owner_gone"', 10), (b"task.transferred", 3), (b'"not_theirs"', 10),
     ):  # fmt: skip
         assert sum(word in value for value in said) >= least, word
 
@@ -73,6 +83,18 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     ),
     "an older absence takes the place of a newer one": (
         absences.answer_absence, "absence.order <= before.order", "False",
+    ),
+    "who is gone is seen by nobody": (
+        Keeper._complete, "if state.people.gone != gone:", "if False:",
+    ),
+    "who has nothing any more is seen for ever": (
+        gaps._settle_gone, "and opened.about not in gone", "and False",
+    ),
+    "anybody hands over what is another's": (
+        owners.answer_handover, "if request.actor.id != data.previous and", "if False and",
+    ),
+    "what is not theirs is handed over": (
+        owners._approval, "if data.previous not in (state.owner, assignee):", "if False:",
     ),
     "one vote is enough": (
         tasks.close_task, "len(task.votes) >= node.of", "task.votes",

@@ -11,9 +11,10 @@ from meshline.cli.as_of import seen, time_typed
 from meshline.cli.asking import ask_about
 from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.everywhere import ask_everywhere
-from meshline.cli.run_ids import RunId
+from meshline.cli.handing_over import hand_over
+from meshline.cli.run_ids import RunId, whole_id
 from meshline.cli.tables import Column
-from meshline.cli.words import clock_time
+from meshline.cli.words import clock_time, short
 from meshline.events.people_requests import ABSENCES, AbsenceChangeRequested
 from meshline.events.requests import OwnerChangeRequested
 
@@ -36,6 +37,16 @@ AWAY = (
     Column("until", lambda a: clock_time(a.until)),
     Column("by", lambda a: a.actor or ""),
     Column("reason", lambda a: a.reason),
+)
+
+HANDOVERS = (
+    Column("when", lambda h: clock_time(h.time), whole=True),
+    Column("run", lambda h: short(h.run_id), whole=True),
+    Column("what", lambda h: h.about or "run"),
+    Column("from", lambda h: h.previous or ""),
+    Column("to", lambda h: h.owner, whole=True),
+    Column("by", lambda h: h.actor or f"rule {h.rule}"),
+    Column("reason", lambda h: h.reason),
 )
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Such as user:ada.")]
@@ -71,6 +82,56 @@ async def assign(
       meshline owner assign 1f0c2a9b team:apac --reason "the customer moved"
     """
     await ask_about(call, run, OwnerChangeRequested(owner=owner, reason=reason))
+
+
+@command(app, asks=True)
+async def handover(
+    call: Call,
+    previous: Annotated[str, typer.Argument(metavar="FROM", help="Whose it is now.")],
+    owner: Annotated[str, typer.Argument(metavar="TO", help="Whose it is to be.")],
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only what is theirs in this run.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only show it.")] = False,
+    reason: Reason = "",
+) -> None:
+    """Give all that is somebody's to another: runs, exceptions and approvals, each by itself.
+
+    It is counted first; with --yes each thing is asked for and its answer told. What is another's
+    by now is left to them. Only admins may, and who gives away what is their own. To whom an
+    approval goes may decide it. Exceptions that say that somebody is gone close by themselves.
+
+    \b
+    Examples:
+      meshline owner handover user:ada user:bob
+      meshline owner handover user:ada user:bob --yes --reason "Ada has left"
+      meshline owner handover queue:old queue:new --run web.forms/F-1 --yes
+    """
+    await hand_over(call, previous, owner, run, reason, yes=yes)
+
+
+@command(app)
+async def handovers(
+    call: Call,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only of this run.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only what came to them, or left them.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    after: Annotated[str | None, typer.Option(help="The next page, as the last one said.")] = None,
+) -> None:
+    """List what went from whom to whom, by whom and why, the latest first.
+
+    \b
+    Examples:
+      meshline owner handovers
+      meshline owner handovers --owner user:ada
+      meshline owner handovers --run web.forms/F-1
+    """
+    run_id = None if run is None else await whole_id(call, run)
+    async with call.views() as views:
+        page = await views.handovers(run_id=run_id, owner=owner, limit=limit, after=after)
+    call.out.rows(page.rows, HANDOVERS, empty="Nothing went from one to another.")
+    if page.next is not None:
+        call.out.say(f"More: --after {page.next}")
 
 
 @command(app, asks=True)

@@ -238,4 +238,5 @@ def _load_task(dumped: dict[str, Any]) -> TaskState:
     if "form" in dumped:
         dumped["form"] = dumped["form"].encode()
     dumped["votes"] = tuple(Vote(*vote) for vote in dumped.get("votes", ()))
+    dumped["heirs"] = tuple(dumped.get("heirs", ()))
     return TaskState(**dumped)

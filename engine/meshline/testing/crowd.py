@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from meshline.engine.core.items import step_of
+from meshline.engine.core.owners import OWNER_GONE, is_concerned
 from meshline.engine.core.state import NodeState, PartitionState, RunState
 from meshline.events import requests
 from meshline.events.codec import encode
@@ -16,9 +17,19 @@ from meshline.events.corrections import Correction
 from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log.protocol import Entry
-from meshline.events.people_requests import AbsenceChangeRequested, TaskActionRequested
+from meshline.events.people_requests import (
+    AbsenceChangeRequested,
+    HandoverRequested,
+    TaskActionRequested,
+)
 from meshline.events.requests import BusinessCase, Request, StepError
-from meshline.testing.crowd_people import PEOPLE, people_request, task_request
+from meshline.testing.crowd_people import (
+    PEOPLE,
+    handover,
+    handovers,
+    people_request,
+    task_request,
+)
 from meshline.testing.random_workflows import result_of
 from meshline.workflow.registry import Registry
 from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
@@ -26,7 +37,12 @@ from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, Workflow
 __all__ = ["Crowd", "random_error"]
 
 _PEOPLE = ("user:ada", "user:bob")
-_OF_SOMEBODY = (requests.ApprovalSubmitted, TaskActionRequested, AbsenceChangeRequested)
+_OF_SOMEBODY = (
+    requests.ApprovalSubmitted,
+    TaskActionRequested,
+    AbsenceChangeRequested,
+    HandoverRequested,
+)
 _TRIGGERS_MAX = 6
 _PAYLOADS = ({"n": 1}, {"n": 1}, {"n": 1}, {"n": 2})
 
@@ -99,7 +115,7 @@ class Crowd:
     def asked(self, state: PartitionState) -> tuple[str, Request]:
         """Return a run's id and what is asked of it."""
         runs = list(state.runs.values())
-        if self.people is PEOPLE and self._random.random() < 0.15:
+        if self.people is PEOPLE and self._random.random() < 0.2:
             return people_request(self._random, state, self._now())
         chance = self._random.random()
         if self._has_new() and (chance < 0.25 or not runs):
@@ -111,7 +127,10 @@ class Crowd:
         if chance < 0.32 or not runs:
             known = [*state.ended, "no-such-run"]
             return self._random.choice(known), requests.CancelRequested(reason="a guess")
-        return self._about(self._random.choice(runs))
+        run = self._random.choice(runs)
+        if is_concerned(run, state.people) and self._random.random() < 0.5:
+            return run.run_id, handover(self._random, run, state.people)
+        return self._about(run)
 
     def _has_new(self) -> bool:
         return len(self._triggers) < _TRIGGERS_MAX if self._given is None else bool(self._given)
@@ -124,9 +143,18 @@ class Crowd:
         """
         for run in state.runs.values():
             spec = self._registry.spec(run.workflow, run.version)
-            for request in self._steps_to_end(spec, run, patience):
+            steps = (*self._steps_to_end(spec, run, patience), *self._inherited(state, run))
+            for request in steps:
                 for actor in self._who(request):
                     yield self._entry(run.run_id, request, actor=actor)
+
+    def _inherited(self, state: PartitionState, run: RunState) -> Iterator[Request]:
+        """Yield what gives to somebody who is there what is theirs who are gone."""
+        if state.people.roster is not None:
+            users = [f"user:{name}" for name in state.people.roster.directory.users]
+            for request in handovers(run, self._random.choice(users)):
+                if state.people.is_gone(request.previous):
+                    yield request
 
     def _who(self, request: Request) -> Sequence[str]:
         """Return who asks for it: of those who may, nobody outside knows, so all of them."""
@@ -175,7 +203,7 @@ class Crowd:
         elif spec is not None:
             groups += [list(self._of_nodes(spec, run))] * 2
         if self.people is PEOPLE and spec is not None:
-            groups += [list(self._of_questions(run))] * 5
+            groups += [list(self._of_questions(run))] * 8
         asked = self._random.choice([group for group in groups if group])
         return run.run_id, self._random.choice(asked)
 
@@ -261,18 +289,7 @@ class Crowd:
     def _steps_to_end(
         self, spec: WorkflowSpec | None, run: RunState, patience: bool
     ) -> Iterator[Request]:
-        for exception_id, opened in (run.exceptions or {}).items():
-            if run.has_ended or not opened.blocking:
-                action: Any = "resolve"
-            else:
-                action = "retry" if patience else "skip"
-            yield requests.ExceptionActionRequested(
-                exception_id=exception_id,
-                action=action,
-                value=self._result(opened.about, 7) if action == "skip" else None,
-            )
-            if opened.blocking and opened.kind == "rule_failed" and not patience:
-                yield requests.CancelRequested(reason="the rule will not be mended")
+        yield from self._exceptions_closed(run, patience)
         if run.has_ended or spec is None:
             return
         if run.status == "paused":
@@ -304,6 +321,22 @@ class Crowd:
         )
         if not patience and (self._answers is not None or nobody_may):
             yield requests.CancelRequested(reason="nobody knows what to answer")
+
+    def _exceptions_closed(self, run: RunState, patience: bool) -> Iterator[Request]:
+        for exception_id, opened in (run.exceptions or {}).items():
+            if opened.kind == OWNER_GONE:
+                continue
+            if run.has_ended or not opened.blocking:
+                action: Any = "resolve"
+            else:
+                action = "retry" if patience else "skip"
+            yield requests.ExceptionActionRequested(
+                exception_id=exception_id,
+                action=action,
+                value=self._result(opened.about, 7) if action == "skip" else None,
+            )
+            if opened.blocking and opened.kind == "rule_failed" and not patience:
+                yield requests.CancelRequested(reason="the rule will not be mended")
 
     def _said(self, name: str, made_up: Any) -> Any:
         return made_up if self._answers is None else self._answers.get(name)

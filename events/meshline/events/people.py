@@ -46,7 +46,7 @@ class People:
         number: of the directory's last change; 0: there never was one.
         directory_hash: of its content.
         roster: the directory, to be asked; None: there is none.
-        gone: users whom a change has removed, and none has brought back.
+        gone: users, teams, roles and queues that a change has removed, and none brought back.
         absences: the last one of each who is away, or will be.
     """
 
@@ -89,7 +89,7 @@ class People:
         return next((each for each in self.absences if each.absent == user), None)
 
     def is_gone(self, principal: str) -> bool:
-        """Whether this is a user whom a change of the directory has removed."""
+        """Whether a change of the directory has removed this user, team, role or queue."""
         return principal in self.gone
 
     def named(self, principals: Sequence[str]) -> str:

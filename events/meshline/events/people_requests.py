@@ -9,7 +9,13 @@ from pydantic import AwareDatetime
 from meshline.events.directory import Directory
 from meshline.events.requests import Request
 
-__all__ = ["ABSENCES", "AbsenceChangeRequested", "DirectoryChangeRequested", "TaskActionRequested"]
+__all__ = [
+    "ABSENCES",
+    "AbsenceChangeRequested",
+    "DirectoryChangeRequested",
+    "HandoverRequested",
+    "TaskActionRequested",
+]
 
 ABSENCES = "absences"
 """The subject of what every partition is asked about absences."""
@@ -42,6 +48,21 @@ class AbsenceChangeRequested(Request):
     since: AwareDatetime
     until: AwareDatetime
     substitute: str | None = None
+    reason: str = ""
+
+
+class HandoverRequested(Request):
+    """Give one thing that is ``previous``'s to ``owner``: a run, or what is open in it.
+
+    ``about`` is the exception's id or the approval's name; empty for the run itself.
+    """
+
+    TYPE = "meshline.handover.requested"
+
+    kind: Literal["run", "exception", "approval"]
+    about: str = ""
+    previous: str
+    owner: str
     reason: str = ""
 
 

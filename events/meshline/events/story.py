@@ -229,6 +229,11 @@ def _task_action(data: people_requests.TaskActionRequested, values: bool) -> str
     return f"asked to {data.action} {data.task}{to}{_because(data.reason)}"
 
 
+def _handover(data: people_requests.HandoverRequested, values: bool) -> str:
+    what = data.about or "the run"
+    return f"asked to hand {what} from {data.previous} to {data.owner}{_because(data.reason)}"
+
+
 def _approval_denied(data: facts.ApprovalDenied, values: bool) -> str:
     return f"{data.approval} was denied{_for(data.on_behalf_of)}{_because(data.reason)}"
 
@@ -355,6 +360,8 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.TaskReleased: _says("{previous} no longer has {task}", reason=True),
     facts.TaskAssigned: _says("{task} is given to {assignee}", reason=True),
     facts.TaskDelegated: _says("{delegate} may decide {task} for {assignee}", reason=True),
+    people_requests.HandoverRequested: _handover,
+    facts.TaskTransferred: _says("{task} went from {previous} to {owner}", reason=True),
     facts.TaskCommented: lambda d, v: f"{d.by} says of {d.task}: {_short(d.text)}",
     facts.TaskReminded: lambda d, v: f"{d.owner} is reminded of {d.task}, due{_until(d.due_at)}",
     facts.ApprovalEscalated: _says("{approval} went from {previous} to {owner}"),

@@ -13,8 +13,10 @@ from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.handovers_view import HandoverRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
+from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.queries import ExceptionGroup, OwnerLoad
 from meshline.projections.runs_view import RunRow
@@ -46,6 +48,8 @@ _NAMES: dict[type[Any], str] = {
     ExceptionGroup: "ExceptionGroup",
     ApprovalRow: "Approval",
     WorkRow: "Work",
+    Possession: "Possession",
+    HandoverRow: "Handover",
     PersonLoad: "PersonLoad",
     QueueLoad: "QueueLoad",
     AbsenceRow: "Absence",

@@ -6,7 +6,18 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from meshline.api import audit, bulk, hooks, live, looking_after, people, runs, triggers, work
+from meshline.api import (
+    audit,
+    bulk,
+    hooks,
+    live,
+    looking_after,
+    owners,
+    people,
+    runs,
+    triggers,
+    work,
+)
 from meshline.api.access import check_every_route
 from meshline.api.desk import Services
 from meshline.api.guard import ApiSettings, Guard
@@ -25,6 +36,7 @@ ROUTERS = (
     runs.router,
     people.router,
     work.router,
+    owners.router,
     bulk.router,
     looking_after.router,
     audit.router,

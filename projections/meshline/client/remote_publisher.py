@@ -18,7 +18,11 @@ from meshline.client.connection import Answered, Connection, error_of
 from meshline.events.envelope import Actor, Position
 from meshline.events.errors import SettingsInvalid
 from meshline.events.facts import FieldProblem
-from meshline.events.people_requests import AbsenceChangeRequested, TaskActionRequested
+from meshline.events.people_requests import (
+    AbsenceChangeRequested,
+    HandoverRequested,
+    TaskActionRequested,
+)
 from meshline.events.publish import Answer, Publisher, RequestAnswer, Trigger
 from meshline.events.requests import (
     ActivityReported,
@@ -49,6 +53,7 @@ _PATHS: Mapping[type[Request], str] = {
     RetryRequested: "/v1/runs/{run}/retry",
     NoteRequested: "/v1/runs/{run}/notes",
     OwnerChangeRequested: "/v1/runs/{run}/owner",
+    HandoverRequested: "/v1/runs/{run}/handover",
     MessageReceived: "/v1/runs/{run}/messages",
     ActivityReported: "/v1/runs/{run}/activities",
     StepReported: "/v1/runs/{run}/steps/{step}/outcome",

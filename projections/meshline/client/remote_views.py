@@ -18,8 +18,10 @@ from meshline.projections.as_of import Moment
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.handovers_view import HandoverRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
+from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
 from meshline.projections.queries import ExceptionGroup, OwnerLoad, Views
@@ -150,6 +152,29 @@ class RemoteViews(Views):
 
     async def queue_loads(self, now: datetime) -> list[QueueLoad]:
         return await self._all(QueueLoad, "/v1/queue-loads")
+
+    async def possessions(
+        self,
+        owner: str,
+        *,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[Possession]:
+        path = f"/v1/owners/{quote(owner, safe='')}/possessions"
+        return await self._listed(Possession, path, run_id=run_id, limit=limit, after=after)
+
+    async def handovers(
+        self,
+        *,
+        run_id: str | None = None,
+        owner: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[HandoverRow]:
+        return await self._listed(
+            HandoverRow, "/v1/handovers", run_id=run_id, owner=owner, limit=limit, after=after
+        )
 
     async def absences(self, now: datetime) -> list[AbsenceRow]:
         return await self._all(AbsenceRow, "/v1/absences")

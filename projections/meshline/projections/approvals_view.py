@@ -23,6 +23,7 @@ from meshline.events.facts import (
     TaskDelegated,
     TaskReleased,
     TaskReminded,
+    TaskTransferred,
 )
 from meshline.projections.columns import Json
 from meshline.projections.projection import Key, Projection, RowAccess, by_run
@@ -85,7 +86,7 @@ def _by_approval(event: Recorded[Any]) -> Iterable[Key]:
     return () if approval is None else ((event.event.subject, approval),)
 
 
-projection = Projection("approvals", version=4)
+projection = Projection("approvals", version=5)
 approvals = projection.table(
     "approvals",
     ApprovalRow,
@@ -203,6 +204,18 @@ def _given(row: ApprovalRow | None, assignee: str | None) -> ApprovalRow | None:
 @approvals.on(TaskDelegated)
 def _delegated(row: ApprovalRow | None, event: Recorded[TaskDelegated]) -> ApprovalRow | None:
     return None if row is None else row._replace(delegate=event.event.data.delegate)
+
+
+@approvals.on(TaskTransferred)
+def _handed_over(row: ApprovalRow | None, event: Recorded[TaskTransferred]) -> ApprovalRow | None:
+    if row is None:
+        return None
+    data = event.event.data
+    if row.assignee == data.previous:
+        assignee = data.owner if data.owner.startswith("user:") else None
+        row = row._replace(assignee=assignee, delegate=None)
+    owner = data.owner if row.owner == data.previous else row.owner
+    return row._replace(owner=owner, candidates=_with(row.candidates, data.owner))
 
 
 def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:

@@ -7,6 +7,7 @@ from meshline.projections import (
     audit_view,
     directory_view,
     exception_view,
+    handovers_view,
     history_view,
     ownership_view,
     runs_view,
@@ -27,4 +28,5 @@ BUILT_IN: tuple[Projection, ...] = (
     workflows_view.projection,
     directory_view.projection,
     audit_view.projection,
+    handovers_view.projection,
 )

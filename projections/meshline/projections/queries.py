@@ -20,6 +20,7 @@ from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag, lag_of, reached
+from meshline.projections.owner_queries import OwnerQueries
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
 from meshline.projections.people_queries import PeopleQueries
@@ -76,7 +77,7 @@ def as_json(row: tuple[Any, ...]) -> dict[str, Any]:
     return fields
 
 
-class Views(PeopleQueries, AuditQueries, Summaries, WorkQueries):
+class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
     """The views in a PostgreSQL. Safe for many tasks at once.
 
     Args:

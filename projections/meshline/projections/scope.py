@@ -33,6 +33,7 @@ _RULES = {
     "audit": _OF_A_RUN,
     "ownership": _OF_A_RUN,
     "ownership_periods": _OF_A_RUN,
+    "handovers": _OF_A_RUN,
     "exceptions": _EXCEPTIONS,
     "approvals": (
         f"{_WORKFLOW} and ({{q}} is null or owner = any({{q}}) or by = any({{q}}) or {_OF_A_RUN})"

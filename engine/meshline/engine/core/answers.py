@@ -11,6 +11,7 @@ from meshline.engine.core.endings import end_run
 from meshline.engine.core.items import step_of
 from meshline.engine.core.nodes import start
 from meshline.engine.core.observing import observe
+from meshline.engine.core.owners import OWNER_GONE, answer_handover
 from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.replies import problem_of as _problem
 from meshline.engine.core.replies import refuse
@@ -19,6 +20,7 @@ from meshline.engine.core.state import UNDO, OpenException, RunState
 from meshline.engine.core.task_answers import TASK_ANSWERS
 from meshline.events import facts, requests
 from meshline.events.envelope import Event
+from meshline.events.people_requests import HandoverRequested
 from meshline.events.principals import is_principal
 from meshline.workflow.spec import MessageNode, WorkflowSpec, parameters_of
 
@@ -49,6 +51,8 @@ def answer_request(
         yield refuse(request, cause, "already_ended", "the run has ended")
     elif kind is requests.ExceptionActionRequested:
         yield from _act_on_exception(spec, run, request, cause)
+    elif kind is HandoverRequested:
+        yield answer_handover(run, request, cause, moment)
     elif spec is None and (kind is not requests.CancelRequested or _has_done_something(run)):
         undone = (
             "" if kind is not requests.CancelRequested else ", and only it can undo what is done"
@@ -261,6 +265,9 @@ def _resolve(
     if opened.blocking:
         reason = f"it holds {opened.about or 'the run'}: retry it, skip it or cancel the run"
         return refuse(request, cause, "blocking", reason)
+    if opened.kind == OWNER_GONE:
+        reason = f"something is {opened.about}'s still: hand it over, and this is closed by itself"
+        return refuse(request, cause, "still_theirs", reason)
     return _resolved(request, cause, data.exception_id, "resolved", data.reason)
 
 
@@ -350,7 +357,9 @@ def _resolved(
     return _say(request, cause, fact)
 
 
-_AFTER_THE_END = frozenset({requests.ActivityReported, requests.ExceptionActionRequested})
+_AFTER_THE_END = frozenset(
+    {requests.ActivityReported, requests.ExceptionActionRequested, HandoverRequested}
+)
 
 _ANSWERS: dict[type, Answer] = {
     requests.CancelRequested: _cancel,

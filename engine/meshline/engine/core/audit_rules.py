@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from meshline.engine.core.owners import OWNER_GONE, gone_owners
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.people import NOBODY, People
+from meshline.events.people_requests import HandoverRequested
 from meshline.events.principals import is_principal
 
 __all__ = ["RULES", "Case", "Noted", "Rule", "Wrong"]
@@ -45,12 +47,13 @@ class Noted:
 
 
 class Case(NamedTuple):
-    """A fact that counts, and the run and the people as they stood before it."""
+    """A fact that counts, the run and the people as they stood before it, and what it answers."""
 
     event: Event[Any]
     run: RunState
     noted: Noted
     people: People = NOBODY
+    request: Any = None
 
 
 Rule = Callable[[Case, Any], Iterator[Wrong]]
@@ -137,6 +140,35 @@ def _about_task(case: Case, data: facts.TaskClaimed) -> Iterator[Wrong]:
     yield from _expect(is_asked, "fact_out_of_turn", "a question that is open")
 
 
+def _task_handed_over(case: Case, data: facts.TaskTransferred) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.task)
+    if node is None or node.status != "requested":
+        yield Wrong("fact_out_of_turn", "a question that is open")
+        return
+    has = (node.owner, None if node.task is None else node.task.assignee)
+    yield from _expect(data.previous in has, "fact_out_of_turn", f"it to be {has}'s")
+    asks = node.task is not None and case.people.roster and node.task.requester == data.owner
+    yield from _expect(not asks, "fact_out_of_turn", "another than who asks for it")
+    yield from _handed_over(case, data)
+
+
+def _handed_over(
+    case: Case, data: facts.TaskTransferred | facts.OwnerAssigned | facts.ExceptionAssigned
+) -> Iterator[Wrong]:
+    """Where something is given on as a whole: by who may, and to who is there."""
+    actor, people = case.event.actor, case.people
+    if not isinstance(case.request, HandoverRequested):
+        return
+    previous = case.request.previous
+    may = actor is not None and (
+        actor.id == previous or people.is_admin(actor.id, case.event.recorded_at)
+    )
+    yield from _expect(may, "fact_out_of_turn", f"{previous} or an admin to hand it over")
+    knows = people.roster is None or people.roster.knows(data.owner)
+    yield from _expect(knows, "fact_out_of_turn", "somebody who is in the directory")
+    yield from _expect(data.previous == previous, "fact_out_of_turn", f"it to be {previous}'s")
+
+
 def _task_reminded(case: Case, data: facts.TaskReminded) -> Iterator[Wrong]:
     node = case.run.nodes.get(data.task)
     if node is None or node.status != "requested" or node.at is None:
@@ -153,6 +185,12 @@ def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong
     is_somebodys = is_principal(data.owner) and is_principal(data.route)
     yield from _expect(is_somebodys, "wait_unowned", "an owner and a route")
     case.noted.exceptions.add(data.exception_id)
+    if data.kind == OWNER_GONE:
+        open_by_now = {
+            e.about for e in (case.run.exceptions or {}).values() if e.kind == OWNER_GONE
+        }
+        is_gone = data.about in {*gone_owners(case.run, case.people)} - open_by_now
+        yield from _expect(is_gone, "fact_out_of_turn", "somebody who is gone, and once")
     node = case.run.nodes.get(data.about)
     error = None if node is None or node.status != "failed" else node.error
     said = None if error is None else error.business
@@ -168,9 +206,24 @@ def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong
         )
 
 
-def _exception_changed(case: Case, data: facts.ExceptionResolved) -> Iterator[Wrong]:
+def _exception_changed(
+    case: Case, data: facts.ExceptionResolved | facts.ExceptionAssigned
+) -> Iterator[Wrong]:
     is_open = data.exception_id in (case.run.exceptions or {})
     yield from _expect(is_open, "fact_out_of_turn", "an open exception")
+
+
+def _exception_assigned(case: Case, data: facts.ExceptionAssigned) -> Iterator[Wrong]:
+    yield from _exception_changed(case, data)
+    yield from _handed_over(case, data)
+
+
+def _exception_resolved(case: Case, data: facts.ExceptionResolved) -> Iterator[Wrong]:
+    yield from _exception_changed(case, data)
+    opened = (case.run.exceptions or {}).get(data.exception_id)
+    if opened is not None and opened.kind == OWNER_GONE:
+        has = opened.about in gone_owners(case.run, case.people)
+        yield from _expect(not has, "fact_out_of_turn", f"it to stay: {opened.about} has something")
 
 
 def _run_waits(case: Case, data: facts.RunWaiting | facts.RunHeld) -> Iterator[Wrong]:
@@ -192,6 +245,7 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.ApprovalDenied: _approval_decided,
     facts.ApprovalVoted: _approval_decided,
     facts.TaskReminded: _task_reminded,
+    facts.TaskTransferred: _task_handed_over,
     **dict.fromkeys(
         (
             facts.TaskClaimed,
@@ -205,8 +259,9 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _exception_changed,
     facts.ExceptionWorkStarted: _exception_changed,
-    facts.ExceptionAssigned: _exception_changed,
-    facts.ExceptionResolved: _exception_changed,
+    facts.ExceptionAssigned: _exception_assigned,
+    facts.OwnerAssigned: _handed_over,
+    facts.ExceptionResolved: _exception_resolved,
     facts.RunWaiting: _run_waits,
     facts.RunHeld: _run_waits,
 }

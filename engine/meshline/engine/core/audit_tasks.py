@@ -104,7 +104,8 @@ def _by_who_may(case: Case, node: ApprovalNode, data: Any) -> Iterator[Wrong]:
 
 def _asked(case: Case, node: ApprovalNode, who: str) -> Iterator[Wrong]:
     state, roster = case.run.nodes[node.name], case.people.roster
-    asked = {node.by, *node.escalate[: state.escalations]}
+    heirs = () if state.task is None else state.task.heirs
+    asked = {node.by, *node.escalate[: state.escalations], *heirs}
     if roster is not None:
         may = {user for each in asked for user in roster.users_of(each)}
         if who not in may:

@@ -40,6 +40,7 @@ _WITHOUT_RUN = (
     *PEOPLE_FACTS,
 )
 _OF_NO_RUN = (facts.PartitionClaimed, facts.WorkflowRegistered, facts.LogCreated)
+_OF_ENDED = (facts.ExceptionOpened, facts.RunNoted)
 _ANSWERED_MAX = 1_000
 """Requests answered last: several facts may answer one, and they stand close together."""
 
@@ -147,7 +148,7 @@ class Auditor:
                 return
             if ended is None:
                 yield Wrong("fact_without_run", "a run that this is about")
-            elif kind is not facts.ExceptionOpened:
+            elif kind not in _OF_ENDED:
                 yield Wrong("fact_after_end", f"no more of a {ended.status} run")
             return
         if never(run.status, kind):
@@ -155,7 +156,8 @@ class Auditor:
             if kind is not facts.TriggerAccepted:
                 yield Wrong(code, f"another fact of a {run.status} run")
         noted = self.noted.setdefault(run_id, Noted(event.recorded_at, offset))
-        case = Case(event, run, noted, state.people)
+        request = state.pending.get(event.causation_id or "")
+        case = Case(event, run, noted, state.people, None if request is None else request.data)
         rule = RULES.get(kind)
         if rule is not None:
             yield from rule(case, data)

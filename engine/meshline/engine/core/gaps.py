@@ -15,6 +15,7 @@ from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.endings import end_run, ending
 from meshline.engine.core.nodes import begin, close_node
 from meshline.engine.core.openings import open_exception
+from meshline.engine.core.owners import OWNER_GONE, gone_owners, open_gone
 from meshline.engine.core.plan import Plan, plan_of
 from meshline.engine.core.state import UNDO, RunState
 from meshline.engine.core.waits import as_waits, current_waits, is_active, late_at
@@ -31,15 +32,21 @@ def close_gaps(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Deci
         spec: the run's definition; None where no worker here has it.
         run: each fact is to be applied to it before the next is asked for.
     """
+    yield from _move_on(spec, run, moment)
+    yield from open_gone(run, moment.people)
+
+
+def _move_on(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Decisions:
     if run.has_ended:
-        yield from _settle_exceptions(run)
+        yield from _settle_exceptions(run, moment)
         return
     if spec is None:
+        yield from _settle_gone(run, moment)
         yield from _no_worker(run)
         return
     if run.status == "accepted":
         yield start_run(spec, run, moment)
-    yield from _settle_exceptions(run, spec)
+    yield from _settle_exceptions(run, moment, spec)
     yield from _late(spec, run, moment)
     if spec.observed:
         return
@@ -54,7 +61,7 @@ def close_gaps(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Deci
         yield from _go_on(spec, plan, run, moment)
     if run.undo is not None:
         yield from _go_back(plan, run, spec, moment)
-    yield from _come_to_rest(spec, run)
+    yield from _come_to_rest(spec, run, moment)
 
 
 def start_run(spec: WorkflowSpec, run: RunState, moment: Moment) -> Decision:
@@ -90,7 +97,9 @@ _ABOUT_NODES = frozenset({"approval_expired", "message_overdue"})
 """Kinds that are about a node and do not hold it."""
 
 
-def _settle_exceptions(run: RunState, spec: WorkflowSpec | None = None) -> Decisions:
+def _settle_exceptions(
+    run: RunState, moment: Moment, spec: WorkflowSpec | None = None
+) -> Decisions:
     """Close the exceptions that nothing hangs on any more."""
     for exception_id, opened in list((run.exceptions or {}).items()):
         how: How | None = None
@@ -112,6 +121,24 @@ def _settle_exceptions(run: RunState, spec: WorkflowSpec | None = None) -> Decis
                 how = _HOW.get(node.status, "outcome")
         if how is not None:
             yield Decision(facts.ExceptionResolved(exception_id=exception_id, how=how))
+    yield from _settle_gone(run, moment)
+
+
+def _settle_gone(run: RunState, moment: Moment) -> Decisions:
+    """Close those that are about somebody who is back, or has nothing any more."""
+    while True:
+        gone = gone_owners(run, moment.people)
+        over = (
+            exception_id
+            for exception_id, opened in (run.exceptions or {}).items()
+            if opened.kind == OWNER_GONE and opened.about not in gone
+        )
+        found = next(over, None)
+        if found is None:
+            return
+        # With it goes what it was itself to somebody: look again.
+        how: How = "run_ended" if run.has_ended else "resolved"
+        yield Decision(facts.ExceptionResolved(exception_id=found, how=how))
 
 
 def _no_worker(run: RunState) -> Decisions:
@@ -208,9 +235,9 @@ def _go_back(plan: Plan, run: RunState, spec: WorkflowSpec, moment: Moment) -> D
         yield Decision(ending(run.undo.then, run.undo.reason))
 
 
-def _come_to_rest(spec: WorkflowSpec, run: RunState) -> Decisions:
+def _come_to_rest(spec: WorkflowSpec, run: RunState, moment: Moment) -> Decisions:
     """Close what is settled by now; say what the run waits for if nothing is being done for it."""
-    yield from _settle_exceptions(run, spec)
+    yield from _settle_exceptions(run, moment, spec)
     if run.has_ended:
         return
     if run.status == "paused" or is_active(spec, run):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.gaps import close_gaps
 from meshline.engine.core.items import step_of
+from meshline.engine.core.owners import OWNER_GONE, gone_owners
 from meshline.engine.core.plan import ItemStep, plan_of
 from meshline.engine.core.state import PartitionState, RunState, WaitTuple
 from meshline.engine.core.waits import current_waits, is_active, next_wakeup
@@ -92,7 +93,7 @@ def find_problems(
 
 def _of_undefined(run: RunState, moment: Moment) -> Iterator[str]:
     """What can be said of a run whose definition is not at hand."""
-    yield from _of_exceptions(run)
+    yield from _of_exceptions(run, moment)
     if run.has_ended:
         yield from _of_ended(run)
         return
@@ -113,7 +114,7 @@ def _of_ended(run: RunState) -> Iterator[str]:
 
 
 def _of_run(spec: WorkflowSpec | None, run: RunState, moment: Moment) -> Iterator[str]:
-    yield from _of_exceptions(run)
+    yield from _of_exceptions(run, moment)
     if run.has_ended:
         yield from _of_ended(run)
         yield from _of_demands(spec, run, moment)
@@ -139,7 +140,11 @@ def _of_owners(run: RunState) -> Iterator[str]:
         yield f"has the exception route {run.route!r}"
 
 
-def _of_exceptions(run: RunState) -> Iterator[str]:
+def _of_exceptions(run: RunState, moment: Moment) -> Iterator[str]:
+    gone = gone_owners(run, moment.people)
+    said = [e.about for e in (run.exceptions or {}).values() if e.kind == OWNER_GONE]
+    if sorted(gone) != sorted(said):
+        yield f"has something of {gone}, who are gone, and exceptions that say so of {said}"
     for exception_id, opened in (run.exceptions or {}).items():
         if not is_principal(opened.owner):
             yield f"has exception {exception_id} with the owner {opened.owner!r}"

@@ -18,6 +18,7 @@ from typing import Any
 from meshline.engine.core.decision import Moment
 from meshline.engine.core.draft import Draft, Outcome, Proposal
 from meshline.engine.core.effects import Effect, effect_of
+from meshline.engine.core.owners import is_concerned
 from meshline.engine.core.people import PEOPLE_FACTS
 from meshline.engine.core.reducer import apply, fold, keep, pass_over
 from meshline.engine.core.state import REDUCER_VERSION, PartitionState, RunState
@@ -283,6 +284,7 @@ class Keeper:
         """All of the proposal is so: the runs are as it made them, and its effects may be had."""
         self._proposal = None
         state = self.state
+        gone = state.people.gone
         for event in proposal.events:
             if event.causation_id is not None:
                 state.pending.pop(event.causation_id, None)
@@ -294,6 +296,13 @@ class Keeper:
         for run_id, run in proposal.runs.items():
             keep(state, run)
             self._set_wakeup(run_id, run)
+        if state.people.gone != gone:
+            # Who is gone, or back, changes what is to be said of runs that nothing came for.
+            self._looked_at |= {
+                run_id: None
+                for run_id, run in state.runs.items()
+                if is_concerned(run, state.people)
+            }
 
     def take_effects(self) -> list[Effect]:
         """Return what is to be performed now, once."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from meshline.events import facts
-from meshline.events.directory import Roster
+from meshline.events.directory import Directory, Roster
 from meshline.events.envelope import Event
 from meshline.events.people import Absence, People
 
@@ -24,16 +24,19 @@ def people_after(people: People, event: Event[Any]) -> People:
 
 
 def _directory_changed(people: People, event: Event[Any], data: facts.DirectoryChanged) -> People:
-    users = {f"user:{name}" for name in data.directory.users}
-    before = () if people.roster is None else people.roster.directory.users
-    were = {f"user:{name}" for name in before}
+    before = set() if people.roster is None else _principals(people.roster.directory)
     return replace(
         people,
         number=data.number,
         directory_hash=data.directory_hash,
         roster=Roster(data.directory),
-        gone=frozenset((people.gone | were) - users),
+        gone=frozenset((people.gone | before) - _principals(data.directory)),
     )
+
+
+def _principals(directory: Directory) -> set[str]:
+    users = {f"user:{name}" for name in directory.users}
+    return users | {principal for principal, _ in directory.groups()}
 
 
 def _absence_changed(people: People, event: Event[Any], data: facts.AbsenceChanged) -> People:

@@ -87,6 +87,7 @@ class TaskState(NamedTuple):
         reason: that they gave.
         assignee: who took it, or was given it; nobody else decides,
         delegate: but the one who may in their place.
+        heirs: to whom it was handed over, and who so may decide beside those who were asked.
     """
 
     due_at: datetime | None = None
@@ -96,6 +97,7 @@ class TaskState(NamedTuple):
     reason: str = ""
     assignee: str | None = None
     delegate: str | None = None
+    heirs: tuple[str, ...] = ()
 
 
 class NodeState(NamedTuple):

@@ -104,6 +104,17 @@ def _delegated(run: RunState, event: Event[Any], data: facts.TaskDelegated) -> N
     _asked_still(run, event, data.task, delegate=data.delegate)
 
 
+def _handed_over(run: RunState, event: Event[Any], data: facts.TaskTransferred) -> None:
+    node, task = _before(run, event, data.task)
+    task = task._replace(heirs=tuple(dict.fromkeys((*task.heirs, data.owner))))
+    if task.assignee == data.previous:
+        # A team has it as it has what nobody of it has claimed yet.
+        assignee = data.owner if data.owner.startswith("user:") else None
+        task = task._replace(assignee=assignee, delegate=None)
+    owner = data.owner if node.owner == data.previous else node.owner
+    run.nodes[data.task] = node._replace(owner=owner, task=task)
+
+
 TASK_APPLIERS: dict[type, Applier] = {
     facts.ApprovalRequested: _requested,
     facts.ApprovalApproved: _approved,
@@ -116,4 +127,5 @@ TASK_APPLIERS: dict[type, Applier] = {
     facts.TaskReleased: _released,
     facts.TaskAssigned: _assigned,
     facts.TaskDelegated: _delegated,
+    facts.TaskTransferred: _handed_over,
 }

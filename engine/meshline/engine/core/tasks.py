@@ -64,7 +64,8 @@ def requester_of(run: RunState, node: ApprovalNode) -> str | None:
 
 def candidates_of(node: ApprovalNode, state: NodeState) -> tuple[str, ...]:
     """Return who may decide: who was asked first, and all to whom it went since."""
-    return tuple(dict.fromkeys((node.by, *node.escalate[: state.escalations])))
+    heirs = () if state.task is None else state.task.heirs
+    return tuple(dict.fromkeys((node.by, *node.escalate[: state.escalations], *heirs)))
 
 
 def close_task(run: RunState, node: ApprovalNode, moment: Moment) -> Decisions:

@@ -69,6 +69,7 @@ from meshline.events.facts.tasks import (
     TaskDelegated,
     TaskReleased,
     TaskReminded,
+    TaskTransferred,
 )
 from meshline.events.facts.trigger import (
     TriggerAccepted,
@@ -127,6 +128,7 @@ __all__ = [
     "TaskReleased",
     "TaskAssigned",
     "TaskDelegated",
+    "TaskTransferred",
     "TaskCommented",
     "ExceptionOpened",
     "ExceptionAcknowledged",

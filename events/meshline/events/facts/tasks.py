@@ -17,6 +17,7 @@ __all__ = [
     "TaskClaimed",
     "TaskCommented",
     "TaskDelegated",
+    "TaskTransferred",
     "TaskReleased",
     "TaskReminded",
 ]
@@ -86,6 +87,17 @@ class TaskDelegated(Fact):
     task: str
     delegate: str
     assignee: str
+    reason: str = ""
+
+
+class TaskTransferred(Fact):
+    """What was ``previous``'s is ``owner``'s, who may decide it too; ``previous`` may be gone."""
+
+    TYPE = "meshline.task.transferred"
+
+    task: str
+    owner: str
+    previous: str
     reason: str = ""
 
 

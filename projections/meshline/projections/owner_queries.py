@@ -1,0 +1,102 @@
+"""Reading what is whose: all that somebody has now, and what went from whom to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from meshline.projections.approvals_view import OPEN_APPROVALS
+from meshline.projections.exception_view import OPEN_EXCEPTIONS
+from meshline.projections.handovers_view import HandoverRow
+from meshline.projections.pages import LIMIT_MAX, Page, next_after, values_after
+from meshline.projections.summaries import OPEN_RUNS
+
+__all__ = ["OwnerQueries", "Possession"]
+
+# An exception that says that they are gone ends with the last of the others.
+_POSSESSIONS = """
+select * from (
+    select 'run' as kind, run_id, '' as about, workflow, state, started_at as since
+    from {ns}.runs where owner = $1 and state = any($2::text[])
+    union all
+    select 'exception', run_id, exception_id, workflow, state, opened_at
+    from {ns}.exceptions where owner = $1 and state = any($3::text[])
+      and not (kind = 'owner_gone' and about = $1)
+    union all
+    select 'approval', run_id, approval, workflow, state, requested_at
+    from {ns}.approvals where (owner = $1 or assignee = $1) and state = any($4::text[])
+) as theirs
+where ($5::text is null or run_id = $5) and (run_id, kind, about) > ($6, $7, $8)
+order by run_id, kind, about limit $9
+"""
+
+_HANDOVERS = """
+select * from {ns}.handovers
+where ($1::text is null or run_id = $1)
+  and ($2::text is null or owner = $2 or previous = $2)
+  and (time, partition, log_offset) < ($3, $4::int, $5::bigint)
+order by time desc, partition desc, log_offset desc limit $6
+"""
+
+_LATEST = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), 2**31 - 1, 2**63 - 1)
+
+
+class Possession(NamedTuple):
+    """Something open that is somebody's; ``about`` is an exception's id or an approval's name."""
+
+    kind: Literal["run", "exception", "approval"]
+    run_id: str
+    about: str
+    workflow: str
+    state: str
+    since: datetime
+
+
+class _Fetching(Protocol):
+    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]: ...
+
+
+class OwnerQueries:
+    """The part of ``Views`` that tells what is whose."""
+
+    async def possessions(
+        self: _Fetching,
+        owner: str,
+        *,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[Possession]:
+        """Return all that is open and somebody's: runs, exceptions, approvals; run by run."""
+        limit = max(1, min(limit, LIMIT_MAX))
+        last: Sequence[Any] = ("", "", "") if after is None else values_after(after, [str] * 3)
+        found = await self._fetch(
+            _POSSESSIONS, owner, OPEN_RUNS, OPEN_EXCEPTIONS, OPEN_APPROVALS, run_id, *last,
+            limit + 1,
+        )  # fmt: skip
+        rows = [Possession(**each) for each in found]
+        return _page(rows, limit, ("run_id", "kind", "about"))
+
+    async def handovers(
+        self: _Fetching,
+        *,
+        run_id: str | None = None,
+        owner: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[HandoverRow]:
+        """Return what went from whom to whom, the latest first; ``owner`` is either of them."""
+        limit = max(1, min(limit, LIMIT_MAX))
+        kinds = [datetime, int, int]
+        last: Sequence[Any] = _LATEST if after is None else values_after(after, kinds)
+        found = await self._fetch(_HANDOVERS, run_id, owner, *last, limit + 1)
+        rows = [HandoverRow(**each) for each in found]
+        return _page(rows, limit, ("time", "partition", "log_offset"))
+
+
+def _page(rows: list[Any], limit: int, order: Sequence[str]) -> Page[Any]:
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], next_after(getattr(last, name) for name in order))
