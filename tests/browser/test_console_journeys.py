@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.shop import CARRIER
-from tests.browser.stage import Stage, stage_at
+from tests.browser.stage import Stage, kept, stage_at
 from tests.services.postgres import namespace
 
 pytestmark = [
@@ -64,6 +64,38 @@ async def test_an_order_is_published_seen_approved_held_retried_and_shipped(stag
         await expect(page.get_by_role("heading", level=1)).to_contain_text("succeeded")
         await expect(page.get_by_text("the carrier is back").first).to_be_visible()
 
+    assert stage.complaints == []
+
+
+async def test_what_one_cause_holds_is_retried_at_once_after_a_second_person_agreed(
+    stage: Stage,
+) -> None:
+    CARRIER.is_down = True
+    runs = [await stage.order(f"J-many-{n}", "held", euros=9 * n + 4) for n in range(1, 4)]
+    CARRIER.is_down = False
+    async with stage.as_("ada", "operator") as page, stage.as_("bob", "operator") as other:
+        await page.goto("/exceptions")
+        await page.get_by_role("heading", name="Step failed").get_by_role("link").click()
+        await page.locator("summary", has_text="Retry all").click()
+        await page.get_by_label("Reason").first.fill("the carrier is back")
+        await page.get_by_label("Only after somebody else").first.check()
+        await page.get_by_role("button", name="Preview").first.click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 3 exceptions")
+        await expect(page.get_by_text("orders: ship", exact=True).first).to_be_visible()
+        await kept(page, "bulk-preview")
+
+        await other.goto(page.url)
+        await other.get_by_role("button", name="Agree that it is done").click()
+        await expect(other.get_by_role("status")).to_contain_text("You agreed")
+        await page.get_by_role("button", name="Retry 3 exceptions").click()
+        # No reload: the page follows what is done.
+        await expect(page.get_by_role("heading", name="It is done", exact=True)).to_be_visible()
+        await expect(page.get_by_text("3 of 3")).to_be_visible()
+        await expect(page.get_by_text("3 done")).to_be_visible()
+        await kept(page, "bulk-done")
+
+    for run_id in runs:
+        await stage.reaches(run_id, "succeeded")
     assert stage.complaints == []
 
 

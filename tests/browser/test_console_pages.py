@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
+from meshline.projections.bulk_list import Chosen
 from tests.browser.stage import Scheme, Stage, kept, stage_at
 from tests.services.postgres import namespace
 
@@ -33,6 +34,7 @@ LISTS = {
     "workflow": "/workflows/orders",
     "owners": "/owners",
     "views": "/views",
+    "bulk": "/bulk",
     "nowhere": "/nowhere",
 }
 
@@ -69,6 +71,10 @@ async def pages_of(stage: Stage) -> dict[str, str]:
     exceptions = (await stage.site.views.exceptions(limit=1)).rows
     if exceptions:
         pages["exception"] = f"/exceptions/{exceptions[0].exception_id}"
+        made = await stage.site.bulks.freeze(
+            stage.site.views, "retry", Chosen(workflow="orders"), actor="user:grace", reason="back"
+        )
+        pages["bulk-list"] = f"/bulk/{made.name}"
     return pages
 
 

@@ -33,6 +33,7 @@ class Site:
 
     publisher: Publisher
     views: Views
+    bulks: Bulks
     accounts: Accounts
     keys: ApiKeys
     app: Any
@@ -116,7 +117,7 @@ async def site_at(address: str, *registries: Registry) -> AsyncIterator[Site]:
         await service.ready()
         services = await stack.enter_async_context(Services(log, publisher, views, bulks=bulks))
         app = beside(create_api(services, keys), create_console(services, accounts, keys))
-        yield Site(publisher, views, accounts, keys, app)
+        yield Site(publisher, views, bulks, accounts, keys, app)
 
 
 @asynccontextmanager

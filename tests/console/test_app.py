@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from meshline.console.app import ROUTERS
 from meshline.console.signing_in import PUBLIC
+from meshline.projections.bulk_list import Chosen
 from meshline.workflow import Retry, Workflow
 from meshline.workflow.registry import Registry
 from tests.api.leads import SOURCE, leads
@@ -76,6 +77,7 @@ def filled(path: str, **values: str) -> str:
     known = {
         "run": "1", "exception": "1", "approval": "big_deal", "workflow": "leads",
         "action": "retry", "decision": "approved", "key": "0123456789ab",
+        "bulk": "bulk-1",
     }  # fmt: skip
     return path.format(**known | values)
 
@@ -113,14 +115,18 @@ async def test_a_viewer_sees_every_page_and_no_button_and_may_send_nothing(site:
     run_id = await begun(site, "F-1", ADA, "waiting")
     await begun(site, "F-2", FAILS, "held")
     exception = (await site.views.exceptions()).rows[0].exception_id
+    bulk = await site.bulks.freeze(
+        site.views, "skip", Chosen(workflow="leads"), actor="user:ada", reason="",
+        more={"value": ADA},
+    )  # fmt: skip
     async with site.as_("eve", "viewer") as eve:
         for method, path in routes():
-            address = filled(path, run=run_id, exception=exception)
+            address = filled(path, run=run_id, exception=exception, bulk=bulk.name)
             if method == "GET":
                 is_for_auditors = path.startswith(("/audit", "/access"))
                 page = await eve.open(address, 403 if is_for_auditors else 200)
                 assert "ada@example.org" not in page, f"{path} shows a payload"
-                assert not re.search(r'method="post" action="/(runs|exceptions)/', page), path
+                assert not re.search(r'method="post" action="/(runs|exceptions|bulk)/', page), path
         token = re.findall(r'name="token" value="(\w+)"', eve.page)[0]
         for method, path in routes():
             if method == "POST":

@@ -16,6 +16,7 @@ from meshline.api.desk import Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import KeyReused, documented
 from meshline.api.repeats import id_of_repeat
+from meshline.events.envelope import Actor
 from meshline.events.requests import ExceptionActionRequested
 from meshline.projections.bulk import CONFIRMED_ABOVE, Bulks
 from meshline.projections.bulk_list import (
@@ -28,7 +29,7 @@ from meshline.projections.bulk_list import (
 from meshline.projections.errors import NotFound
 from meshline.projections.pages import next_after, values_after
 
-__all__ = ["BulkShown", "bulks_of", "router", "shown_list"]
+__all__ = ["BulkShown", "bulks_of", "name_of_repeat", "router", "shown_list"]
 
 router = APIRouter(prefix="/v1/bulk-lists", tags=["bulk"])
 
@@ -114,6 +115,11 @@ def bulks_of(desk: Desk) -> tuple[Bulks, BulkWork]:
     return services.bulks, services.bulk_work
 
 
+def name_of_repeat(actor: Actor, key: str) -> str:
+    """Return the name of the list that this actor makes with this key, now or again."""
+    return f"bulk-{id_of_repeat(actor, key).replace('-', '')[:20]}"
+
+
 async def shown_list(desk: Desk, made: BulkList) -> dict[str, Any]:
     """Return a list as this principal may see it, with what came of it."""
     bulks, work = bulks_of(desk)
@@ -159,7 +165,7 @@ async def preview_bulk(
         more["value"] = body.value
     actor, chosen, name = desk.principal.actor, Chosen(**dict(body.chosen)), None
     if idempotency_key is not None:
-        name = f"bulk-{id_of_repeat(actor, idempotency_key).replace('-', '')[:20]}"
+        name = name_of_repeat(actor, idempotency_key)
     made = await bulks_of(desk)[0].freeze(
         desk.views, body.action, chosen, actor=actor.id, reason=body.reason, more=more, name=name,
         confirmed_above=body.second_person_above,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-__all__ = ["Typed", "decision_typed", "exception_typed", "run_typed"]
+__all__ = ["Typed", "bulk_typed", "decision_typed", "exception_typed", "list_typed", "run_typed"]
 
 
 class Typed(NamedTuple):
@@ -60,6 +61,27 @@ def decision_typed(origin: str, run_id: str, approval: str, decision: str, form:
         words += ["--reason", "…"]
         body["reason"] = "…"
     return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/approvals/{approval}", body))
+
+
+def bulk_typed(origin: str, action: str, chosen: Mapping[str, str]) -> Typed:
+    """Return what makes a list of many, to be looked at."""
+    words = ["meshline", "bulk", "preview", action]
+    for name, value in chosen.items():
+        words += [f"--{name.replace('_', '-')}", value]
+    body: dict[str, Any] = {"action": action, "chosen": dict(chosen), "reason": "…"}
+    if action in ("assign", "hand_over"):
+        words += ["--to", "team:…"]
+        body["owner"] = "team:…"
+    if action == "skip":
+        words += ["--value", "{…}"]
+        body["value"] = {"…": "…"}
+    return Typed(_words([*words, "--reason", "…"]), _curl(f"{origin}/v1/bulk-lists", body))
+
+
+def list_typed(origin: str, name: str, verb: str) -> Typed:
+    """Return what applies a list of many, or agrees to it."""
+    words = ["meshline", "bulk", verb, name]
+    return Typed(_words(words), _curl(f"{origin}/v1/bulk-lists/{name}/{verb}", {}))
 
 
 def _words(words: list[str]) -> str:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
+from meshline.console.bulk import many_of
 from meshline.console.commands import exception_typed
 from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
@@ -37,7 +38,8 @@ async def list_exceptions(
     after: Text = "",
 ) -> Response:
     """Show the groups; and, where a filter is given, the exceptions that it finds."""
-    states = [each for each in STATES if each in (state or ())] or STATES[:2]
+    asked = [each for each in STATES if each in (state or ())]
+    states = asked or [*OPEN_EXCEPTIONS]
     is_filtered = any((cause, route, owner, workflow, after, state))
     page = None
     if is_filtered:
@@ -46,9 +48,16 @@ async def list_exceptions(
             workflow=workflow or None, limit=PAGE_ROWS, after=after or None,
         )  # fmt: skip
     groups = await visit.views.exception_groups(open_only=True, limit=200)
+    chosen = {"cause": cause, "route": route, "owner": owner, "workflow": workflow}
+    if len(asked) == 1:
+        chosen["state"] = asked[0]
+    is_actable = page is not None and page.rows and len(asked) < 2 and "resolved" not in asked
     return rendered(
         request,
         "exceptions.html",
+        many=many_of(visit, str(request.base_url).rstrip("/"), "exceptions", chosen)
+        if is_actable
+        else None,
         groups=[group for group in groups if cause in ("", group.cause)],
         page=page,
         after=after,

@@ -11,11 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from meshline.api.problems import Conflict, Denied, KeyReused, TooMany
+from meshline.api.problems import Conflict, Denied, KeyReused, TooBusy, TooMany
 from meshline.console.rendering import rendered
 from meshline.console.visit import FormRefused, MovedOn, NotSignedIn
 from meshline.events.errors import AppendRefused, MeshlineError, PayloadRefused, SettingsInvalid
-from meshline.projections.errors import NotFound, NotReached, RowRefused, StoreUnavailable
+from meshline.projections.errors import NotFound, NotReached, NotReady, RowRefused, StoreUnavailable
 
 __all__ = ["answer_problems"]
 
@@ -39,6 +39,8 @@ _KINDS: dict[type[MeshlineError], _Kind] = {
     RowRefused: _Kind(422, "That can't be used"),
     SettingsInvalid: _Kind(422, "That can't be used"),
     NotFound: _Kind(404, "Not found"),
+    NotReady: _Kind(409, "Not so"),
+    TooBusy: _Kind(503, "Enough to do"),
     NotReached: _Kind(503, "Not shown yet"),
     StoreUnavailable: _Kind(503, "The views do not answer"),
 }
@@ -100,4 +102,5 @@ def _page(request: Request, kind: _Kind, detail: str, code: str = "") -> Respons
 def _back(request: Request) -> str:
     """Return the page that the form was on; the first page where it was none of a thing's."""
     thing, _, action = request.url.path.rpartition("/")
+    thing = thing.removesuffix("/preview")
     return thing if request.method == "POST" and thing and action else "/"

@@ -62,6 +62,7 @@ _DONE = {
     "assign": "It has another owner.",
     "resolve": "It is resolved.",
     "revoke": "The key counts no more, on every server within seconds.",
+    "confirm": "You agreed: it can be done now.",
 }
 
 

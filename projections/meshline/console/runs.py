@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
+from meshline.console.bulk import many_of
 from meshline.console.commands import run_typed
 from meshline.console.drawing import drawn
 from meshline.console.painting import painted
@@ -90,6 +91,15 @@ async def list_runs(
         limit=PAGE_ROWS, after=after or None,
     )  # fmt: skip
     page = await visit.desk.runs(moment, wanted)
+    chosen = {
+        "workflow": workflow, "owner": owner, "source": source, "waiting_on": waiting_on
+    }  # fmt: skip
+    if len(states) == 1:
+        chosen["state"] = states[0]
+    is_actable = (
+        bool(page.rows) and moment is None and not run
+        and states in ([], OPEN_RUNS, *([each] for each in OPEN_RUNS))
+    )  # fmt: skip
     definitions = await visit.views.workflows()
     filters = {
         "state": asked, "workflow": workflow, "owner": owner, "source": source,
@@ -98,6 +108,9 @@ async def list_runs(
     return rendered(
         request,
         "runs.html",
+        many=many_of(visit, str(request.base_url).rstrip("/"), "runs", chosen)
+        if is_actable
+        else None,
         runs=page.rows,
         next=page.next,
         after=after,
