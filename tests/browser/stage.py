@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from playwright.async_api import Browser, ConsoleMessage, Page
 
+from meshline.workflow import Workflow
 from meshline.workflow.registry import Registry
 from tests.browser.shop import CARRIER, SOURCE, orders
 from tests.console.site import PASSWORD, Site, served, site_at
@@ -95,10 +96,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage_at(address: str, browser: Browser) -> AsyncIterator[Stage]:
+async def stage_at(address: str, browser: Browser, *workflows: Workflow) -> AsyncIterator[Stage]:
     """A stage whose log, views and users are at the address."""
     CARRIER.is_down = False
-    async with site_at(address, Registry(orders)) as site, served(site) as console:
+    async with (
+        site_at(address, Registry(*(workflows or (orders,)))) as site,
+        served(site) as console,
+    ):
         yield Stage(site, console, browser, [])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Query
@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from meshline.api.access import requires
 from meshline.api.answers import ListOf, item_of
-from meshline.api.context import After, AtLeast, Limit, invalid
+from meshline.api.context import After, AtLeast, Limit, invalid, utc
 from meshline.api.desk import Desk
 from meshline.api.exports import MEDIA_TYPES, as_csv, as_jsonl
 from meshline.api.principals import Permission
@@ -98,11 +98,7 @@ async def _meant(
                 f"{each[:60]!r} is nothing that is asked for: expected some of "
                 f"{', '.join(ACTIONS)}",
             )
-    return AuditFilter(actor, action, status, workflow, run, _utc(since), _utc(until))
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+    return AuditFilter(actor, action, status, workflow, run, utc(since), utc(until))
 
 
 Meant = Annotated[AuditFilter, Depends(_meant)]

@@ -32,6 +32,7 @@ __all__ = [
     "Wait",
     "invalid",
     "position_of",
+    "utc",
 ]
 
 REACH_S = 5.0
@@ -166,13 +167,18 @@ async def _as_of(
 ) -> AsOf:
     if as_of is None and as_of_position is None:
         return AsOf(least, None)
-    time = as_of if as_of is None or as_of.tzinfo else as_of.replace(tzinfo=UTC)
+    time = utc(as_of)
     parts = as_of_position.split(",") if as_of_position else ()
     positions = [position_of(part, "as_of_position") for part in parts]
     return AsOf(least, Moment(time, by, dict(positions)))
 
 
 Past = Annotated[AsOf, Depends(_as_of)]
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """Return a moment of a query; UTC where no zone is given."""
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def position_of(text: str, field: str) -> Position:

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from meshline.api.access import requires
 from meshline.api.answers import list_of
-from meshline.api.context import After, AtLeast, Body, Limit, Reader, Wait, invalid
+from meshline.api.context import After, AtLeast, Body, Limit, Reader, Wait, invalid, utc
 from meshline.api.desk import Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import FieldError, TriggerRefused, documented
@@ -187,6 +187,9 @@ async def list_triggers(
     source: str | None = None,
     trigger_id: Annotated[str | None, Query(alias="id")] = None,
     run_id: str | None = None,
+    since: Annotated[
+        datetime | None, Query(description="Received then or later (UTC without a zone).")
+    ] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
@@ -194,6 +197,6 @@ async def list_triggers(
     await least.reached(desk, "triggers")
     page = await desk.views.triggers(
         statuses=status, source=source, trigger_id=trigger_id, run_id=run_id,
-        limit=limit, after=after,
+        since=utc(since), limit=limit, after=after,
     )  # fmt: skip
     return desk.page(page, "triggers")

@@ -186,12 +186,14 @@ class RemoteViews(Views):
         source: str | None = None,
         trigger_id: str | None = None,
         run_id: str | None = None,
+        since: datetime | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> Page[TriggerRow]:
         return await self._listed(
             TriggerRow, "/v1/triggers", status=statuses, source=source, id=trigger_id,
-            run_id=run_id, limit=limit, after=after,
+            run_id=run_id, since=None if since is None else since.isoformat(), limit=limit,
+            after=after,
         )  # fmt: skip
 
     async def workflows(self) -> list[WorkflowRow]:

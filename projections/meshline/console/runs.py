@@ -153,6 +153,7 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
         exceptions=(await views.exceptions(states=None, run_id=row.run_id, limit=50)).rows[::-1],
         approvals=(await views.approvals(states=None, run_id=row.run_id, limit=50)).rows[::-1],
         periods=periods,
+        began_by=history[0].actor if history else None,
         drawing=drawn(spec, painting) if spec and not row.observed else None,
         drawing_down=drawn(spec, painting, down=True) if spec and not row.observed else None,
         timeline=timeline_of(painting, periods, row.started_at, end),

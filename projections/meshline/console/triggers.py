@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from meshline.console.reading import PAGE_ROWS, Reader, values_of
 from meshline.console.rendering import rendered
+from meshline.console.words import moment_of
 from meshline.events.clock import SystemClock
 
 __all__ = ["router"]
@@ -28,13 +29,14 @@ async def list_triggers(
     status: Annotated[list[str] | None, Query()] = None,
     source: Text = "",
     trigger_id: Annotated[str, Query(alias="id", max_length=300)] = "",
+    since: Text = "",
     after: Text = "",
 ) -> Response:
     """List sources, and triggers, the newest first."""
     statuses = [each for each in STATUSES if each in (status or ())]
     page = await visit.views.triggers(
         statuses=statuses or None, source=source or None, trigger_id=trigger_id or None,
-        limit=PAGE_ROWS, after=after or None,
+        since=moment_of(since), limit=PAGE_ROWS, after=after or None,
     )  # fmt: skip
     definitions = await visit.views.workflows()
     flows = {flow.source: flow for flow in await visit.views.source_flows(_clock.now() - INFLOW)}
@@ -49,6 +51,7 @@ async def list_triggers(
             (name, flows.get(name), sorted({d.workflow for d in definitions if d.source == name}))
             for name in sources
         ],
-        filters={"status": statuses, "source": source, "id": trigger_id},
+        filters={"status": statuses, "source": source, "id": trigger_id, "since": since},
         all_statuses=STATUSES,
+        today=_clock.now().strftime("%Y-%m-%dT00:00"),
     )

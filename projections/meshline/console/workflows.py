@@ -8,6 +8,7 @@ from starlette.responses import Response
 from meshline.console.drawing import drawn
 from meshline.console.reading import Reader
 from meshline.console.rendering import rendered
+from meshline.console.versions import differences
 from meshline.projections.errors import NotFound
 from meshline.projections.queries import OPEN_RUNS
 
@@ -32,14 +33,25 @@ async def list_workflows(request: Request, visit: Reader) -> Response:
 
 @router.get("/workflows/{workflow}")
 async def show_workflow(
-    request: Request, visit: Reader, workflow: str, version: int | None = None
+    request: Request,
+    visit: Reader,
+    workflow: str,
+    version: int | None = None,
+    against: int | None = None,
 ) -> Response:
-    """Show a definition: five answers, graph, and runs by version and state."""
+    """Show a definition: five answers, graph, what it changed, and runs by version and state.
+
+    Args:
+        against: the version that it is compared with; the one before, unless it is given.
+    """
     rows = [row for row in await visit.views.workflows() if row.workflow == workflow]
     chosen = [row for row in rows if version in (None, row.version)]
     if not chosen:
         raise NotFound(f"There is no workflow {workflow[:100]!r} in this version.")
     shown = chosen[-1]
+    earlier = [row for row in rows if row.version < shown.version]
+    others = earlier if against is None else [row for row in rows if row.version == against]
+    other = others[-1] if others else None
     counts: dict[int, dict[str, int]] = {}
     for count in await visit.views.version_counts():
         if count.workflow == workflow:
@@ -52,6 +64,8 @@ async def show_workflow(
         registered={row.version: row for row in rows},
         counts=counts,
         all_states=STATES,
+        other=other,
+        changes=[] if other is None else differences(other.spec, shown.spec),
         drawing=None if shown.observed else drawn(shown.spec, None),
         drawing_down=None if shown.observed else drawn(shown.spec, None, down=True),
     )

@@ -108,7 +108,7 @@ def _asked(row: AuditRow | None, event: Recorded[Any]) -> AuditRow:
         status="asked",
         actor_kind=kind,
         actor=actor,
-        reason=getattr(data, "reason", ""),
+        reason=getattr(data, "reason", None) or getattr(data, "text", None) or "",
         code=None,
         refusal=None,
         time=said.time,

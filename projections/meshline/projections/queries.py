@@ -293,11 +293,14 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
         source: str | None = None,
         trigger_id: str | None = None,
         run_id: str | None = None,
+        since: datetime | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> Page[TriggerRow]:
         """Return triggers, the newest first."""
         where = _Conditions()
+        if since is not None:
+            where.add("received_at >= ?", since)
         where.one_of("status", statuses)
         where.equal(source=source, trigger_id=trigger_id, run_id=run_id)
         order = ("received_at", "partition", "log_offset")
