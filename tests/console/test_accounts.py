@@ -140,7 +140,7 @@ async def test_a_password_is_kept_as_a_slow_hash_of_its_own(postgres_address: st
     await accounts.open()
     await accounts.create("ada", ["viewer"], made_by="user:test", password="correct horse")
     await accounts.create("bob", ["viewer"], made_by="user:test", password="correct horse")
-    kept = [row["password"] for row in await accounts._fetch("select password from {schema}.users")]
+    kept = [row["password"] for row in await accounts.fetch("select password from {schema}.users")]
     await accounts.aclose()
 
     assert all(each.startswith("scrypt$16384$8$5$") for each in kept)

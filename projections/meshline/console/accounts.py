@@ -50,6 +50,13 @@ create table if not exists {schema}.sessions (
     begun_at timestamptz not null,
     seen_at timestamptz not null
 );
+create table if not exists {schema}.saved_lists (
+    actor text not null,
+    page text not null,
+    name text not null,
+    query text not null,
+    primary key (actor, page, name)
+);
 """
 
 
@@ -84,7 +91,7 @@ class Accounts:
         """Make the tables if they are not there."""
         for statement in _TABLES.split(";\n"):
             if statement.strip():
-                await self._fetch(statement)
+                await self.fetch(statement)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -112,7 +119,7 @@ class Accounts:
                 f"The roles are {', '.join(roles) or 'none'}: expected some of {', '.join(ROLES)}."
             )
         password = _checked(password)
-        found = await self._fetch(
+        found = await self.fetch(
             "insert into {schema}.users (name, password, roles, made_at, made_by) "
             "values ($1, $2, $3, $4, $5) on conflict do nothing returning *",
             name, await self._hashed(password), [*roles], self._clock.now(), made_by,
@@ -126,7 +133,7 @@ class Accounts:
 
     async def create_first(self) -> str | None:
         """Make the first user if there is none, and return the password; None if there is one."""
-        if await self._fetch("select 1 from {schema}.users limit 1"):
+        if await self.fetch("select 1 from {schema}.users limit 1"):
             return None
         try:
             _, password = await self.create(FIRST_USER, ["admin"], made_by="system:first-start")
@@ -137,7 +144,7 @@ class Accounts:
 
     async def all(self) -> list[User]:
         """Return all users, by name."""
-        return [_user(r) for r in await self._fetch("select * from {schema}.users order by name")]
+        return [_user(r) for r in await self.fetch("select * from {schema}.users order by name")]
 
     async def set_password(self, name: str, password: str | None = None) -> str:
         """Return the new password; who is signed in with the old one is no longer.
@@ -147,13 +154,13 @@ class Accounts:
             SettingsInvalid: the password is too short.
         """
         password = _checked(password)
-        found = await self._fetch(
+        found = await self.fetch(
             "update {schema}.users set password = $2 where name = $1 returning name",
             name, await self._hashed(password),
         )  # fmt: skip
         if not found:
             raise _no_user(name)
-        await self._fetch("delete from {schema}.sessions where name = $1", name)
+        await self.fetch("delete from {schema}.sessions where name = $1", name)
         return password
 
     async def remove(self, name: str) -> None:
@@ -162,25 +169,25 @@ class Accounts:
         Raises:
             NotFound: there is no such user.
         """
-        if not await self._fetch("delete from {schema}.users where name = $1 returning name", name):
+        if not await self.fetch("delete from {schema}.users where name = $1 returning name", name):
             raise _no_user(name)
 
     # -- sessions ------------------------------------------------------------------------------
 
     async def sign_in(self, name: str, password: str) -> str | None:
         """Return the secret of a new session; None where name or password is wrong."""
-        found = await self._fetch("select * from {schema}.users where name = $1", name)
+        found = await self.fetch("select * from {schema}.users where name = $1", name)
         kept = found[0]["password"] if found else self._nobodys
         async with self._checking:
             is_right = await asyncio.to_thread(_matches, password, kept)
         if not found or not is_right:
             return None
         token, now = secrets.token_urlsafe(32), self._clock.now()
-        await self._fetch(
+        await self.fetch(
             "delete from {schema}.sessions where begun_at < $1 or seen_at < $2",
             now - LASTS_MAX, now - IDLE_MAX,
         )  # fmt: skip
-        await self._fetch(
+        await self.fetch(
             "insert into {schema}.sessions (token_hash, name, begun_at, seen_at) "
             "select $1, name, $2, $2 from {schema}.users where name = $3 and password = $4",
             _digest(token), now, name, kept,
@@ -191,7 +198,7 @@ class Accounts:
         """Return whose session it is; None for one that is unknown or over."""
         if not token:
             return None
-        found = await self._fetch(
+        found = await self.fetch(
             "select name, roles, begun_at, seen_at from {schema}.sessions join {schema}.users "
             "using (name) where token_hash = $1",
             _digest(token),
@@ -204,7 +211,7 @@ class Accounts:
             await self.sign_out(token)
             return None
         if now - session["seen_at"] > _SEEN_EVERY:
-            await self._fetch(
+            await self.fetch(
                 "update {schema}.sessions set seen_at = $2 where token_hash = $1",
                 _digest(token), now,
             )  # fmt: skip
@@ -213,13 +220,14 @@ class Accounts:
 
     async def sign_out(self, token: str) -> None:
         """End a session."""
-        await self._fetch("delete from {schema}.sessions where token_hash = $1", _digest(token))
+        await self.fetch("delete from {schema}.sessions where token_hash = $1", _digest(token))
 
     async def _hashed(self, password: str) -> str:
         async with self._checking:
             return await asyncio.to_thread(_hash, password, secrets.token_bytes(16), self._cost)
 
-    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+    async def fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        """Return the rows; ``{schema}`` in the statement stands for where all this is kept."""
         return await self._pool.fetch(sql.replace("{schema}", self._schema), *arguments)
 
 

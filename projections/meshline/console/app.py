@@ -23,6 +23,7 @@ from meshline.console import (
     looking_after,
     overview,
     runs,
+    saved,
     signing_in,
     triggers,
     workflows,
@@ -36,6 +37,7 @@ __all__ = ["ROUTERS", "beside", "create_console"]
 
 ROUTERS: tuple[APIRouter, ...] = (
     overview.router,
+    saved.router,
     runs.router,
     corrections.router,
     exceptions.router,

@@ -13,6 +13,7 @@ from meshline.console.bulk import many_of
 from meshline.console.commands import exception_typed
 from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
+from meshline.console.saved import saved_by
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.events.corrections import Correction
 from meshline.events.requests import ExceptionActionRequested
@@ -55,6 +56,7 @@ async def list_exceptions(
     return rendered(
         request,
         "exceptions.html",
+        saved=await saved_by(request.app.state.accounts, visit.principal.actor.id, "/exceptions"),
         many=many_of(visit, str(request.base_url).rstrip("/"), "exceptions", chosen)
         if is_actable
         else None,

@@ -34,8 +34,11 @@ def rendered(
         visit=visit,
         path=request.url.path,
         here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        search=request.url.query,
         origin=f"{request.url.scheme}://{request.url.netloc}",
         query=dict(request.query_params),
+        is_live=request.query_params.get("live") != "off",
+        switched=_switched(request),
         theme=theme if theme in THEMES else "system",
         now=now,
         done=_DONE.get(request.query_params.get("done", "")),
@@ -64,6 +67,14 @@ _DONE = {
     "revoke": "The key counts no more, on every server within seconds.",
     "confirm": "You agreed: it can be done now.",
 }
+
+
+def _switched(request: Request) -> str:
+    """Return the address of this page kept up to date, or standing still: as it is not now."""
+    query = [each for each in request.query_params.multi_items() if each[0] != "live"]
+    if len(query) == len(request.query_params.multi_items()):
+        query.append(("live", "off"))
+    return request.url.path + (f"?{urlencode(query)}" if query else "")
 
 
 def _finalize(value: Any) -> Any:

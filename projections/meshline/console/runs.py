@@ -23,6 +23,7 @@ from meshline.console.reading import (
     values_of,
 )
 from meshline.console.rendering import rendered
+from meshline.console.saved import saved_by
 from meshline.console.timeline import timeline_of
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.console.words import moment_of
@@ -108,6 +109,7 @@ async def list_runs(
     return rendered(
         request,
         "runs.html",
+        saved=await saved_by(request.app.state.accounts, visit.principal.actor.id, "/runs"),
         many=many_of(visit, str(request.base_url).rstrip("/"), "runs", chosen)
         if is_actable
         else None,
