@@ -29,6 +29,7 @@ NEEDS = {
     **dict.fromkeys(
         [
             *("list_triggers", "list_runs", "show_run", "run_history", "owner_periods"),
+            "run_reasons",
             *("list_exceptions", "exception_groups", "show_exception", "list_approvals"),
             *("list_work", "list_person_loads", "list_queue_loads", "list_absences"),
             *("show_approval", "list_owners", "list_workflows", "show_workflow", "list_views"),

@@ -8,7 +8,6 @@ import orjson
 import pytest
 import typer
 
-from meshline.cli.errors import CommandRefused
 from meshline.cli.explain import explain
 from meshline.cli.output import Form
 from meshline.events.facts import FieldProblem, RunStarted, StepSkipped, TriggerRejected
@@ -105,10 +104,3 @@ async def test_what_was_never_heard_of_is_not_found(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(NotFound):
         await asked(call(), "shop", "8")
-
-
-async def test_a_key_that_may_not_read_payloads_is_told_that_reasons_need_them() -> None:
-    hidden = STARTED._replace(data=None)
-
-    with pytest.raises(CommandRefused, match="a key that may read payloads"):
-        await asked(call(hidden, runs=[run()]), "1f0c2a9b")

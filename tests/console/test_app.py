@@ -306,6 +306,26 @@ async def test_who_acts_on_what_has_moved_on_is_told_and_nothing_happens(site: S
     assert (await site.views.run(run_id)).state == "succeeded"
 
 
+async def test_a_run_says_why_and_leads_to_the_event_that_says_so(site: Site) -> None:
+    run_id = await begun(site, "F-1", ADA, "waiting")
+    await site.views.reached([], ["history"], timeout_s=5)
+    async with site.as_("ada", "operator") as ada, site.as_("eve", "viewer") as eve:
+        page = await ada.open(f"/runs/{run_id}")
+        later = await ada.open(f"/runs/{run_id}?after=100000")
+        masked = await eve.open(f"/runs/{run_id}")
+        refresh = await ada.http.get(f"/runs/{run_id}", headers={"HX-Request": "true"})
+
+    whys = re.findall(r'id="why">.*?</section>', page, re.DOTALL)[0]
+    assert all(said in whys for said in ("Why it started", "Why this owner", "Why it waits"))
+    assert "it saw" in whys
+    targets = set(re.findall(r'href="#(e\d+)"', whys))
+    assert targets
+    assert all(f'id="{target}"' in page for target in targets)
+    assert re.search(rf'href="/runs/{run_id}\?after=\d+#e\d+"', later), "it is on another page"
+    assert "You may not read payloads; it saw some values" in masked
+    assert 'id="why"' not in refresh.text
+
+
 async def test_a_run_is_shown_as_it_was(site: Site) -> None:
     run_id = await begun(site, "F-1", ADA, "waiting")
     then = datetime.now(UTC).isoformat()

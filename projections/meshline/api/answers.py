@@ -19,6 +19,7 @@ from meshline.projections.lag import ViewLag
 from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.queries import ExceptionGroup, OwnerLoad
+from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.work import WorkRow
@@ -34,6 +35,7 @@ PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
     HistoryRow: ("data",),
     TriggerRow: ("payload", "unreadable", "problems"),
     ExceptionRow: ("error",),
+    Reason: ("saw",),
     ApprovalRow: ("form",),
 }
 """What of a row comes from the outside, or goes there."""
@@ -58,6 +60,7 @@ _NAMES: dict[type[Any], str] = {
     AuditRow: "Asked",
     ViewLag: "View",
     BulkItem: "BulkItem",
+    Reason: "Reason",
 }
 
 

@@ -32,9 +32,11 @@ from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.bulk import Bulks
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.explain import reasons_of
 from meshline.projections.moment import Moment
 from meshline.projections.pages import LIMIT_MAX, Page
 from meshline.projections.queries import Views
+from meshline.projections.reasons import Reason
 from meshline.projections.runs_then import RunsWanted, page_then
 from meshline.projections.runs_view import RunRow
 from meshline.projections.snapshots import KeptViews
@@ -162,6 +164,23 @@ class Desk:
             return page
         views = await ViewsAsOf.of_log(services.log, moment, services.kept, scope)
         return await views.runs(**wanted._asdict())
+
+    async def reasons(self, begins: str) -> tuple[str, list[Reason]]:
+        """Return the id of the run that is meant, and why it is as it is.
+
+        A trigger that started nothing is named by the whole id of the run that it would be.
+
+        Raises:
+            NotFound: nobody has heard of it, or more than one is meant.
+        """
+        try:
+            row: RunRow | None = await self.views.run(begins)
+            run_id = row.run_id if row is not None else begins
+        except NotFound:
+            if not await self.views.history(begins, limit=1):
+                await self.run(begins)
+            row, run_id = None, begins
+        return run_id, await reasons_of(self.views, run_id, row)
 
     async def exception(self, begins: str) -> ExceptionRow:
         """Return the exception that is meant; see ``run``."""

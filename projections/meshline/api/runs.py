@@ -30,6 +30,8 @@ from meshline.events.requests import (
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import Page, next_after, page_of_all, values_after
+from meshline.projections.reasons import QUESTIONS, Question
+from meshline.projections.reasons import Reason as ReasonRow
 from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
 
@@ -147,6 +149,35 @@ async def run_history(
     rows = await desk.views.history(run_id, limit=limit, after_offset=offset)
     following = next_after([rows[-1].log_offset]) if len(rows) == limit else None
     return desk.page(Page(rows, following), f"run {run_id}")
+
+
+@router.get("/{run}/reasons", response_model=list_of(ReasonRow), responses=documented(404, 422))
+async def run_reasons(
+    desk: Reader,
+    least: AtLeast,
+    run: str,
+    question: Annotated[list[Question] | None, Query(description="Else all.")] = None,
+    about: Annotated[
+        str | None, Query(description="Only about this step, owner, exception or request.")
+    ] = None,
+    limit: Limit = 1_000,
+    after: After = None,
+) -> Any:
+    """Tell why a run is as it is: why it started, has its owner, waits, skipped a step, ended so.
+
+    Each reason names the event that says so. A trigger that was refused is explained under the
+    whole id of the run that it would have become.
+    """
+    await least.reached(desk, "history")
+    run_id, reasons = await desk.reasons(run)
+    found = [
+        (number, reason)
+        for number, reason in enumerate(reasons)
+        if reason.question in (question or QUESTIONS) and about in (None, reason.about)
+    ]
+    page = page_of_all(found, lambda each: [each[0]], kinds=[int], limit=limit, after=after)
+    rows = [reason for _, reason in page.rows]
+    return desk.page(Page(rows, page.next), f"run {run_id}")
 
 
 @router.get("/{run}/owners", response_model=list_of(PeriodRow), responses=documented(404, 422))

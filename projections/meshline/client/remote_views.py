@@ -25,6 +25,7 @@ from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
 from meshline.projections.queries import ExceptionGroup, OwnerLoad, Views
+from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.work import WorkRow
@@ -87,6 +88,17 @@ class RemoteViews(Views):
             HistoryRow, f"/v1/runs/{run_id}/history", limit=limit, after=after
         )
         return page.rows
+
+    async def reasons(
+        self, run_id: str, *, questions: Sequence[str] | None = None, about: str | None = None
+    ) -> list[Reason]:
+        """Return why a run is as it is; ``saw`` is None where the key may read no payloads.
+
+        Raises:
+            NotFound: nobody has heard of the run, nor of a trigger that would be this run.
+        """
+        path = f"/v1/runs/{_named('run', run_id)}/reasons"
+        return await self._all(Reason, path, question=questions, about=about)
 
     async def owners(self) -> list[OwnerLoad]:
         return await self._all(OwnerLoad, "/v1/owners", **self._past())

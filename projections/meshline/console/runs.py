@@ -44,12 +44,15 @@ from meshline.events.requests import (
 from meshline.events.story import sentence
 from meshline.projections.as_of import item_of
 from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.explain import explain
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.intake import Undecodable
 from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.queries import OPEN_RUNS, Views
+from meshline.projections.reasons import QUESTIONS
 from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
+from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = ["actions_for", "router"]
 
@@ -143,6 +146,7 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
     painting = painted(history)
     periods = await views.periods(row.run_id)
     spec = await _spec_of(visit, row)
+    shown = _shown(request, history, after)
     end = row.ended_at or (moment.time if moment and moment.time else _clock.now())
     return rendered(
         request,
@@ -159,7 +163,10 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
         drawing=drawn(spec, painting) if spec and not row.observed else None,
         drawing_down=drawn(spec, painting, down=True) if spec and not row.observed else None,
         timeline=timeline_of(painting, periods, row.started_at, end),
-        events=_events(visit, _shown(request, history, after), about),
+        whys=[]
+        if "hx-request" in request.headers
+        else _whys(visit, row, history, shown, await visit.views.workflows()),
+        events=_events(visit, shown, about),
         events_total=len(history),
         events_are_cut=len(history) >= EVENTS_READ_MAX,
         next_after=_next_after(history, after),
@@ -200,6 +207,42 @@ def _events(visit: Visit, rows: Sequence[HistoryRow], about: str) -> list[dict[s
         data = values_of(visit, row, about)["data"] if may else None
         found.append({"row": row, "said": said, "data": data})
     return found
+
+
+def _whys(
+    visit: Visit,
+    row: RunRow,
+    history: Sequence[HistoryRow],
+    shown: Sequence[HistoryRow],
+    workflows: Sequence[WorkflowRow],
+) -> list[dict[str, Any]]:
+    """Return the reasons under their questions, each with where the event is that says so.
+
+    Of a history that is cut they would be wrong: there are none.
+    """
+    if len(history) >= EVENTS_READ_MAX:
+        return []
+    here = {f"{each.partition}:{each.log_offset}" for each in shown}
+    about = f"run {row.run_id}"
+    reasons = explain(row, history, workflows)
+    return [
+        {
+            "title": title,
+            "is_open": question in ("waits", "exception"),
+            "reasons": [
+                {
+                    "reason": reason,
+                    "saw": values_of(visit, reason, about)["saw"],
+                    "is_here": reason.position in here,
+                    "offset": int(reason.position.partition(":")[2]),
+                }
+                for reason in reasons
+                if reason.question == question
+            ],
+        }
+        for question, title in QUESTIONS.items()
+        if any(reason.question == question for reason in reasons)
+    ]
 
 
 async def _spec_of(visit: Visit, row: RunRow) -> Any:
