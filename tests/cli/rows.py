@@ -34,7 +34,8 @@ def exception(**changes: Any) -> ExceptionRow:
         state="open", blocking=True, cause="3fa94c01b2d7", message="ship failed 3 times",
         error=None, due_at=None, opened_at=NOW - timedelta(minutes=5), acknowledged_at=None,
         acknowledged_by=None, started_at=None, started_by=None, resolved_at=None,
-        resolved_by=None, how=None, reason="",
+        resolved_by=None, how=None, dismissed_at=None, dismissed_by=None, reopened_at=None,
+        reopened_by=None, reason="",
     )  # fmt: skip
     return row._replace(**changes)
 

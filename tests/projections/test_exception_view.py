@@ -84,3 +84,39 @@ async def test_what_a_step_says_on_purpose_is_known_by_its_code() -> None:
 
     assert (row.kind, row.code) == ("business", "credit_limit")
     assert row.error is not None and row.error["business"]["data"] == {"asked": 9}
+
+
+DISMISSED = facts.ExceptionDismissed(exception_id="ex-1", reason="always late in August")
+
+
+async def test_a_dismissed_exception_is_not_a_resolved_one() -> None:
+    row = await exception_after(OPENED, DISMISSED)
+
+    assert (row.state, row.dismissed_at, row.dismissed_by, row.reason) == (
+        "dismissed", at(1), "user:ada", "always late in August",
+    )  # fmt: skip
+    assert (row.resolved_at, row.how) == (None, None)
+
+
+async def test_what_is_opened_again_is_open_and_seen_by_nobody_and_says_by_whom() -> None:
+    again = facts.ExceptionReopened(exception_id="ex-1", owner="user:bob", reason="it came back")
+    seen = facts.ExceptionAcknowledged(exception_id="ex-1")
+
+    for closed in (DISMISSED, facts.ExceptionResolved(exception_id="ex-1", how="resolved")):
+        row = await exception_after(OPENED, seen, closed, again)
+
+        assert (row.state, row.owner, row.acknowledged_at, row.dismissed_at, row.resolved_at) == (
+            "open", "user:bob", None, None, None,
+        )  # fmt: skip
+        assert (row.reopened_at, row.reopened_by, row.reason) == (at(3), "user:ada", "it came back")
+
+
+async def test_what_is_dismissed_is_not_seen_assigned_or_closed_again() -> None:
+    row = await exception_after(
+        OPENED,
+        DISMISSED,
+        facts.ExceptionWorkStarted(exception_id="ex-1"),
+        facts.ExceptionResolved(exception_id="ex-1", how="run_ended"),
+    )
+
+    assert (row.state, row.started_at, row.how) == ("dismissed", None, None)

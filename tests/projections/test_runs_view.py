@@ -138,3 +138,11 @@ async def test_facts_of_a_run_that_never_started_make_no_row() -> None:
     )
 
     assert await rows_after(runs, said(rejected), said(OPENED)) == []
+
+
+async def test_exceptions_that_are_dismissed_are_not_open_and_may_be_again() -> None:
+    dismissed = facts.ExceptionDismissed(exception_id="ex-1", reason="no problem")
+    again = facts.ExceptionReopened(exception_id="ex-1", owner="queue:triage")
+
+    assert (await run_after(OPENED, dismissed)).open_exceptions == 0
+    assert (await run_after(OPENED, dismissed, again)).open_exceptions == 1

@@ -17,7 +17,7 @@ from tests.simulation.breaking import assert_found, break_code
 
 SEEDS = 60
 CHUNK = 20
-SEEDS_MAX = 300
+SEEDS_MAX = 600
 
 
 @pytest.mark.parametrize("room", [1, 2, 100])

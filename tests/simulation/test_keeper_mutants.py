@@ -10,9 +10,11 @@ import pytest
 from meshline.engine import snapshots
 from meshline.engine.core import (
     answers,
+    appliers,
     business,
     decider,
     endings,
+    exception_actions,
     gaps,
     nodes,
     observing,
@@ -85,6 +87,15 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     "what a step says on purpose goes where all goes": (
         business.open_business, "route=case.route, owner=case.owner,", "",
     ),
+    "what holds a step is dismissed": (
+        exception_actions._dismiss, "_not_to_be_closed(opened, request, cause) or", "",
+    ),
+    "what is retried can be opened again": (
+        appliers._exception_resolved, "if not found.blocking:", "if True:",
+    ),
+    "what is opened again stays closed as well": (
+        appliers._exception_reopened, "if name != data.exception_id", "",
+    ),
     "retries come early": (
         nodes.close_node, 'case "retrying" if due and', 'case "retrying" if',
     ),
@@ -120,7 +131,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         gaps._go_back, "while run.undo is not None and run.undo.steps:", "while False:",
     ),
     "a paused run goes on": (
-        gaps.close_gaps, 'if run.status == "paused":', "if False:",
+        gaps._move_on, 'if run.status == "paused":', "if False:",
     ),
     "anybody may decide": (
         People.through, "or each == user", "or True",
@@ -141,7 +152,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         observing.observe, "report_key(request.id) in run.seen", "run.seen",
     ),
     "snapshots forget exceptions": (
-        snapshots._load_run, "run.exceptions = {", "run.exceptions = {} and {",
+        snapshots._load_run, 'for name in ("exceptions", "closed"):', "for name in ():",
     ),
 }  # fmt: skip
 

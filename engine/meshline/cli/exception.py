@@ -21,7 +21,7 @@ __all__ = ["app"]
 
 app = group("Exceptions: what a person must see, whose it is, and what to do about it.")
 
-Action = Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
+Action = Literal["acknowledge", "start", "assign", "resolve", "retry", "skip", "dismiss", "reopen"]
 
 Ids = Annotated[
     list[str] | None,
@@ -42,7 +42,7 @@ async def list_exceptions(
     state: Annotated[
         list[str] | None,
         typer.Option(
-            help="open, acknowledged, in_progress or resolved; else those that are not resolved."
+            help="open, acknowledged, in_progress, resolved or dismissed; else those that are open."
         ),
     ] = None,
     route: Annotated[str | None, typer.Option(help="Only of this route.")] = None,
@@ -241,6 +241,42 @@ async def resolve(call: Call, ids: Ids = None, cause: Cause = None, reason: Reas
       meshline exception resolve ex-1f0c2a9b --reason "seen, and harmless"
     """
     await _act(call, ids, cause, "resolve", reason)
+
+
+@command(app, asks=True)
+async def dismiss(
+    call: Call,
+    reason: Annotated[str, typer.Option(help="Why it was no problem; it stands in the history.")],
+    ids: Ids = None,
+    cause: Cause = None,
+) -> None:
+    """Close exceptions that were no problem, with a reason.
+
+    What holds a step is not dismissed: retry it, skip it, or cancel the run.
+
+    \b
+    Examples:
+      meshline exception dismiss ex-1f0c2a9b --reason "the supplier is always late in August"
+    """
+    await _act(call, ids, cause, "dismiss", reason)
+
+
+@command(app, asks=True)
+async def reopen(
+    call: Call,
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="EXCEPTION...", help="Ids, or enough of their beginnings."),
+    ],
+    reason: Reason = "",
+) -> None:
+    """Open again what a person dismissed or resolved, as long as its run is open.
+
+    \b
+    Examples:
+      meshline exception reopen ex-1f0c2a9b --reason "it came back"
+    """
+    await _act(call, ids, None, "reopen", reason)
 
 
 async def _act(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["exception_columns", "group_columns", "show_text"]
 
 MESSAGE_LENGTH_MAX = 100
+CLOSED = ("resolved", "dismissed")
 
 
 def exception_columns(now: datetime) -> list[Column]:
@@ -68,7 +69,7 @@ def show_text(row: ExceptionRow, now: datetime) -> str:
     ]
     if row.code is not None:
         lines.insert(2, f"  code       {row.code}")
-    if row.due_at is not None and row.state != "resolved":
+    if row.due_at is not None and row.state not in CLOSED:
         lines.append(f"  due        {due(row.due_at, now)}")
     if row.acknowledged_by:
         lines.append(f"  seen by    {row.acknowledged_by}")
@@ -79,6 +80,11 @@ def show_text(row: ExceptionRow, now: datetime) -> str:
     if row.how is not None:
         by = f" by {row.resolved_by}" if row.resolved_by else ""
         lines.append(f"  closed     {row.how}{by}")
+    if row.dismissed_at is not None:
+        lines.append(f"  dismissed  by {row.dismissed_by or 'somebody'}")
+    if row.reopened_at is not None:
+        by = row.reopened_by or "somebody"
+        lines.append(f"  reopened   by {by}, {clock_time(row.reopened_at)}")
     if row.reason:
         lines.append(f"  reason     {row.reason}")
     lines += ["", *(f"  {line}" for line in row.message.splitlines())]
@@ -98,18 +104,25 @@ def _data(row: ExceptionRow) -> list[str]:
 
 
 def _since(row: ExceptionRow) -> datetime:
-    return row.resolved_at or row.started_at or row.acknowledged_at or row.opened_at
+    closed = row.resolved_at or row.dismissed_at
+    seen = row.started_at or row.acknowledged_at
+    return closed or seen or row.reopened_at or row.opened_at
 
 
 def _next(row: ExceptionRow) -> list[str]:
     name, run_id = prompt_name(), short(row.run_id)
     typed = [f"{name} run show {run_id}"]
-    if row.state != "resolved":
+    if row.state not in CLOSED:
         start = f"{name} exception"
         typed += (
             [f"{start} retry {row.exception_id}", f"{start} skip {row.exception_id} --value '…'"]
             if row.blocking
-            else [f"{start} resolve {row.exception_id}"]
+            else [
+                f"{start} resolve {row.exception_id}",
+                f"{start} dismiss {row.exception_id} --reason '…'",
+            ]
         )
         typed.append(f"{start} assign user:… {row.exception_id}")
+    elif row.state == "dismissed" or row.how == "resolved":
+        typed.append(f"{name} exception reopen {row.exception_id}")
     return ["", "  Next", *(f"    {line}" for line in typed)]

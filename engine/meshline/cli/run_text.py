@@ -194,7 +194,7 @@ def _next(page: RunPage) -> list[str]:
     name, run_id = prompt_name(), short(page.run.run_id)
     typed = [f"{name} run history {run_id}"]
     for exception in page.exceptions:
-        if exception.state != "resolved":
+        if exception.state not in ("resolved", "dismissed"):
             typed.append(f"{name} exception show {exception.exception_id}")
     for approval in page.approvals:
         if approval.decided_at is None:

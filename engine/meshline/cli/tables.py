@@ -31,6 +31,7 @@ STATE_STYLES = {
     "acknowledged": YELLOW,
     "in_progress": CYAN,
     "resolved": GREEN,
+    "dismissed": GREEN,
     "requested": YELLOW,
     "escalated": f"{BOLD};{YELLOW}",
     "expired": RED,

@@ -202,11 +202,9 @@ def _load_run(dumped: dict[str, Any]) -> RunState:
     for name in ("started_at", "due_at", "reported_at"):
         setattr(run, name, _moment(getattr(run, name)))
     run.nodes = {name: _load_node(node) for name, node in run.nodes.items()}  # type: ignore[arg-type]
-    if "exceptions" in dumped:
-        run.exceptions = {
-            key: OpenException(**{**value, "since": _moment(value["since"])})
-            for key, value in dumped["exceptions"].items()
-        }
+    for name in ("exceptions", "closed"):
+        if name in dumped:
+            setattr(run, name, {k: _load_exception(v) for k, v in dumped[name].items()})
     run.waits = tuple(
         WaitTuple(kind, about, _moment(since), _moment(until), owner)  # type: ignore[arg-type]
         for kind, about, since, until, owner in run.waits
@@ -217,6 +215,10 @@ def _load_run(dumped: dict[str, Any]) -> RunState:
     if "seen" in dumped:
         run.seen = frozenset(dumped["seen"])
     return run
+
+
+def _load_exception(dumped: dict[str, Any]) -> OpenException:
+    return OpenException(**{**dumped, "since": _moment(dumped["since"])})
 
 
 def _load_node(dumped: dict[str, Any]) -> NodeState:

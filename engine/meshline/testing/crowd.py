@@ -43,6 +43,9 @@ _OF_SOMEBODY = (
     AbsenceChangeRequested,
     HandoverRequested,
 )
+_ACTIONS: tuple[Any, ...] = (
+    "acknowledge", "start", "assign", "resolve", "retry", "skip", "dismiss", "reopen",
+)  # fmt: skip
 _TRIGGERS_MAX = 6
 _PAYLOADS = ({"n": 1}, {"n": 1}, {"n": 1}, {"n": 2})
 
@@ -67,6 +70,12 @@ def _case(random: Random) -> BusinessCase:
         route=random.choice([None, "queue:credit"]),
         owner=random.choice([None, None, "user:ada"]),
         data=random.choice([None, {"limit": 7}]),
+    )
+
+
+def _dismissed(exception_id: str, reason: str) -> Request:
+    return requests.ExceptionActionRequested(
+        exception_id=exception_id, action="dismiss", reason=reason
     )
 
 
@@ -229,16 +238,25 @@ class Crowd:
 
     def _of_exceptions(self, run: RunState) -> Iterator[Request]:
         for exception_id, opened in (run.exceptions or {}).items():
-            for action in ("acknowledge", "start", "assign", "resolve", "retry", "skip"):
+            for action in _ACTIONS:
                 yield requests.ExceptionActionRequested(
                     exception_id=exception_id,
                     action=action,
+                    reason=self._random.choice(["", "no problem"]),
                     owner=self._random.choice([None, "team:green"]),
                     value=self._random.choice([None, self._result(opened.about, 7), "seven"]),
                 )
             yield requests.ExceptionActionRequested(
                 exception_id=exception_id, action="retry", corrections=self._corrections(run)
             )
+
+            if not opened.blocking:
+                yield from [_dismissed(exception_id, "no problem")] * 6
+        for exception_id in run.closed or ():
+            reopened = requests.ExceptionActionRequested(
+                exception_id=exception_id, action="reopen", reason="it is back"
+            )
+            yield from [reopened] * 5
 
     def _corrections(self, run: RunState) -> tuple[Correction, ...]:
         """Return some that can be made, and some that can't."""
@@ -290,6 +308,8 @@ class Crowd:
         self, spec: WorkflowSpec | None, run: RunState, patience: bool
     ) -> Iterator[Request]:
         yield from self._exceptions_closed(run, patience)
+        for exception_id in run.closed or () if patience else ():
+            yield requests.ExceptionActionRequested(exception_id=exception_id, action="reopen")
         if run.has_ended or spec is None:
             return
         if run.status == "paused":
@@ -327,13 +347,14 @@ class Crowd:
             if opened.kind == OWNER_GONE:
                 continue
             if run.has_ended or not opened.blocking:
-                action: Any = "resolve"
+                action: Any = self._random.choice(["resolve", "dismiss"])
             else:
                 action = "retry" if patience else "skip"
             yield requests.ExceptionActionRequested(
                 exception_id=exception_id,
                 action=action,
                 value=self._result(opened.about, 7) if action == "skip" else None,
+                reason="seen",
             )
             if opened.blocking and opened.kind == "rule_failed" and not patience:
                 yield requests.CancelRequested(reason="the rule will not be mended")

@@ -328,6 +328,13 @@ class ExceptionUnderTest:
     def resolve(self, reason: str = "") -> None:
         self._act("resolve", reason)
 
+    def dismiss(self, reason: str) -> None:
+        self._act("dismiss", reason)
+
+    def reopen(self, reason: str = "") -> None:
+        """Open it again, though it is no longer among the open ones."""
+        self._act("reopen", reason)
+
     def acknowledge(self, reason: str = "") -> None:
         self._act("acknowledge", reason)
 

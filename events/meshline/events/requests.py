@@ -200,13 +200,16 @@ class ExceptionActionRequested(Request):
     ``retry`` tries the failed step again, after what the run knows was set right by the
     ``corrections``; ``skip`` goes on with ``value`` as the step's result; ``assign`` gives it to
     ``owner``; ``acknowledge`` says that somebody looks at it; ``start`` that the actor works on
-    it; ``resolve`` closes one that holds nothing up.
+    it; ``resolve`` closes one that holds nothing up, ``dismiss`` one that was no problem;
+    ``reopen`` opens again what a person closed.
     """
 
     TYPE = "meshline.exception.action.requested"
 
     exception_id: str
-    action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
+    action: Literal[
+        "acknowledge", "start", "assign", "resolve", "retry", "skip", "dismiss", "reopen"
+    ]
     owner: str | None = None
     value: Any = None
     corrections: tuple[Correction, ...] = ()

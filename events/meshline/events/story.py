@@ -369,6 +369,8 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.ExceptionOpened: _exception_opened,
     facts.ExceptionAcknowledged: _says("{exception_id} was acknowledged", reason=True),
     facts.ExceptionWorkStarted: _says("work on {exception_id} was started", reason=True),
+    facts.ExceptionDismissed: _says("{exception_id} is dismissed", reason=True),
+    facts.ExceptionReopened: _says("{exception_id} is open again, for {owner}", reason=True),
     facts.ExceptionAssigned: _says("{exception_id} went to {owner}", reason=True),
     facts.ExceptionResolved: _exception_resolved,
 }

@@ -25,7 +25,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["people"])
 
-ExceptionState = Literal["open", "acknowledged", "in_progress", "resolved"]
+ExceptionState = Literal["open", "acknowledged", "in_progress", "resolved", "dismissed"]
 ApprovalState = Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
 
 
@@ -38,10 +38,13 @@ class Action(Body):
 
     ``retry`` tries the failed step again, after what the run knows was set right by the
     ``corrections``; ``skip`` goes on with ``value`` as its result; ``assign`` gives it to
-    ``owner``; ``start`` says that you work on it; ``resolve`` closes one that holds nothing up.
+    ``owner``; ``start`` says that you work on it; ``resolve`` closes one that holds nothing up,
+    ``dismiss`` one that was no problem, with a reason; ``reopen`` opens again what a person closed.
     """
 
-    action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
+    action: Literal[
+        "acknowledge", "start", "assign", "resolve", "retry", "skip", "dismiss", "reopen"
+    ]
     owner: str | None = None
     value: Any = None
     corrections: tuple[Correction, ...] = Field((), max_length=100)

@@ -36,7 +36,7 @@ __all__ = ["RemoteViews", "row_of"]
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
-_EXCEPTION_STATES = (*OPEN_EXCEPTIONS, "resolved")
+_EXCEPTION_STATES = (*OPEN_EXCEPTIONS, "resolved", "dismissed")
 _APPROVAL_STATES = ("requested", "escalated", "approved", "denied", "expired", "withdrawn")
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 

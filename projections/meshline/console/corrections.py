@@ -14,7 +14,7 @@ from meshline.console.rendering import rendered
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.events.corrections import Corrected, Correction
 from meshline.events.requests import ExceptionActionRequested
-from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.run_values import previewed, values_in, whole_history
 
 __all__ = ["router"]
@@ -80,7 +80,7 @@ async def _page(
         request,
         "correct.html",
         exception=row,
-        may=may and row.blocking and row.state != "resolved",
+        may=may and row.blocking and row.state in OPEN_EXCEPTIONS,
         values=shown | (typed or {}),
         too_long=sorted(values.keys() - shown.keys()),
         changes=[(each.of, change) for each in changes or () for change in each.changes],

@@ -22,7 +22,7 @@ from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 __all__ = ["router"]
 
 router = APIRouter()
-STATES = [*OPEN_EXCEPTIONS, "resolved"]
+STATES = [*OPEN_EXCEPTIONS, "resolved", "dismissed"]
 _CORRECTIONS = TypeAdapter(tuple[Correction, ...])
 Text = Annotated[str, Query(max_length=300)]
 
@@ -98,13 +98,14 @@ _TITLES = {
     "start": ("Start work", "Say that you work on it."),
     "assign": ("Assign", "Give it to another owner."),
     "resolve": ("Resolve", "Close it: it holds nothing up."),
+    "dismiss": ("Dismiss", "Close it: it was no problem. Say why."),
 }
 
 
 def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str, Any]]:
-    if row.state == "resolved" or not visit.may(Permission.OPERATE):
+    if row.state not in OPEN_EXCEPTIONS or not visit.may(Permission.OPERATE):
         return []
-    names = ["retry", "skip"] if row.blocking else ["resolve"]
+    names = ["retry", "skip"] if row.blocking else ["resolve", "dismiss"]
     names += ["acknowledge"] if row.state == "open" else []
     names += ["start"] if row.state != "in_progress" else []
     names += ["assign"]
@@ -121,7 +122,7 @@ def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str,
 
 def _may_edit(visit: Visit, row: ExceptionRow) -> bool:
     may = visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS)
-    return may and row.blocking and row.state != "resolved"
+    return may and row.blocking and row.state in OPEN_EXCEPTIONS
 
 
 def _corrections(act: Act) -> tuple[Correction, ...]:

@@ -162,7 +162,7 @@ class ViewsAsOf:
             if run.state in OPEN_RUNS:
                 count(run.owner, 0, *([1] if run.state == "held" else []))
         for exception in await self._rows(exception_view.exceptions):
-            if exception.state != "resolved":
+            if exception.state in OPEN_EXCEPTIONS:
                 count(exception.owner, 2)
         for approval in await self._rows(approvals_view.approvals):
             if approval.state in OPEN_APPROVALS:

@@ -165,9 +165,9 @@ class BulkItem(NamedTuple):
                 )  # fmt: skip
             is_same = (_calm(row.state), row.owner) == (_calm(self.state), self.owner)
         else:
-            if row.state == "resolved":
+            if row.state in ("resolved", "dismissed"):
                 who = "" if row.resolved_by is None else f" by {row.resolved_by}"
-                return f"it was {row.how or 'resolved'} meanwhile{who}"
+                return f"it was {row.how or row.state} meanwhile{who}"
             is_same = (row.state, row.owner) == (self.state, self.owner)
         if is_same:
             return None

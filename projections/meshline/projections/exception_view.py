@@ -10,7 +10,9 @@ from meshline.events.envelope import Recorded
 from meshline.events.facts import (
     ExceptionAcknowledged,
     ExceptionAssigned,
+    ExceptionDismissed,
     ExceptionOpened,
+    ExceptionReopened,
     ExceptionResolved,
     ExceptionWorkStarted,
 )
@@ -38,7 +40,7 @@ class ExceptionRow(NamedTuple):
     route: str
     owner: str
     severity: str
-    state: Literal["open", "acknowledged", "in_progress", "resolved"]
+    state: Literal["open", "acknowledged", "in_progress", "resolved", "dismissed"]
     blocking: bool
     cause: str
     message: str
@@ -52,6 +54,10 @@ class ExceptionRow(NamedTuple):
     resolved_at: datetime | None
     resolved_by: str | None
     how: str | None
+    dismissed_at: datetime | None
+    dismissed_by: str | None
+    reopened_at: datetime | None
+    reopened_by: str | None
     reason: str
 
 
@@ -60,7 +66,7 @@ def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     return () if exception_id is None else ((exception_id,),)
 
 
-projection = Projection("exceptions", version=3)
+projection = Projection("exceptions", version=4)
 exceptions = projection.table(
     "exceptions",
     ExceptionRow,
@@ -74,7 +80,7 @@ projection.query(
     select cause,
            min(kind) as kind,
            count(*) as total,
-           count(*) filter (where state <> 'resolved') as open,
+           count(*) filter (where state not in ('resolved', 'dismissed')) as open,
            count(distinct run_id) as runs,
            min(opened_at) as first_seen,
            max(opened_at) as last_seen,
@@ -122,6 +128,10 @@ def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
         resolved_at=None,
         resolved_by=None,
         how=None,
+        dismissed_at=None,
+        dismissed_by=None,
+        reopened_at=None,
+        reopened_by=None,
         reason="",
     )
     rows.put(exceptions, row)
@@ -131,7 +141,7 @@ def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
 def _acknowledged(
     row: ExceptionRow | None, event: Recorded[ExceptionAcknowledged]
 ) -> ExceptionRow | None:
-    if row is None or row.state == "resolved":
+    if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
     return row._replace(
         # Who works on it already has seen it: that is said, and takes nothing back.
@@ -146,7 +156,7 @@ def _acknowledged(
 def _started(
     row: ExceptionRow | None, event: Recorded[ExceptionWorkStarted]
 ) -> ExceptionRow | None:
-    if row is None or row.state == "resolved":
+    if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
     return row._replace(
         state="in_progress",
@@ -165,12 +175,49 @@ def _assigned(row: ExceptionRow | None, event: Recorded[ExceptionAssigned]) -> E
 
 @exceptions.on(ExceptionResolved)
 def _resolved(row: ExceptionRow | None, event: Recorded[ExceptionResolved]) -> ExceptionRow | None:
-    if row is None or row.state == "resolved":
+    if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
     return row._replace(
         state="resolved",
         resolved_at=event.event.time,
         resolved_by=_actor(event),
         how=event.event.data.how,
+        reason=event.event.data.reason,
+    )
+
+
+@exceptions.on(ExceptionDismissed)
+def _dismissed(
+    row: ExceptionRow | None, event: Recorded[ExceptionDismissed]
+) -> ExceptionRow | None:
+    if row is None or row.state not in OPEN_EXCEPTIONS:
+        return row
+    return row._replace(
+        state="dismissed",
+        dismissed_at=event.event.time,
+        dismissed_by=_actor(event),
+        reason=event.event.data.reason,
+    )
+
+
+@exceptions.on(ExceptionReopened)
+def _reopened(row: ExceptionRow | None, event: Recorded[ExceptionReopened]) -> ExceptionRow | None:
+    if row is None or row.state in OPEN_EXCEPTIONS:
+        return row
+    # How it was closed stands in the history; open is what it is now, and nobody has seen it.
+    return row._replace(
+        state="open",
+        owner=event.event.data.owner,
+        acknowledged_at=None,
+        acknowledged_by=None,
+        started_at=None,
+        started_by=None,
+        resolved_at=None,
+        resolved_by=None,
+        how=None,
+        dismissed_at=None,
+        dismissed_by=None,
+        reopened_at=event.event.time,
+        reopened_by=_actor(event),
         reason=event.event.data.reason,
     )

@@ -203,6 +203,20 @@ def _exceptions(told: Told) -> Iterator[Reason]:
                 f"{said.row.actor or 'somebody'} decided so{_colon(data.reason)}",
                 owner=data.owner, previous=data.previous, reason=data.reason or None,
             )  # fmt: skip
+        elif isinstance(data, facts.ExceptionDismissed):
+            yield said.because(
+                "exception", data.exception_id,
+                f"it is dismissed, because {said.row.actor or 'somebody'} decided so"
+                f"{_colon(data.reason)}",
+                reason=data.reason,
+            )  # fmt: skip
+        elif isinstance(data, facts.ExceptionReopened):
+            yield said.because(
+                "exception", data.exception_id,
+                f"it is open again, because {said.row.actor or 'somebody'} decided so"
+                f"{_colon(data.reason)}",
+                owner=data.owner, reason=data.reason or None,
+            )  # fmt: skip
         elif isinstance(data, facts.ExceptionResolved):
             yield said.because(
                 "exception", data.exception_id,

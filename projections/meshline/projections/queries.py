@@ -201,7 +201,8 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
                 from {ns}.runs where state = any($1::text[]) group by owner
                 union all
                 select owner, 0, 0, count(*), 0
-                from {ns}.exceptions where state <> 'resolved' group by owner
+                from {ns}.exceptions where state not in ('resolved', 'dismissed')
+                group by owner
                 union all
                 select owner, 0, 0, 0, count(*)
                 from {ns}.approvals where state = any($2::text[]) group by owner

@@ -19,7 +19,9 @@ from meshline.events.facts import (
     CompensationStarted,
     ExceptionAcknowledged,
     ExceptionAssigned,
+    ExceptionDismissed,
     ExceptionOpened,
+    ExceptionReopened,
     ExceptionResolved,
     ExceptionWorkStarted,
     MessageAwaited,
@@ -85,7 +87,7 @@ class RunRow(NamedTuple):
     events: int
 
 
-projection = Projection("runs", version=1)
+projection = Projection("runs", version=2)
 runs = projection.table(
     "runs",
     RunRow,
@@ -259,14 +261,19 @@ def _assigned(row: RunRow, event: Recorded[OwnerAssigned]) -> RunRow:
     return row._replace(owner=event.event.data.owner, assignee=event.event.data.assignee)
 
 
-@_on(ExceptionOpened)
-def _exception_opened(row: RunRow, event: Recorded[ExceptionOpened]) -> RunRow:
+@_on(ExceptionOpened, ExceptionReopened)
+def _exception_opened(row: RunRow, event: Recorded[Any]) -> RunRow:
     return row._replace(open_exceptions=row.open_exceptions + 1)
 
 
 @_on(ExceptionResolved)
 def _exception_resolved(row: RunRow, event: Recorded[ExceptionResolved]) -> RunRow:
     return _moved(row, event)._replace(open_exceptions=row.open_exceptions - 1)
+
+
+@_on(ExceptionDismissed)
+def _exception_dismissed(row: RunRow, event: Recorded[ExceptionDismissed]) -> RunRow:
+    return row._replace(open_exceptions=row.open_exceptions - 1)
 
 
 @_on(ActivityRecorded)

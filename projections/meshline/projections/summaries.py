@@ -90,7 +90,8 @@ class Summaries:
             "count(*) filter (where severity in ('high', 'critical')) as severe, "
             "count(*) filter (where due_at < $1) as late, "
             "min(opened_at) as oldest_at "
-            "from {ns}.exceptions where state <> 'resolved' group by route order by min(opened_at)",
+            "from {ns}.exceptions where state not in ('resolved', 'dismissed') "
+            "group by route order by min(opened_at)",
             now,
         )
         return [RouteLoad(**row) for row in rows]

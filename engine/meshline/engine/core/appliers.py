@@ -23,6 +23,9 @@ from meshline.events.requests import TriggerReceived
 
 __all__ = ["APPLIERS", "accepted"]
 
+CLOSED_MAX = 50
+"""Exceptions of a run that a person closed and that can be opened again: the latest."""
+
 Applier = Callable[[RunState, Event[Any], Any], None]
 
 
@@ -73,6 +76,7 @@ def _run_resumed(run: RunState, event: Event[Any], data: facts.RunResumed) -> No
 
 def _run_ended(run: RunState, event: Event[Any], data: Any) -> None:
     run.nodes = {}
+    run.closed = None
     run.waits = ()
     run.undo = None
     run.payload = b"null"
@@ -237,16 +241,47 @@ def _change_exception(run: RunState, exception_id: str, **changes: Any) -> None:
 
 
 def _exception_resolved(run: RunState, event: Event[Any], data: facts.ExceptionResolved) -> None:
-    found = (run.exceptions or {}).pop(data.exception_id, None)
-    if not run.exceptions:
-        run.exceptions = None
-    if found is None or not found.blocking:
+    found = _taken_exception(run, data.exception_id)
+    if found is None:
+        return
+    if not found.blocking:
+        if data.how == "resolved" and event.actor is not None:
+            _keep_closed(run, data.exception_id, found)
         return
     for corrected in data.corrected:
         correct_run(run, corrected)
     node = run.nodes.get(found.about)
     if node is not None and node.status == "held":
         run.nodes[found.about] = node.to("ready", event.time, failures=0, first_at=None)
+
+
+def _exception_dismissed(run: RunState, event: Event[Any], data: facts.ExceptionDismissed) -> None:
+    found = _taken_exception(run, data.exception_id)
+    if found is not None:
+        _keep_closed(run, data.exception_id, found)
+
+
+def _taken_exception(run: RunState, exception_id: str) -> OpenException | None:
+    found = (run.exceptions or {}).pop(exception_id, None)
+    if not run.exceptions:
+        run.exceptions = None
+    return found
+
+
+def _keep_closed(run: RunState, exception_id: str, found: OpenException) -> None:
+    if not run.has_ended:
+        kept = [*(run.closed or {}).items(), (exception_id, found)]
+        run.closed = dict(kept[-CLOSED_MAX:])
+
+
+def _exception_reopened(run: RunState, event: Event[Any], data: facts.ExceptionReopened) -> None:
+    found = (run.closed or {}).get(data.exception_id)
+    if found is None:
+        return
+    left = {name: each for name, each in (run.closed or {}).items() if name != data.exception_id}
+    run.closed = left or None
+    opened = OpenException(found.kind, found.about, data.owner, found.blocking, event.time)
+    run.exceptions = {**(run.exceptions or {}), data.exception_id: opened}
 
 
 APPLIERS: dict[type, Applier] = TASK_APPLIERS | {
@@ -277,4 +312,6 @@ APPLIERS: dict[type, Applier] = TASK_APPLIERS | {
     facts.ExceptionWorkStarted: _exception_acknowledged,
     facts.ExceptionAssigned: _exception_assigned,
     facts.ExceptionResolved: _exception_resolved,
+    facts.ExceptionDismissed: _exception_dismissed,
+    facts.ExceptionReopened: _exception_reopened,
 }

@@ -36,6 +36,7 @@ class Noted:
     Args:
         completed: steps in the order of their results, which is undone in reverse.
         exceptions: the ids of all that were opened.
+        closed: of those that a person closed.
         offset: of the last fact.
         at: when that was recorded.
     """
@@ -44,6 +45,7 @@ class Noted:
     offset: int
     completed: list[str] = field(default_factory=list)
     exceptions: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
 
 
 class Case(NamedTuple):
@@ -207,7 +209,8 @@ def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong
 
 
 def _exception_changed(
-    case: Case, data: facts.ExceptionResolved | facts.ExceptionAssigned
+    case: Case,
+    data: facts.ExceptionResolved | facts.ExceptionAssigned | facts.ExceptionDismissed,
 ) -> Iterator[Wrong]:
     is_open = data.exception_id in (case.run.exceptions or {})
     yield from _expect(is_open, "fact_out_of_turn", "an open exception")
@@ -221,9 +224,27 @@ def _exception_assigned(case: Case, data: facts.ExceptionAssigned) -> Iterator[W
 def _exception_resolved(case: Case, data: facts.ExceptionResolved) -> Iterator[Wrong]:
     yield from _exception_changed(case, data)
     opened = (case.run.exceptions or {}).get(data.exception_id)
+    is_by_hand = data.how == "resolved" and case.event.actor is not None
+    if opened is not None and is_by_hand and not opened.blocking:
+        case.noted.closed.add(data.exception_id)
     if opened is not None and opened.kind == OWNER_GONE:
         has = opened.about in gone_owners(case.run, case.people)
         yield from _expect(not has, "fact_out_of_turn", f"it to stay: {opened.about} has something")
+
+
+def _exception_dismissed(case: Case, data: facts.ExceptionDismissed) -> Iterator[Wrong]:
+    yield from _exception_changed(case, data)
+    opened = (case.run.exceptions or {}).get(data.exception_id)
+    holds = opened is not None and (opened.blocking or opened.kind == OWNER_GONE)
+    yield from _expect(not holds, "fact_out_of_turn", "it to stay: something hangs on it")
+    yield from _expect(bool(data.reason.strip()), "fact_out_of_turn", "a reason")
+    case.noted.closed.add(data.exception_id)
+
+
+def _exception_reopened(case: Case, data: facts.ExceptionReopened) -> Iterator[Wrong]:
+    is_open = data.exception_id in (case.run.exceptions or {})
+    by_hand = data.exception_id in case.noted.closed
+    yield from _expect(by_hand and not is_open, "fact_out_of_turn", "one that a person closed")
 
 
 def _run_waits(case: Case, data: facts.RunWaiting | facts.RunHeld) -> Iterator[Wrong]:
@@ -262,6 +283,8 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.ExceptionAssigned: _exception_assigned,
     facts.OwnerAssigned: _handed_over,
     facts.ExceptionResolved: _exception_resolved,
+    facts.ExceptionDismissed: _exception_dismissed,
+    facts.ExceptionReopened: _exception_reopened,
     facts.RunWaiting: _run_waits,
     facts.RunHeld: _run_waits,
 }

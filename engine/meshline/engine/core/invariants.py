@@ -109,7 +109,7 @@ def _of_undefined(run: RunState, moment: Moment) -> Iterator[str]:
 
 
 def _of_ended(run: RunState) -> Iterator[str]:
-    if run.nodes or run.waits or run.undo:
+    if run.nodes or run.waits or run.undo or run.closed:
         yield "has ended, but something in it has not"
 
 
@@ -141,6 +141,9 @@ def _of_owners(run: RunState) -> Iterator[str]:
 
 
 def _of_exceptions(run: RunState, moment: Moment) -> Iterator[str]:
+    both = {*(run.exceptions or {})} & {*(run.closed or {})}
+    if both:
+        yield f"has exceptions {sorted(both)} that are open and closed"
     gone = gone_owners(run, moment.people)
     said = [e.about for e in (run.exceptions or {}).values() if e.kind == OWNER_GONE]
     if sorted(gone) != sorted(said):

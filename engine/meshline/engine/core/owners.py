@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.openings import open_exception
-from meshline.engine.core.replies import refuse, say
+from meshline.engine.core.replies import no_principal, refuse, say
 from meshline.engine.core.state import RunState
 from meshline.events import facts
 from meshline.events.directory import ADMIN
@@ -88,8 +88,7 @@ def answer_handover(
         reason = f"only {data.previous} and who has {ADMIN} may, and {request.actor.id} asked"
         return refuse(request, cause, "not_allowed", reason)
     if not is_principal(data.owner):
-        reason = f"{data.owner!r} can't own anything: expected a principal such as 'user:ada'"
-        return refuse(request, cause, "not_a_principal", reason)
+        return refuse(request, cause, "not_a_principal", no_principal(data.owner))
     if people.roster is not None and not people.roster.knows(data.owner):
         return refuse(request, cause, "not_a_principal", f"{data.owner} is not in the directory")
     if data.owner == data.previous:

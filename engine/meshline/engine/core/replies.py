@@ -13,7 +13,7 @@ from meshline.events.envelope import Event
 from meshline.events.requests import RefusalReported
 from meshline.events.text import cleaned
 
-__all__ = ["answer_refusal", "problem_of", "refuse", "say"]
+__all__ = ["answer_refusal", "no_principal", "problem_of", "refuse", "say"]
 
 REASON_LENGTH_MAX = 2_000
 
@@ -42,6 +42,11 @@ def answer_refusal(request: Event[RefusalReported], cause: str) -> Decision:
 
 def say(request: Event[Any], cause: str, fact: facts.Fact) -> Decision:
     return Decision(fact, causation_id=cause, actor=request.actor)
+
+
+def no_principal(value: Any) -> str:
+    """Return in words that the value is nobody who can own something."""
+    return f"{value!r} can't own anything: expected a principal such as 'team:emea' or 'user:ada'"
 
 
 def problem_of(adapter: TypeAdapter[Any], value: Any) -> str | None:

@@ -181,6 +181,7 @@ class RunState:
 
     __slots__ = (
         "assignee",
+        "closed",
         "due_at",
         "exceptions",
         "exceptions_opened",
@@ -223,6 +224,8 @@ class RunState:
         self.overdue = False
         self.nodes: dict[str, NodeState] = {}
         self.exceptions: dict[str, OpenException] | None = None
+        # What a person closed, the latest last: it can be opened again. Replaced, never changed.
+        self.closed: dict[str, OpenException] | None = None
         self.exceptions_opened = 0
         self.waits: tuple[WaitTuple, ...] = ()
         self.undo: Undo | None = None

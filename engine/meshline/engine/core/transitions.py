@@ -22,7 +22,9 @@ from meshline.events.facts import (
     CompensationStarted,
     ExceptionAcknowledged,
     ExceptionAssigned,
+    ExceptionDismissed,
     ExceptionOpened,
+    ExceptionReopened,
     ExceptionResolved,
     ExceptionWorkStarted,
     Fact,
@@ -90,7 +92,7 @@ TRANSITIONS: Final[Pairs] = {
         ("accepted",),
         (
             ExceptionOpened, ExceptionAcknowledged, ExceptionWorkStarted, ExceptionAssigned,
-            ExceptionResolved,
+            ExceptionResolved, ExceptionDismissed, ExceptionReopened,
         ),
         SAME,
     ),
@@ -120,7 +122,8 @@ TRANSITIONS: Final[Pairs] = {
         (
             StepRetryScheduled, TimerSet, MessageAwaited, ApprovalRequested, ApprovalEscalated,
             ApprovalExpired, ApprovalVoted, TaskReminded, ExceptionOpened, ExceptionAcknowledged,
-            ExceptionWorkStarted, ExceptionAssigned, OwnerAssigned, TaskClaimed, TaskReleased,
+            ExceptionWorkStarted, ExceptionAssigned, ExceptionDismissed,
+            ExceptionReopened, OwnerAssigned, TaskClaimed, TaskReleased,
             TaskAssigned, TaskDelegated, TaskTransferred, TaskCommented,
         ),
         SAME,
@@ -146,7 +149,7 @@ TRANSITIONS: Final[Pairs] = {
         _OVER,
         (
             ExceptionOpened, ExceptionAcknowledged, ExceptionWorkStarted, ExceptionAssigned,
-            ExceptionResolved, ActivityRecorded,
+            ExceptionResolved, ExceptionDismissed, ActivityRecorded,
         ),
         SAME,
     ),

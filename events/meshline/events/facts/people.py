@@ -18,7 +18,9 @@ __all__ = [
     "ApprovalRequested",
     "ExceptionAcknowledged",
     "ExceptionAssigned",
+    "ExceptionDismissed",
     "ExceptionOpened",
+    "ExceptionReopened",
     "ExceptionResolved",
     "ExceptionWorkStarted",
     "OwnerAssigned",
@@ -173,3 +175,22 @@ class ExceptionResolved(Fact):
     how: Literal["retried", "skipped", "resolved", "outcome", "run_ended"]
     reason: str = ""
     corrected: tuple[Corrected, ...] = ()
+
+
+class ExceptionDismissed(Fact):
+    """Somebody has looked at it, and nothing is to be done: it was no problem, or is not ours."""
+
+    TYPE = "meshline.exception.dismissed"
+
+    exception_id: str
+    reason: str
+
+
+class ExceptionReopened(Fact):
+    """What was dismissed, or resolved by a person, is open again, and whose it was."""
+
+    TYPE = "meshline.exception.reopened"
+
+    exception_id: str
+    owner: str
+    reason: str = ""
