@@ -17,6 +17,7 @@ from meshline.api.keys import ApiKeys
 from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
 from meshline.cli.serve import listening
 from meshline.console import Accounts, beside, create_console
+from meshline.console.oidc_login import OidcLogin
 from meshline.events.publish import Publisher
 from meshline.projections.bulk import Bulks
 from meshline.projections.queries import Views
@@ -39,10 +40,10 @@ class Site:
     app: Any
     names: set[str] = field(default_factory=set)
 
-    async def user(self, name: str, *roles: str) -> None:
+    async def user(self, name: str, *roles: str, **scope: Any) -> None:
         """See that there is such a user."""
         if name not in self.names:
-            await self.accounts.create(name, roles, made_by="user:test", password=PASSWORD)
+            await self.accounts.create(name, roles, made_by="user:test", password=PASSWORD, **scope)
             self.names.add(name)
 
     @asynccontextmanager
@@ -94,7 +95,9 @@ class Browser:
 
 
 @asynccontextmanager
-async def site_at(address: str, *registries: Registry) -> AsyncIterator[Site]:
+async def site_at(
+    address: str, *registries: Registry, login: OidcLogin | None = None
+) -> AsyncIterator[Site]:
     """An installation whose log, views and users are at the address."""
     views, keys, accounts = Views(address), ApiKeys(address), Accounts(address, cost=16)
     bulks = Bulks(address)
@@ -116,7 +119,9 @@ async def site_at(address: str, *registries: Registry) -> AsyncIterator[Site]:
         await bulks.open()
         await service.ready()
         services = await stack.enter_async_context(Services(log, publisher, views, bulks=bulks))
-        app = beside(create_api(services, keys), create_console(services, accounts, keys))
+        app = beside(
+            create_api(services, keys), create_console(services, accounts, keys, login=login)
+        )
         yield Site(publisher, views, bulks, accounts, keys, app)
 
 

@@ -21,8 +21,10 @@ from meshline.cli.webhook import webhooks_at
 if TYPE_CHECKING:
     from meshline.api import Services
     from meshline.api.keys import ApiKeys
+    from meshline.api.oidc import OidcSettings
     from meshline.api.principals import Authenticator
     from meshline.console import Accounts
+    from meshline.console.oidc_login import OidcLogin
 
 __all__ = ["app", "listening"]
 
@@ -62,7 +64,10 @@ async def serve(
     ] = None,
     oidc: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Take tokens of an identity provider too."),
+        typer.Option(
+            metavar="FILE",
+            help="Take tokens of an identity provider too, and sign-ins if it says so.",
+        ),
     ] = None,
 ) -> None:
     """Serve the web console, and the HTTP API for programs. The API's document is at /docs.
@@ -88,6 +93,7 @@ async def serve(
             param_hint="--host",
         )
     from meshline.api import ApiSettings, create_api, create_health
+    from meshline.api.oidc import OidcSettings
     from meshline.console import beside, create_console
 
     settings = ApiSettings(
@@ -96,15 +102,17 @@ async def serve(
     )
     hooks = webhooks_at(call, webhooks)
     hooks.all()
+    provider = None if oidc is None else OidcSettings.read(oidc)
     with stop_signal() as stop:
         async with (
             _services(call) as (services, keys, accounts),
-            _known_by(keys, oidc) as authenticator,
+            _known_by(keys, provider) as authenticator,
+            _signing_in(provider) as login,
             listening(create_health(services), host, health_port, "--health-port") as health,
             listening(
                 beside(
                     create_api(services, authenticator, settings, hooks),
-                    create_console(services, accounts, keys, settings),
+                    create_console(services, accounts, keys, settings, login),
                 ),
                 host,
                 port,
@@ -128,18 +136,33 @@ def _is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def _known_by(keys: ApiKeys, oidc: Path | None) -> AsyncIterator[Authenticator]:
+async def _known_by(keys: ApiKeys, provider: OidcSettings | None) -> AsyncIterator[Authenticator]:
     """Who tells who it is: the keys, and the identity provider if there is one."""
-    if oidc is None:
+    if provider is None:
         yield keys
         return
-    from meshline.api.oidc import KeysAndTokens, OidcSettings, OidcTokens
+    from meshline.api.oidc import KeysAndTokens, OidcTokens
 
-    tokens = OidcTokens(OidcSettings.read(oidc))
+    tokens = OidcTokens(provider)
     try:
         yield KeysAndTokens(keys, tokens)
     finally:
         await tokens.aclose()
+
+
+@asynccontextmanager
+async def _signing_in(provider: OidcSettings | None) -> AsyncIterator[OidcLogin | None]:
+    """How people sign in to the console with the provider; None: with passwords alone."""
+    if provider is None or provider.console is None:
+        yield None
+        return
+    from meshline.console.oidc_login import OidcLogin
+
+    login = OidcLogin(provider)
+    try:
+        yield login
+    finally:
+        await login.aclose()
 
 
 @asynccontextmanager

@@ -30,6 +30,13 @@ async def create(
     role: Annotated[
         list[str], typer.Option(help="viewer, auditor, approver, operator or admin; repeatable.")
     ],
+    workflow: Annotated[
+        list[str] | None, typer.Option(help="The only ones that they see; repeatable.")
+    ] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="The only owners and routes: team:emea, queue:triage; repeatable."),
+    ] = None,
 ) -> None:
     """Make a user and show the password, this once: only a hash of it is kept.
 
@@ -39,9 +46,12 @@ async def create(
     \b
     Examples:
       meshline user create ada --role operator --role approver
+      meshline user create sue --role operator --queue team:support
     """
     async with _accounts(call) as accounts:
-        user, password = await accounts.create(name, role, made_by=call.actor.id)
+        user, password = await accounts.create(
+            name, role, made_by=call.actor.id, workflows=workflow or None, queues=queue or None
+        )
     call.out.thing({"password": password, **user._asdict()}, lambda: password)
     call.out.say(f"It is the password of {name}, as {', '.join(role)}. It is not shown again.")
 
@@ -90,6 +100,7 @@ def _columns(now: datetime) -> list[Column]:
     return [
         Column("name", lambda u: u.name, whole=True),
         Column("roles", lambda u: ", ".join(u.roles)),
+        Column("sees", lambda u: ", ".join([*(u.workflows or ()), *(u.queues or ())]) or "all"),
         Column("made", lambda u: ago(u.made_at, now)),
         Column("by", lambda u: u.made_by),
     ]

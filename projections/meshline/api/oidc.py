@@ -12,7 +12,8 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote, urlsplit
 
 import httpx
 import jwt
@@ -22,9 +23,12 @@ from meshline.api.keys import scope_of
 from meshline.api.principals import ROLES, Authenticator, Principal, permissions_of
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
-from meshline.events.errors import LogUnavailable, SettingsInvalid
+from meshline.events.errors import LogUnavailable, MeshlineError, SettingsInvalid
 
-__all__ = ["KeysAndTokens", "OidcSettings", "OidcTokens"]
+__all__ = [
+    "ConsoleLogin", "Granted", "KeysAndTokens", "OidcSettings", "OidcTokens", "SignInRefused",
+    "is_private",
+]  # fmt: skip
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 """Signatures with a public key. Never `none`, and never HMAC, for which the public key would do."""
@@ -45,6 +49,24 @@ class Grant(BaseModel):
     queues: list[str] | None = None
 
 
+class ConsoleLogin(BaseModel):
+    """How people sign in to the console with the provider.
+
+    Args:
+        client_id: of the console, registered with the provider for ``…/login/oidc/callback``.
+        client_secret_file: where its secret stands alone, seen from the file; None: it has none.
+        scopes: so much is asked for; ``openid`` is always.
+        name: of the provider, on the button.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    client_id: str
+    client_secret_file: Path | None = None
+    scopes: list[str] = ["profile", "email"]
+    name: str = "single sign-on"
+
+
 class OidcSettings(BaseModel):
     """Args:
     issuer: as the tokens say it, and where ``/.well-known/openid-configuration`` is.
@@ -55,6 +77,7 @@ class OidcSettings(BaseModel):
     leeway_s: so far the provider's clock may be from ours.
     keys_for_s: so long its keys are taken as known.
     keys_gap_s: at least so long between two looks for a key that is not known.
+    console: None: nobody signs in to the console so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +91,7 @@ class OidcSettings(BaseModel):
     leeway_s: float = Field(30.0, ge=0, le=300)
     keys_for_s: float = Field(3_600.0, gt=0)
     keys_gap_s: float = Field(30.0, ge=0)
+    console: ConsoleLogin | None = None
 
     @staticmethod
     def read(path: Path) -> OidcSettings:
@@ -89,12 +113,41 @@ class OidcSettings(BaseModel):
                 f"{str(path)!r} grants {', '.join(sorted(unknown))}: expected some of "
                 f"{', '.join(ROLES)}. Correct the file."
             )
-        if not settings.issuer.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        console = settings.console
+        if console is not None and console.client_secret_file is not None:
+            file = path.parent / console.client_secret_file
+            here = console.model_copy(update={"client_secret_file": file})
+            settings = settings.model_copy(update={"console": here})
+        if not is_private(settings.issuer):
             raise SettingsInvalid(
                 f"The issuer is {settings.issuer!r}: expected https://…, so that its keys are its "
                 "own. Correct the file."
             )
         return settings
+
+
+def is_private(address: str) -> bool:
+    """Return whether nobody on the way can read along, or answer in its place."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    )
+
+
+class Granted(NamedTuple):
+    """Who somebody is, and what their groups are granted together; see ``Grant``."""
+
+    actor: Actor
+    roles: list[str]
+    sources: frozenset[str] | None
+    workflows: list[str] | None
+    queues: list[str] | None
+
+
+class SignInRefused(MeshlineError):
+    """The identity provider did not say who it is, or nothing that can be taken."""
+
+    code = "ML6104"
 
 
 class OidcTokens:
@@ -128,6 +181,20 @@ class OidcTokens:
         Raises:
             LogUnavailable: the provider does not tell its keys, and none are known.
         """
+        claims = await self.claims_of(credential)
+        granted = None if claims is None else self.granted_to(claims)
+        if granted is None:
+            return None
+        return Principal(
+            granted.actor,
+            permissions_of(granted.roles),
+            sources=granted.sources,
+            scope=scope_of(granted.workflows, granted.queues),
+            credential=f"token {granted.actor.id}",
+        )
+
+    async def claims_of(self, credential: str | None) -> Mapping[str, Any] | None:
+        """Return what a token says, once all about it was checked; see ``principal``."""
         if not credential or len(credential) > TOKEN_CHARACTERS_MAX or credential.count(".") != 2:
             return None
         try:
@@ -141,8 +208,7 @@ class OidcTokens:
         # A key is for one algorithm: a token can't choose another for it.
         if key is None or key.algorithm_name != algorithm:
             return None
-        claims = self._claims(credential, key, algorithm)
-        return None if claims is None else self._principal_of(claims)
+        return self._claims(credential, key, algorithm)
 
     def _claims(self, token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any] | None:
         settings, now_s = self._settings, self._clock.now().timestamp()
@@ -163,7 +229,8 @@ class OidcTokens:
         is_now = starts_s - settings.leeway_s <= now_s < ends_s + settings.leeway_s
         return claims if is_now else None
 
-    def _principal_of(self, claims: Mapping[str, Any]) -> Principal | None:
+    def granted_to(self, claims: Mapping[str, Any]) -> Granted | None:
+        """Return what the claims are worth here; None where they name nobody."""
         settings = self._settings
         name = claims.get(settings.name_claim)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -173,16 +240,12 @@ class OidcTokens:
         if not isinstance(listed, list | tuple):
             return None
         grants = [settings.grants[g] for g in listed if isinstance(g, str) and g in settings.grants]
-        actor = f"{settings.kind}:{name}"
-        return Principal(
-            Actor(settings.kind, actor),
-            permissions_of(role for grant in grants for role in grant.roles),
-            sources=_all_of(grant.sources for grant in grants),
-            scope=scope_of(
-                _listed(_all_of(grant.workflows for grant in grants)),
-                _listed(_all_of(grant.queues for grant in grants)),
-            ),
-            credential=f"token {actor}",
+        return Granted(
+            Actor(settings.kind, f"{settings.kind}:{name}"),
+            sorted({role for grant in grants for role in grant.roles}),
+            _all_of(grant.sources for grant in grants),
+            _listed(_all_of(grant.workflows for grant in grants)),
+            _listed(_all_of(grant.queues for grant in grants)),
         )
 
     async def _key(self, key_id: str) -> jwt.PyJWK | None:
@@ -205,10 +268,7 @@ class OidcTokens:
             return self._keys.get(key_id)
 
     async def _fetched(self) -> dict[str, jwt.PyJWK]:
-        issuer = self._settings.issuer
-        said = await self._read(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        if said.get("issuer") != issuer:
-            raise ValueError("the provider calls itself otherwise")
+        said = await self.configuration()
         listed = (await self._read(said["jwks_uri"]))["keys"]
         found: dict[str, jwt.PyJWK] = {}
         for each in listed:
@@ -220,6 +280,59 @@ class OidcTokens:
                 continue  # Of a kind that is not taken here.
         return found
 
+    async def configuration(self) -> dict[str, Any]:
+        """Return what the provider says of itself.
+
+        Raises:
+            httpx.HTTPError, ValueError: it says nothing, or nothing that can be.
+        """
+        issuer = self._settings.issuer
+        said = await self._read(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if said.get("issuer") != issuer:
+            raise ValueError("the provider calls itself otherwise")
+        return said
+
+    async def endpoint(self, name: str) -> str:
+        """Return the provider's address for this.
+
+        Raises:
+            SignInRefused: it does not tell it.
+        """
+        try:
+            address = (await self.configuration()).get(name)
+            if not isinstance(address, str) or not is_private(address):
+                raise ValueError(f"its {name} is no https address")
+        except (httpx.HTTPError, ValueError) as error:
+            raise _silent(self._settings.issuer, error) from error
+        return address
+
+    async def exchanged(
+        self, form: dict[str, str], client_id: str, client_secret: str | None
+    ) -> str | None:
+        """Return the token of identity that a code is good for; it is still to be checked.
+
+        Raises:
+            SignInRefused: the code is good for nothing, or the provider does not answer.
+        """
+        authority = None
+        if client_secret is None:
+            form = form | {"client_id": client_id}
+        else:
+            # RFC 6749, 2.3.1: both are encoded as in a form before they become a header.
+            authority = httpx.BasicAuth(quote(client_id, safe=""), quote(client_secret, safe=""))
+        try:
+            answer = await self._http.post(
+                await self.endpoint("token_endpoint"), data=form,
+                auth=authority or httpx.USE_CLIENT_DEFAULT,
+                headers={"Accept": "application/json"},
+            )  # fmt: skip
+            answer.raise_for_status()
+            said = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise _silent(self._settings.issuer, error) from error
+        token = said.get("id_token") if isinstance(said, dict) else None
+        return token if isinstance(token, str) else None
+
     async def _read(self, address: str) -> dict[str, Any]:
         answer = await self._http.get(address)
         answer.raise_for_status()
@@ -227,6 +340,16 @@ class OidcTokens:
             raise ValueError("the provider says too much")
         content: dict[str, Any] = answer.json()
         return content
+
+
+def _silent(issuer: str, error: Exception) -> SignInRefused:
+    said: Any = error
+    if isinstance(error, httpx.HTTPStatusError):
+        said = f"it answered {error.response.status_code}"
+    return SignInRefused(
+        f"The identity provider {issuer} did not tell who you are ({type(error).__name__}: "
+        f"{said}). Sign in again in a moment; if it stays so, ask who runs it."
+    )
 
 
 class KeysAndTokens:

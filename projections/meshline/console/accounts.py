@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from meshline.api.keys import scope_of
+from meshline.api.oidc import Granted
 from meshline.api.principals import ROLES, Principal, permissions_of
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
@@ -41,12 +43,20 @@ create table if not exists {schema}.users (
     name text primary key,
     password text not null,
     roles text[] not null,
+    workflows text[],
+    queues text[],
     made_at timestamptz not null,
     made_by text not null
 );
+alter table {schema}.users add column if not exists workflows text[],
+    add column if not exists queues text[];
 create table if not exists {schema}.sessions (
     token_hash bytea primary key,
-    name text not null references {schema}.users on delete cascade,
+    name text references {schema}.users on delete cascade,
+    actor text,
+    roles text[],
+    workflows text[],
+    queues text[],
     begun_at timestamptz not null,
     seen_at timestamptz not null
 );
@@ -57,14 +67,22 @@ create table if not exists {schema}.saved_lists (
     query text not null,
     primary key (actor, page, name)
 );
+alter table {schema}.sessions alter column name drop not null,
+    add column if not exists actor text, add column if not exists roles text[],
+    add column if not exists workflows text[], add column if not exists queues text[];
 """
 
 
 class User(NamedTuple):
-    """Somebody who can sign in; on events they are ``user:NAME``."""
+    """Somebody who can sign in; on events they are ``user:NAME``.
+
+    ``workflows`` and ``queues`` are their scope, as of a ``Key``: the only rows that they see.
+    """
 
     name: str
     roles: list[str]
+    workflows: list[str] | None
+    queues: list[str] | None
     made_at: datetime
     made_by: str
 
@@ -99,11 +117,19 @@ class Accounts:
     # -- users ---------------------------------------------------------------------------------
 
     async def create(
-        self, name: str, roles: Sequence[str], *, made_by: str, password: str | None = None
+        self,
+        name: str,
+        roles: Sequence[str],
+        *,
+        made_by: str,
+        password: str | None = None,
+        workflows: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
     ) -> tuple[User, str]:
         """Return a new user and the password, which nobody can tell again.
 
         Args:
+            workflows, queues: the only ones that they see; None: all.
             password: None: a random one.
         Raises:
             SettingsInvalid: name, roles or password can't be these, or the name is taken.
@@ -120,9 +146,10 @@ class Accounts:
             )
         password = _checked(password)
         found = await self.fetch(
-            "insert into {schema}.users (name, password, roles, made_at, made_by) "
-            "values ($1, $2, $3, $4, $5) on conflict do nothing returning *",
-            name, await self._hashed(password), [*roles], self._clock.now(), made_by,
+            "insert into {schema}.users (name, password, roles, workflows, queues, made_at, "
+            "made_by) values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning *",
+            name, await self._hashed(password), [*roles], workflows, queues, self._clock.now(),
+            made_by,
         )  # fmt: skip
         if not found:
             raise SettingsInvalid(
@@ -182,11 +209,7 @@ class Accounts:
             is_right = await asyncio.to_thread(_matches, password, kept)
         if not found or not is_right:
             return None
-        token, now = secrets.token_urlsafe(32), self._clock.now()
-        await self.fetch(
-            "delete from {schema}.sessions where begun_at < $1 or seen_at < $2",
-            now - LASTS_MAX, now - IDLE_MAX,
-        )  # fmt: skip
+        token, now = await self._new_session()
         await self.fetch(
             "insert into {schema}.sessions (token_hash, name, begun_at, seen_at) "
             "select $1, name, $2, $2 from {schema}.users where name = $3 and password = $4",
@@ -194,13 +217,36 @@ class Accounts:
         )  # fmt: skip
         return token
 
+    async def begin(self, granted: Granted) -> str:
+        """Return the secret of a new session of somebody whom a provider knows."""
+        token, now = await self._new_session()
+        await self.fetch(
+            "insert into {schema}.sessions "
+            "(token_hash, actor, roles, workflows, queues, begun_at, seen_at) "
+            "values ($1, $2, $3, $4, $5, $6, $6)",
+            _digest(token), granted.actor.id, granted.roles, granted.workflows, granted.queues, now,
+        )  # fmt: skip
+        return token
+
+    async def _new_session(self) -> tuple[str, datetime]:
+        """Return a secret for one; those that are over go."""
+        now = self._clock.now()
+        await self.fetch(
+            "delete from {schema}.sessions where begun_at < $1 or seen_at < $2",
+            now - LASTS_MAX, now - IDLE_MAX,
+        )  # fmt: skip
+        return secrets.token_urlsafe(32), now
+
     async def principal(self, token: str | None) -> Principal | None:
         """Return whose session it is; None for one that is unknown or over."""
         if not token:
             return None
         found = await self.fetch(
-            "select name, roles, begun_at, seen_at from {schema}.sessions join {schema}.users "
-            "using (name) where token_hash = $1",
+            "select s.begun_at, s.seen_at, coalesce(s.actor, 'user:' || u.name) as actor, "
+            "coalesce(s.roles, u.roles) as roles, coalesce(s.workflows, u.workflows) as workflows, "
+            "coalesce(s.queues, u.queues) as queues "
+            "from {schema}.sessions as s left join {schema}.users as u using (name) "
+            "where token_hash = $1",
             _digest(token),
         )
         now = self._clock.now()
@@ -215,8 +261,11 @@ class Accounts:
                 "update {schema}.sessions set seen_at = $2 where token_hash = $1",
                 _digest(token), now,
             )  # fmt: skip
-        actor = Actor("user", f"user:{session['name']}")
-        return Principal(actor, permissions_of(session["roles"]))
+        return Principal(
+            Actor(session["actor"].partition(":")[0], session["actor"]),
+            permissions_of(session["roles"]),
+            scope=scope_of(session["workflows"], session["queues"]),
+        )
 
     async def sign_out(self, token: str) -> None:
         """End a session."""

@@ -30,6 +30,7 @@ from meshline.console import (
 )
 from meshline.console.accounts import Accounts
 from meshline.console.guard import Application, Guard, Receive, Scope, Send
+from meshline.console.oidc_login import OidcLogin
 from meshline.console.problems import answer_problems
 from meshline.console.visit import check_every_page
 
@@ -70,13 +71,19 @@ def create_console(
     accounts: Accounts,
     keys: ApiKeys,
     settings: ApiSettings | None = None,
+    login: OidcLogin | None = None,
 ) -> FastAPI:
-    """Return the application; what it stands on is opened and closed by the caller."""
+    """Return the application; what it stands on is opened and closed by the caller.
+
+    Args:
+        login: with an identity provider, beside passwords; None: there is none.
+    """
     settings = settings or ApiSettings()
     console = FastAPI(title="Meshline", openapi_url=None, docs_url=None, redoc_url=None)
     console.state.services = services
     console.state.accounts = accounts
     console.state.keys = keys
+    console.state.login = login
     console.state.failures = signing_in.Failures()
     console.state.rates = Rates(settings.rate_per_s, settings.burst_max)
     for router in ROUTERS:
