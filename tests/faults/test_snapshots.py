@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from meshline.engine.core.state import PartitionState
@@ -110,3 +111,26 @@ async def test_closing_waits_for_nobody(
 
     await in_time(snapshots.aclose())
     line.heal()
+
+
+async def test_a_connection_that_its_library_has_lost_track_of_ends_nobody(
+    snapshots: PostgresSnapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was seen in a siege: the worker ended, where it should have folded the log."""
+    await snapshots.save(state())
+    lost = 0
+
+    async def lose_track(self: Any, *arguments: Any, **more: Any) -> Any:
+        nonlocal lost
+        lost += 1
+        raise asyncpg.InternalClientError("another operation (2) is in progress")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "fetch", lose_track)
+        patch.setattr(asyncpg.Connection, "executemany", lose_track)
+        assert await in_time(snapshots.load(0)) is None
+        await in_time(snapshots.save(state(8)))
+    found = await in_time(snapshots.load(0))
+
+    assert lost == 3, "a load is tried twice, with a connection of its own each time"
+    assert found == state()

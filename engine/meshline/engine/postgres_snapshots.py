@@ -24,8 +24,13 @@ SAVE_S = 30.0
 CLOSE_S = 5.0
 """A server that does not answer is not waited for: it keeps nothing that the log does not have."""
 
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""A time-out is an OSError too."""
+_FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""A time-out is an OSError too. The last is a connection that its library has lost track of."""
 
 _TABLES = """
 create schema if not exists {schema};
@@ -106,7 +111,7 @@ class PostgresSnapshots:
                     await self._make_table(connection)
                     self._has_table = True
                 yield connection
-            except (TimeoutError, asyncio.CancelledError):
+            except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
                 # It may be in the middle of an answer that never comes.
                 connection.terminate()
                 raise
@@ -142,7 +147,12 @@ class PostgresSnapshots:
     async def _load(self, partition: int) -> PartitionState | None:
         try:
             chunks = await self._read(partition)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError):
+        except (
+            asyncpg.PostgresConnectionError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            ConnectionError,
+        ):
             # A server that was started anew has closed what the pool still takes for open.
             chunks = await self._read(partition)
         return await asyncio.to_thread(_uncollected, chunks) if chunks else None
