@@ -102,7 +102,9 @@ async def installed(
             await bulks.open()
             await service.ready()
             refusals = Refusals(publisher, views, gap_s=GAP_S)
-            async with Services(log, publisher, views, refusals=refusals, bulks=bulks) as services:
+            async with Services(
+                log, publisher, views, refusals=refusals, bulks=bulks, views_at=address
+            ) as services:
                 api = create_api(services, keys, settings, webhooks)
                 yield Installation(
                     log,

@@ -44,6 +44,13 @@ NEEDS = {
         ],
         "act",
     ),
+    **dict.fromkeys(
+        [
+            *("list_view_builds", "show_rebuilds", "rebuild_view", "wish_of_rebuild"),
+            *("diff_of_view", "swap_view", "roll_back_view"),
+        ],
+        "keep",
+    ),
     "publish_trigger": "publish",
     "receive_webhook": "a signature",
     "publish_triggers": "publish",
@@ -59,7 +66,7 @@ MAY = {
     "auditor": {"read", "audit"},
     "approver": {"read", "decide"},
     "operator": {"read", "act"},
-    "admin": {"publish", "read", "decide", "act", "report", "audit"},
+    "admin": {"publish", "read", "decide", "act", "report", "audit", "keep"},
 }
 BODIES: dict[str, Any] = {
     "publish_trigger": {"order": "1"},
@@ -92,7 +99,7 @@ def routes() -> list[APIRoute]:
 async def called(client: httpx.AsyncClient, route: APIRoute, **names: str) -> httpx.Response:
     """Call a route with what the names say, and the body that it needs."""
     [method] = route.methods or {""}
-    waits = method == "POST" and not route.path.startswith("/v1/bulk-lists")
+    waits = method == "POST" and not route.path.startswith(("/v1/bulk-lists", "/v1/views"))
     query: dict[str, Any] = {"wait_s": 0} if waits else {}
     if route.name.startswith("publish_"):
         query |= {"source": REFUNDS}
@@ -115,6 +122,8 @@ NAMES = {
     "step": "s",
     "hook": "none",
     "bulk": "none",
+    "view": "none",
+    "wish": "pause",
 }
 
 
@@ -187,11 +196,13 @@ async def other_teams(ada: Client) -> dict[str, str]:
         "workflow": "refunds",
         "step": "pay",
         "bulk": "of-nobody",
+        "view": "runs",
+        "wish": "pause",
     }
 
 
 NO_LISTS = (
-    "export_audit",
+    *("export_audit", "list_view_builds"),
     *("publish_trigger", "publish_triggers", "list_views", "follow_changes"),
     *("set_absence", "end_absence"),
 )
@@ -243,6 +254,8 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
                     is_empty = route.name in (
                         *("list_person_loads", "list_absences"),
                         *("list_audit", "export_audit"),
+                        # Views are of all teams, and kept by admins.
+                        *("list_view_builds", "show_rebuilds", "diff_of_view"),
                     )
                     is_list = route.name not in ("list_views", "follow_changes") and not is_empty
                     is_list &= "bulk" not in route.name  # Lists are of the team who made them.

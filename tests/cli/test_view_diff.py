@@ -12,9 +12,9 @@ import pytest
 import typer
 
 from meshline.cli.output import Form
-from meshline.cli.view_diff import as_data, diff, diff_lines, percent, value_text
+from meshline.cli.view_diff import diff, diff_lines, percent, value_text
 from meshline.cli.view_diff_html import page
-from meshline.projections.diff import RowDiff, Side, TableDiff, ViewDiff
+from meshline.projections.diff import RowDiff, Side, TableDiff, ViewDiff, as_data
 from meshline.projections.history_view import HistoryRow
 from tests.cli.doubles import NOW, TestedCall
 

@@ -118,7 +118,9 @@ async def site_at(
         await accounts.open()
         await bulks.open()
         await service.ready()
-        services = await stack.enter_async_context(Services(log, publisher, views, bulks=bulks))
+        services = await stack.enter_async_context(
+            Services(log, publisher, views, bulks=bulks, views_at=address)
+        )
         app = beside(
             create_api(services, keys), create_console(services, accounts, keys, login=login)
         )

@@ -60,7 +60,7 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
         key_file = await _key_file(keys, home)
         async with (
             Publisher(log) as publisher,
-            Services(log, publisher, seen, kept, bulks=bulks) as services,
+            Services(log, publisher, seen, kept, bulks=bulks, views_at=views) as services,
             listening(
                 beside(
                     create_api(services, keys, webhooks=Webhooks(home / WEBHOOKS)),

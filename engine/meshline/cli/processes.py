@@ -203,6 +203,7 @@ class Viewing:
 
     async def _feed(self) -> None:
         from meshline.cli.silence import SilenceWatch
+        from meshline.projections.asked_rebuilds import RebuildsOnDemand
         from meshline.projections.queries import Views
         from meshline.projections.snapshot_maker import SnapshotMaker
         from meshline.projections.warm import WarmBuilds
@@ -216,12 +217,15 @@ class Viewing:
             changed_code=self._changed_code,
         )
         views = Views(self._address, connections_max=1)
-        # What keeps warm builds warm, what makes snapshots of the live ones, and what sees by the
-        # views that a source has fallen silent.
+        # What keeps warm builds warm, what makes snapshots of the live ones, what sees by the views
+        # that a source has fallen silent, and what rebuilds the views that somebody asks for.
         beside = [
             asyncio.create_task(warm.run()),
             asyncio.create_task(SnapshotMaker(self._address, self._projections).run()),
             asyncio.create_task(SilenceWatch(self._log, views).run()),
+            asyncio.create_task(
+                RebuildsOnDemand(self._log, self._address, self._projections).run()
+            ),
         ]
         try:
             await self.projector.run()

@@ -181,7 +181,9 @@ async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accoun
             call.views() as views,
             call.kept() as kept,
             Publisher(log) as publisher,
-            Services(log, publisher, views, kept, bulks=bulks) as services,
+            Services(
+                log, publisher, views, kept, bulks=bulks, views_at=call.place.views
+            ) as services,
         ):
             await keys.open()
             await accounts.open()

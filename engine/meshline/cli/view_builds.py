@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,8 @@ from meshline.cli.call import Call, seconds
 
 if TYPE_CHECKING:
     from meshline.projections.postgres_builds import Build, Builds
-    from meshline.projections.store import ViewStatus
 
-__all__ = ["build_named", "builds_at", "retire", "rollback", "swap"]
+__all__ = ["builds_at", "retire", "rollback", "swap"]
 
 BEHIND_MAX = 1_000
 FED_WITHIN_S = 2.0
@@ -49,47 +48,6 @@ async def builds_at(call: Call, *, only_look: bool = False) -> AsyncIterator[Bui
         await books.aclose()
 
 
-async def build_named(
-    books: Builds, name: str, which: Callable[[ViewStatus], bool], words: str
-) -> Build:
-    """Return the newest build of the view that this is true of.
-
-    Raises:
-        NotFound: there is none.
-        NotSwappable: there is one, but it is not loaded yet.
-    """
-    from meshline.projections.errors import NotFound, NotSwappable
-    from meshline.projections.postgres_builds import Build
-
-    present = [s for s in await books.statuses() if not s.scratch and s.state != "retired"]
-    found = [s for s in present if s.name == name and which(s)]
-    if not found and (loading := [s for s in present if s.name == name and s.bulk]):
-        build = Build(name, loading[-1].version, loading[-1].build)
-        raise NotSwappable(
-            f"{build} is not loaded yet: expected a build of {name!r} {words}. Let "
-            f"`meshline view rebuild {name}` end first; see `meshline view list`."
-        )
-    if not found:
-        raise NotFound(
-            f"There is no build of {name!r} {words}: see `meshline view list`, or make one with "
-            f"`meshline view rebuild {name}`."
-        )
-    newest = max(found, key=lambda s: (s.version, s.build))
-    return Build(newest.name, newest.version, newest.build)
-
-
-def _matches(version: int | None, build: int | None) -> Callable[[ViewStatus], bool]:
-    def matches(status: ViewStatus) -> bool:
-        return (
-            status.state != "live"
-            and not status.bulk
-            and version in (None, status.version)
-            and build in (None, status.build)
-        )
-
-    return matches
-
-
 async def swap(
     call: Call,
     name: Name,
@@ -111,10 +69,11 @@ async def swap(
       meshline view swap ownership
       meshline view swap ownership --version 2 --wait 1m
     """
+    from meshline.projections.build_choice import build_to_swap_to
     from meshline.projections.rebuild import swap_when_ready
 
     async with call.log() as log, builds_at(call) as books:
-        target = await build_named(books, name, _matches(version, build), "to swap to")
+        target = await build_to_swap_to(books, name, version, build)
         before = await swap_when_ready(
             books,
             log,
@@ -139,18 +98,11 @@ async def rollback(
     Examples:
       meshline view rollback ownership
     """
-    from meshline.projections.errors import NotFound
-    from meshline.projections.postgres_builds import Build
+    from meshline.projections.build_choice import build_before
     from meshline.projections.rebuild import swap_when_ready
 
     async with call.log() as log, builds_at(call) as books:
-        changes = [c for c in await books.history(name) if c.what in ("swap", "rollback")]
-        if not changes or changes[-1].from_version is None or changes[-1].from_build is None:
-            raise NotFound(
-                f"The view {name!r} was never swapped: expected a build to go back to. See "
-                "`meshline view list --history`."
-            )
-        target = Build(name, changes[-1].from_version, changes[-1].from_build)
+        target = await build_before(books, name)
         before = await swap_when_ready(
             books,
             log,

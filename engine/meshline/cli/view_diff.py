@@ -19,7 +19,7 @@ from meshline.cli.storytelling import told
 if TYPE_CHECKING:
     from meshline.projections.diff import RowDiff, TableDiff, ViewDiff
 
-__all__ = ["as_data", "diff", "diff_lines", "fields_of", "percent", "positions", "value_text"]
+__all__ = ["diff", "diff_lines", "fields_of", "percent", "positions", "value_text"]
 
 VALUE_LENGTH_MAX = 200
 _LIMIT = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -66,7 +66,7 @@ async def diff(
     """
     limit = None if max_changed is None else _limit(max_changed)
     from meshline.events.catalogue import CATALOGUE
-    from meshline.projections.diff import diff_view
+    from meshline.projections.diff import as_data, diff_view
 
     handled = next((p.handles for p in known_projections() if p.name == name), None)
     found = await diff_view(
@@ -108,40 +108,6 @@ def _limit(text: str) -> tuple[float, bool]:
 
 def _exceeds(table: TableDiff, limit: float, is_share: bool) -> bool:
     return (table.share * 100 if is_share else table.differing) > limit
-
-
-def as_data(found: ViewDiff) -> dict[str, Any]:
-    """Return the comparison as programs want it."""
-    sides = {
-        place: {
-            "version": side.version,
-            "build": side.build,
-            "state": side.state,
-            "positions": side.offsets,
-            "parked": side.parked,
-        }
-        for place, side in (("old", found.old), ("new", found.new))
-    }
-    tables = [
-        {
-            "table": table.table,
-            "rows_old": table.rows_old,
-            "rows_new": table.rows_new,
-            "added": table.added,
-            "removed": table.removed,
-            "changed": table.changed,
-            "share": table.share,
-            "columns": table.columns,
-            "columns_added": table.columns_added,
-            "columns_removed": table.columns_removed,
-            "samples": table.samples,
-        }
-        for table in found.tables
-    ]
-    return {
-        "view": found.name, **sides, "equal": found.is_equal, "tables": tables,
-        "tables_added": found.tables_added, "tables_removed": found.tables_removed,
-    }  # fmt: skip
 
 
 # -- text --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from meshline.cli.exits import Exit
 from meshline.cli.output import Form
 from meshline.cli.own_views import VARIABLE, known_projections
 from meshline.cli.progress import Progress as Bar
-from meshline.cli.view_builds import build_named, builds_at
+from meshline.cli.view_builds import builds_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -235,8 +235,10 @@ async def cancel(call: Call, name: Name) -> None:
     Examples:
       meshline view cancel ownership
     """
+    from meshline.projections.build_choice import build_under_way
+
     async with builds_at(call) as books:
-        build = await build_named(books, name, lambda s: s.bulk, "that is being rebuilt")
+        build = await build_under_way(books, name)
         await books.wish(build, "cancel")
         is_at_work = await books.has_writer(build)
         if not is_at_work:
@@ -246,7 +248,9 @@ async def cancel(call: Call, name: Name) -> None:
 
 async def _wish(call: Call, name: str, wish: Wish) -> bool:
     """Ask this of the view's rebuild; return whether a process is there to hear it."""
+    from meshline.projections.build_choice import build_under_way
+
     async with builds_at(call) as books:
-        build = await build_named(books, name, lambda s: s.bulk, "that is being rebuilt")
+        build = await build_under_way(books, name)
         await books.wish(build, wish)
         return await books.has_writer(build)

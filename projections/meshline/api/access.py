@@ -36,9 +36,16 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 class Requirement:
     """The dependency of a route, which gives it its desk; see ``requires``."""
 
-    def __init__(self, permission: Permission, asks: type[AskedRequest] | None) -> None:
+    def __init__(
+        self,
+        permission: Permission,
+        asks: type[AskedRequest] | None,
+        *,
+        changes_books: bool = False,
+    ) -> None:
         self.permission = permission
         self.asks = asks
+        self.changes_books = changes_books
 
     async def __call__(self, request: Request, found: _Credentials) -> Desk:
         services: Services = request.app.state.services
@@ -97,13 +104,19 @@ async def _known(state: State, credential: str | None) -> Principal:
     return principal
 
 
-def requires(permission: Permission, asks: type[AskedRequest] | None = None) -> Requirement:
+def requires(
+    permission: Permission,
+    asks: type[AskedRequest] | None = None,
+    *,
+    changes_books: bool = False,
+) -> Requirement:
     """Return a dependency that gives the desk of who asks, if they may do this.
 
     Args:
         asks: what the route appends; a refusal of it is kept in the log.
+        changes_books: it appends nothing, and changes which views there are.
     """
-    return Requirement(permission, asks)
+    return Requirement(permission, asks, changes_books=changes_books)
 
 
 def requirement_of(route: APIRoute) -> Requirement | None:
@@ -140,4 +153,5 @@ def check_every_route(routers: Iterable[APIRouter], public: frozenset[str]) -> N
         assert isinstance(route, APIRoute)
         assert not _threaded(route.dependant), f"{path} has a dependency that needs a thread"
         changes = not (route.methods or set()) <= {"GET", "HEAD"}
-        assert changes == (stated.asks is not None), f"{path} does not state what it appends"
+        states = stated.asks is not None or stated.changes_books
+        assert changes == states, f"{path} does not state what it appends"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 
 from meshline.api.principals import Permission, Principal
 from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.asked_rebuilds import AskedRebuild
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
 from meshline.projections.directory_view import AbsenceRow
@@ -60,6 +61,7 @@ _NAMES: dict[type[Any], str] = {
     AuditRow: "Asked",
     ViewLag: "View",
     BulkItem: "BulkItem",
+    AskedRebuild: "Rebuild",
     Reason: "Reason",
 }
 

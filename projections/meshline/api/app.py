@@ -16,6 +16,7 @@ from meshline.api import (
     people,
     runs,
     triggers,
+    view_keeping,
     work,
 )
 from meshline.api.access import check_every_route
@@ -39,6 +40,7 @@ ROUTERS = (
     owners.router,
     bulk.router,
     looking_after.router,
+    view_keeping.router,
     audit.router,
     live.router,
     hooks.router,

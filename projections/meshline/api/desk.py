@@ -86,6 +86,7 @@ class Services:
         refusals: where it is told what was refused; made here if it is not given.
         changes: what tells streams what changed; made here if it is not given.
         bulks: the lists of bulk operations, if this server is to have them.
+        views_at: the address of the views, if they can be rebuilt and swapped from here.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Services:
         refusals: Refusals | None = None,
         changes: Changes | None = None,
         bulks: Bulks | None = None,
+        views_at: str | None = None,
     ) -> None:
+        self.views_at = views_at
         self.bulks = bulks
         self.bulk_work = None if bulks is None else BulkWork(bulks, publisher, log)
         self.kept = kept

@@ -25,6 +25,7 @@ class Permission(StrEnum):
     APPROVE = "approval.decide"
     AUDIT = "audit.read"
     ACCESS = "access.manage"
+    KEEP_VIEWS = "view.keep"
 
 
 _VIEWER = frozenset({Permission.READ})

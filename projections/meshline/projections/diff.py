@@ -19,7 +19,7 @@ from meshline.projections.hold import HOLD_S, hold_level, let_go
 from meshline.projections.postgres_connection import Address, Connection, Session, parse_address
 from meshline.projections.postgres_schema import Books, quoted, schema_of
 
-__all__ = ["RowDiff", "Side", "TableDiff", "ViewDiff", "diff_view"]
+__all__ = ["RowDiff", "Side", "TableDiff", "ViewDiff", "as_data", "diff_view"]
 
 POLL_S = 0.03
 EVENTS_MAX = 12
@@ -111,6 +111,40 @@ class ViewDiff:
         return not one_sided and not any(
             t.differing or t.columns_added or t.columns_removed for t in self.tables
         )
+
+
+def as_data(found: ViewDiff) -> dict[str, Any]:
+    """Return the comparison as programs want it."""
+    sides = {
+        place: {
+            "version": side.version,
+            "build": side.build,
+            "state": side.state,
+            "positions": side.offsets,
+            "parked": side.parked,
+        }
+        for place, side in (("old", found.old), ("new", found.new))
+    }
+    tables = [
+        {
+            "table": table.table,
+            "rows_old": table.rows_old,
+            "rows_new": table.rows_new,
+            "added": table.added,
+            "removed": table.removed,
+            "changed": table.changed,
+            "share": table.share,
+            "columns": table.columns,
+            "columns_added": table.columns_added,
+            "columns_removed": table.columns_removed,
+            "samples": table.samples,
+        }
+        for table in found.tables
+    ]
+    return {
+        "view": found.name, **sides, "equal": found.is_equal, "tables": tables,
+        "tables_added": found.tables_added, "tables_removed": found.tables_removed,
+    }  # fmt: skip
 
 
 async def diff_view(

@@ -1,0 +1,274 @@
+"""Keeping the views over HTTP: rebuild one, see what would change, put it live, and go back.
+
+Of all teams, so for who has no limits of one. What is asked here is done by the projector, which
+has the views' code, or by PostgreSQL; the books of the views say who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
+
+from meshline.api.access import requires
+from meshline.api.answers import ListOf, item_of, list_of, reads
+from meshline.api.context import After, Body, Limit
+from meshline.api.desk import Desk
+from meshline.api.principals import Permission
+from meshline.api.problems import documented
+from meshline.events.story import sentence
+from meshline.projections.as_of import item_of as event_of
+from meshline.projections.asked_rebuilds import AskedRebuild, AskedRebuilds
+from meshline.projections.build_choice import build_before, build_to_swap_to
+from meshline.projections.diff import RowDiff, as_data, diff_view
+from meshline.projections.errors import NotFound
+from meshline.projections.intake import Undecodable
+from meshline.projections.pages import page_of_all
+from meshline.projections.postgres_builds import Build, Builds
+from meshline.projections.rebuild import swap_when_ready
+
+__all__ = [
+    "BuildShown", "WhichBuild", "builds_of", "compared", "rebuilds_of", "router", "swapped",
+    "wished",
+]  # fmt: skip
+
+router = APIRouter(prefix="/v1", tags=["keeping views"])
+
+BEHIND_MAX = 1_000
+SWAP_S = 10.0
+COMPARE_S = 20.0
+Keeper = Annotated[Desk, Depends(requires(Permission.KEEP_VIEWS))]
+Changer = Annotated[Desk, Depends(requires(Permission.KEEP_VIEWS, changes_books=True))]
+Number = Annotated[int | None, Field(ge=1, le=2**31 - 1)]
+_ACTS = documented(404, 409, 411, 413, 415, 422)
+
+
+class Nothing(Body):
+    """There is nothing more to say."""
+
+
+class WhichBuild(Body):
+    """Which build, where it is not the newest that is loaded."""
+
+    version: Number = None
+    build: Number = None
+    allow_parked: bool = False
+
+
+class BuildShown(BaseModel):
+    """A build of a view. `rows` is PostgreSQL's estimate; `parked` events it could not take in."""
+
+    name: str
+    version: int
+    build: int
+    state: str
+    positions: dict[int, int]
+    behind_events: int
+    behind_s: float
+    rows: int
+    bytes: int
+    parked: int
+    stopped: int
+    error: str
+
+
+class Swapped(BaseModel):
+    """Which build is live now, and which was before."""
+
+    name: str
+    version: int
+    build: int
+    before_version: int | None
+    before_build: int | None
+
+
+def _address_of(desk: Desk) -> str:
+    if desk.principal.scope is not None:
+        raise NotFound("Views are of all teams: expected a key without workflows or queues.")
+    if desk.services.views_at is None:
+        raise NotFound("This server keeps no views: ask where the projector runs.")
+    return desk.services.views_at
+
+
+@asynccontextmanager
+async def _books(desk: Desk) -> AsyncIterator[Builds]:
+    books = Builds(_address_of(desk))
+    try:
+        yield books
+    finally:
+        await books.aclose()
+
+
+@asynccontextmanager
+async def rebuilds_of(desk: Desk) -> AsyncIterator[AskedRebuilds]:
+    """The rebuilds that were asked for.
+
+    Raises:
+        NotFound: the principal sees one team, or this server does not keep views.
+    """
+    asked = AskedRebuilds(_address_of(desk))
+    try:
+        await asked.open()
+        yield asked
+    finally:
+        await asked.aclose()
+
+
+async def builds_of(desk: Desk) -> list[BuildShown]:
+    """Return every build of every view, and how far it is."""
+    async with _books(desk) as books:
+        sizes = await books.sizes()
+    views = desk.services.views
+    statuses = {Build(s.name, s.version, s.build): s for s in await views.status()}
+    shown = []
+    for lag in await views.lag(desk.services.log):
+        build = Build(lag.name, lag.version, lag.build)
+        status = statuses.get(build)
+        if status is None or status.scratch:
+            continue
+        rows, size, *_ = sizes.get(build, (0, 0))
+        state: str = status.state
+        if status.bulk:
+            state = "paused" if status.wish == "pause" else "loading"
+        shown.append(
+            BuildShown(
+                name=lag.name, version=lag.version, build=lag.build, state=state,
+                positions={p: at.offset for p, at in sorted(status.checkpoints.items())},
+                behind_events=lag.events, behind_s=lag.seconds, rows=rows, bytes=size,
+                parked=status.parked, stopped=status.stopped, error=status.error,
+            )
+        )  # fmt: skip
+    return shown
+
+
+async def compared(
+    desk: Desk, view: str, old: str | None = None, new: str | None = None, samples: int = 20
+) -> dict[str, Any]:
+    """Return what differs between two builds, with samples; who reads rows is noted."""
+    found = await diff_view(
+        _address_of(desk), view, old=old, new=new, samples_max=samples, wait_s=COMPARE_S
+    )
+    reads(desk.principal, "rows", f"two builds of the view {view}")
+    data = as_data(found)
+    for table in data["tables"]:
+        table["samples"] = [_sample(sample) for sample in table["samples"]]
+    return data
+
+
+def _sample(sample: RowDiff) -> Mapping[str, Any]:
+    events = []
+    for row in sample.events or ():
+        item = event_of(row)
+        said = row.type if isinstance(item, Undecodable) else sentence(item.event, values=True)
+        events.append({"position": f"{row.partition}:{row.log_offset}", "said": said})
+    return {
+        "kind": sample.kind, "key": sample.key, "columns": list(sample.columns),
+        "alike": sample.alike, "old": sample.old, "new": sample.new, "run_id": sample.run_id,
+        "events": events,
+    }  # fmt: skip
+
+
+async def swapped(desk: Desk, view: str, which: WhichBuild | None) -> Swapped:
+    """Let the stable names show another build; None: the one that was live before.
+
+    Raises:
+        NotFound: there is no such build.
+        NotSwappable: something speaks against it.
+    """
+    async with _books(desk) as books:
+        if which is None:
+            target = await build_before(books, view)
+        else:
+            target = await build_to_swap_to(books, view, which.version, which.build)
+        before = await swap_when_ready(
+            books,
+            desk.services.log,
+            target,
+            actor=desk.principal.actor.id,
+            behind_max=BEHIND_MAX,
+            wait_s=SWAP_S,
+            # It was live with what it has: going back must not be harder than that.
+            allow_parked=which is None or which.allow_parked,
+            is_rollback=which is None,
+        )
+    return Swapped(
+        name=view, version=target.version, build=target.build,
+        before_version=None if before is None else before.version,
+        before_build=None if before is None else before.build,
+    )  # fmt: skip
+
+
+async def wished(desk: Desk, view: str, wish: Literal["pause", "resume", "cancel"]) -> None:
+    """Let the rebuild of a view rest, go on or end."""
+    async with rebuilds_of(desk) as asked:
+        await asked.wish(view, "run" if wish == "resume" else wish)
+
+
+@router.get("/view-builds", response_model=ListOf[BuildShown], responses=documented(404, 422))
+async def list_view_builds(desk: Keeper, limit: Limit = 50, after: After = None) -> Any:
+    """List every build of every view: how far it is, how large, what it could not take in."""
+    rows = [(shown.name, shown.version, shown.build, shown) for shown in await builds_of(desk)]
+    page = page_of_all(
+        rows, lambda row: [*row[:3]], kinds=[str, int, int], limit=limit, after=after
+    )
+    return {"items": [row[3] for row in page.rows], "next": page.next}
+
+
+@router.get(
+    "/views/{view}/rebuilds", response_model=list_of(AskedRebuild), responses=documented(404, 422)
+)
+async def show_rebuilds(desk: Keeper, view: str) -> Any:
+    """Tell how far the rebuild is that was asked for last."""
+    async with rebuilds_of(desk) as asked:
+        one = await asked.one(view)
+    return {"items": [] if one is None else [one._asdict()], "next": None}
+
+
+@router.post(
+    "/views/{view}/rebuilds",
+    status_code=202,
+    response_model=item_of(AskedRebuild),
+    responses=_ACTS,
+)
+async def rebuild_view(desk: Changer, view: str, body: Nothing) -> Any:
+    """Build a view anew beside the live one; the projector does it, which has the view's code.
+
+    `asked` stays so until a projector runs. One that is ended in the middle goes on where it was.
+    """
+    async with rebuilds_of(desk) as asked:
+        return (await asked.ask(view, actor=desk.principal.actor.id))._asdict()
+
+
+@router.post("/views/{view}/rebuilds/{wish}", status_code=202, responses=_ACTS)
+async def wish_of_rebuild(
+    desk: Changer, view: str, wish: Literal["pause", "resume", "cancel"], body: Nothing
+) -> None:
+    """Let a rebuild rest or go on, or end it: then what it has built is dropped."""
+    await wished(desk, view, wish)
+
+
+@router.get("/views/{view}/diff", responses=documented(404, 409, 422))
+async def diff_of_view(
+    desk: Keeper,
+    view: str,
+    old: Annotated[str | None, Query(description="`2`, or `2.1` for a build; else live.")] = None,
+    new: Annotated[str | None, Query(description="Else the newest beside it.")] = None,
+    samples: Annotated[int, Query(ge=0, le=100, description="Rows shown of each table.")] = 20,
+) -> dict[str, Any]:
+    """Compare two builds of a view at the same positions: rows added, removed and changed."""
+    return await compared(desk, view, old, new, samples)
+
+
+@router.post("/views/{view}/swap", response_model=Swapped, responses=_ACTS)
+async def swap_view(desk: Changer, view: str, body: WhichBuild) -> Any:
+    """Let everybody be shown another build: the newest that is loaded. The old one stays warm."""
+    return await swapped(desk, view, body)
+
+
+@router.post("/views/{view}/rollback", response_model=Swapped, responses=_ACTS)
+async def roll_back_view(desk: Changer, view: str, body: Nothing) -> Any:
+    """Let everybody be shown again the build that was live before."""
+    return await swapped(desk, view, None)
