@@ -99,6 +99,38 @@ async def test_what_one_cause_holds_is_retried_at_once_after_a_second_person_agr
     assert stage.complaints == []
 
 
+async def test_a_view_is_rebuilt_compared_put_live_and_rolled_back(stage: Stage) -> None:
+    run_id = await stage.order("J-view", "waiting", euros=910)
+    async with stage.as_("ada-admin", "admin") as page:
+        await page.get_by_role("link", name="Views", exact=True).click()
+        await page.get_by_role("link", name="ownership", exact=True).click()
+        await page.locator("summary", has_text="Rebuild").click()
+        await page.get_by_role("button", name="Rebuild").click()
+        # No reload: the page follows it to its end.
+        await expect(page.get_by_text("loaded", exact=True)).to_be_visible(timeout=20_000)
+        await expect(page.get_by_role("row").filter(has_text="build 2")).to_contain_text("warm")
+        await kept(page, "view-rebuilt")
+
+        await page.get_by_role("link", name="Compare the live build").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("They are equal")
+        await kept(page, "view-diff")
+        await page.get_by_role("link", name="ownership", exact=True).click()
+        await page.locator("summary", has_text="Put live").click()
+        await page.get_by_role("button", name="Put live").click()
+        await expect(page.get_by_role("status")).to_contain_text("Another build is live.")
+        await expect(page.get_by_role("row").filter(has_text="build 2")).to_contain_text("live")
+        await page.goto(f"/runs/{run_id}")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("waiting")
+
+        await page.goto("/views/ownership")
+        await page.locator("summary", has_text="Roll back").click()
+        await page.get_by_role("button", name="Roll back").click()
+        await expect(page.get_by_role("status")).to_contain_text("live again")
+        await expect(page.get_by_role("row").filter(has_text="build 1")).to_contain_text("live")
+
+    assert stage.complaints == []
+
+
 async def test_the_same_without_javascript(stage: Stage) -> None:
     run_id = await stage.order("J-2", "waiting", euros=901)
     async with stage.as_("ada", "operator", "approver", scripts=False) as page:

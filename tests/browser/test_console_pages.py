@@ -34,6 +34,7 @@ LISTS = {
     "workflow": "/workflows/orders",
     "owners": "/owners",
     "views": "/views",
+    "view": "/views/runs",
     "bulk": "/bulk",
     "nowhere": "/nowhere",
 }

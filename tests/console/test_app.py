@@ -77,7 +77,7 @@ def filled(path: str, **values: str) -> str:
     known = {
         "run": "1", "exception": "1", "approval": "big_deal", "workflow": "leads",
         "action": "retry", "decision": "approved", "key": "0123456789ab",
-        "bulk": "bulk-1",
+        "bulk": "bulk-1", "view": "runs",
     }  # fmt: skip
     return path.format(**known | values)
 
@@ -123,7 +123,7 @@ async def test_a_viewer_sees_every_page_and_no_button_and_may_send_nothing(site:
         for method, path in routes():
             address = filled(path, run=run_id, exception=exception, bulk=bulk.name)
             if method == "GET":
-                is_for_auditors = path.startswith(("/audit", "/access"))
+                is_for_auditors = path.startswith(("/audit", "/access", "/views/"))
                 page = await eve.open(address, 403 if is_for_auditors else 200)
                 assert "ada@example.org" not in page, f"{path} shows a payload"
                 assert not re.search(r'method="post" action="/(runs|exceptions|bulk)/', page), path

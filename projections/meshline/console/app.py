@@ -26,6 +26,7 @@ from meshline.console import (
     saved,
     signing_in,
     triggers,
+    view_keeping,
     workflows,
 )
 from meshline.console.accounts import Accounts
@@ -47,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     triggers.router,
     workflows.router,
     looking_after.router,
+    view_keeping.router,
     audit.router,
     access.router,
     signing_in.router,

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-__all__ = ["Typed", "bulk_typed", "decision_typed", "exception_typed", "list_typed", "run_typed"]
+__all__ = [
+    "Typed",
+    "bulk_typed",
+    "decision_typed",
+    "exception_typed",
+    "list_typed",
+    "run_typed",
+    "view_typed",
+]
 
 
 class Typed(NamedTuple):
@@ -76,6 +84,15 @@ def bulk_typed(origin: str, action: str, chosen: Mapping[str, str]) -> Typed:
         words += ["--value", "{…}"]
         body["value"] = {"…": "…"}
     return Typed(_words([*words, "--reason", "…"]), _curl(f"{origin}/v1/bulk-lists", body))
+
+
+def view_typed(origin: str, view: str, action: str) -> Typed:
+    """Return what does this to a view."""
+    path = {"rebuild": "rebuilds", "swap": "swap", "rollback": "rollback"}.get(
+        action, f"rebuilds/{action}"
+    )
+    words = ["meshline", "view", action, view]
+    return Typed(_words(words), _curl(f"{origin}/v1/views/{view}/{path}", {}))
 
 
 def list_typed(origin: str, name: str, verb: str) -> Typed:

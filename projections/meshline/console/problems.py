@@ -15,7 +15,14 @@ from meshline.api.problems import Conflict, Denied, KeyReused, TooBusy, TooMany
 from meshline.console.rendering import rendered
 from meshline.console.visit import FormRefused, MovedOn, NotSignedIn
 from meshline.events.errors import AppendRefused, MeshlineError, PayloadRefused, SettingsInvalid
-from meshline.projections.errors import NotFound, NotReached, NotReady, RowRefused, StoreUnavailable
+from meshline.projections.errors import (
+    NotFound,
+    NotReached,
+    NotReady,
+    NotSwappable,
+    RowRefused,
+    StoreUnavailable,
+)
 
 __all__ = ["answer_problems"]
 
@@ -40,6 +47,7 @@ _KINDS: dict[type[MeshlineError], _Kind] = {
     SettingsInvalid: _Kind(422, "That can't be used"),
     NotFound: _Kind(404, "Not found"),
     NotReady: _Kind(409, "Not so"),
+    NotSwappable: _Kind(409, "Not as things are"),
     TooBusy: _Kind(503, "Enough to do"),
     NotReached: _Kind(503, "Not shown yet"),
     StoreUnavailable: _Kind(503, "The views do not answer"),

@@ -66,6 +66,8 @@ _DONE = {
     "resolve": "It is resolved.",
     "revoke": "The key counts no more, on every server within seconds.",
     "confirm": "You agreed: it can be done now.",
+    "view-swap": "Another build is live.",
+    "view-rollback": "The build that was live before is live again.",
 }
 
 
