@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from meshline.cli.processes import Service, open_or_create, viewing_on, worker_o
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
 from meshline.projections.bulk import Bulks
+from meshline.projections.projection import Projection
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
@@ -87,6 +88,7 @@ async def installed(
     registry: Registry,
     settings: ApiSettings = SETTINGS,
     webhooks: Webhooks | None = None,
+    projections: Sequence[Projection] = (),
 ) -> AsyncIterator[Installation]:
     """An installation whose log and views are at the address."""
     views, keys, bulks = Views(address), ApiKeys(address), Bulks(address)
@@ -94,7 +96,7 @@ async def installed(
         async with (
             open_or_create(address, 2) as log,
             worker_on(log, registry, views=None, name="worker") as worker,
-            viewing_on(log, address) as viewing,
+            viewing_on(log, address, projections) as viewing,
             Service(log, worker=worker, viewing=viewing) as service,
             Publisher(log) as publisher,
         ):

@@ -47,7 +47,7 @@ NEEDS = {
     **dict.fromkeys(
         [
             *("list_view_builds", "show_rebuilds", "rebuild_view", "wish_of_rebuild"),
-            *("diff_of_view", "swap_view", "roll_back_view"),
+            *("diff_of_view", "swap_view", "roll_back_view", "list_parked", "free_parked"),
         ],
         "keep",
     ),
@@ -76,6 +76,7 @@ BODIES: dict[str, Any] = {
     "note_on_run": {"text": "anything"},
     "act_on_exception": {"action": "acknowledge"},
     "preview_bulk": {"action": "acknowledge", "chosen": {"kind": "none"}},
+    "free_parked": {"position": "0:1"},
     "decide_approval": {"decision": "approved"},
     "act_on_task": {"action": "claim"},
     "set_absence": {"substitute": "user:eve", "until": "2026-01-01T00:00:00Z"},
@@ -124,6 +125,7 @@ NAMES = {
     "bulk": "none",
     "view": "none",
     "wish": "pause",
+    "action": "retry",
 }
 
 
@@ -198,6 +200,7 @@ async def other_teams(ada: Client) -> dict[str, str]:
         "bulk": "of-nobody",
         "view": "runs",
         "wish": "pause",
+        "action": "retry",
     }
 
 
@@ -255,7 +258,7 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
                         *("list_person_loads", "list_absences"),
                         *("list_audit", "export_audit"),
                         # Views are of all teams, and kept by admins.
-                        *("list_view_builds", "show_rebuilds", "diff_of_view"),
+                        *("list_view_builds", "show_rebuilds", "diff_of_view", "list_parked"),
                     )
                     is_list = route.name not in ("list_views", "follow_changes") and not is_empty
                     is_list &= "bulk" not in route.name  # Lists are of the team who made them.

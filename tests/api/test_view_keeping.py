@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from meshline.events.envelope import Recorded
+from meshline.events.facts import RunStarted
+from meshline.projections.built_in import BUILT_IN
 from meshline.projections.postgres_connection import Pool, parse_address
+from meshline.projections.projection import Projection, by_run
 from meshline.workflow.registry import Registry
 from tests.api.installation import Client, Installation, installed, reaches
 from tests.api.leads import SOURCE, leads
@@ -18,9 +22,34 @@ pytestmark = pytest.mark.postgres
 ADA = {"email": "ada@example.org", "company": "Acme", "employees": 900}
 
 
+class Seen(NamedTuple):
+    run_id: str
+    employees: int
+
+
+class Switch:
+    """Whether what the view can't do is mended."""
+
+    is_mended = False
+
+
+fussy = Projection("fussy", version=1)
+seen = fussy.table("fussy", Seen, key=["run_id"], keys=by_run)
+
+
+@seen.on(RunStarted)
+def started(row: Seen | None, event: Recorded[RunStarted]) -> Seen:
+    if event.event.data.trigger_id.startswith("bad") and not Switch.is_mended:
+        raise ValueError("no number of employees")
+    return Seen(event.event.subject, 1)
+
+
 @pytest.fixture
 async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
-    async with installed(postgres_address, Registry(leads)) as installation:
+    Switch.is_mended = False
+    async with installed(
+        postgres_address, Registry(leads), projections=[*BUILT_IN, fussy]
+    ) as installation:
         yield installation
 
 
@@ -93,3 +122,38 @@ async def test_what_can_not_be_done_to_a_view_is_told(meshline: Installation) ->
     assert alone["code"] == "ML5007"
     assert none["items"] == []
     assert "that is being rebuilt" in rests["detail"]
+
+
+async def test_what_is_parked_is_shown_and_applied_or_left_out(meshline: Installation) -> None:
+    async with (
+        meshline.as_("user:ada", "admin") as ada,
+        meshline.as_("user:olga", "operator") as olga,
+    ):
+        for name in ("bad-1", "bad-2"):
+            sent = await ada.post("/v1/triggers", ADA, source=SOURCE, id=name)
+            await reaches(ada, sent["run_id"], "waiting")
+        async with asyncio.timeout(20):
+            while True:
+                parked = (await ada.get("/v1/views/fussy/parked"))["items"]
+                if len(parked) == 2:
+                    break
+                await asyncio.sleep(0.05)
+        first, second = parked
+        free = "/v1/views/fussy/parked"
+        await olga.post(f"{free}/retry", {"position": first["position"]}, status=403)
+        why = await ada.post(f"{free}/skip", {"position": first["position"]}, status=422)
+        nowhere = await ada.post(f"{free}/retry", {"position": "0:0"}, status=404)
+
+        skipped = await ada.post(f"{free}/skip", {"position": first["position"], "reason": "old"})
+        Switch.is_mended = True
+        retried = await ada.post(f"{free}/retry", {"position": second["position"]})
+        async with asyncio.timeout(20):
+            while (await ada.get("/v1/views/fussy/parked"))["items"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        rows = await meshline.services.views.table_rows("fussy", ["run_id"], limit=10)
+
+    assert "no number of employees" in first["error"]
+    assert "why it is left out" in why["detail"]
+    assert "Nothing is parked" in nowhere["detail"]
+    assert (skipped["status"], retried["status"]) == ("accepted", "accepted")
+    assert [row["run_id"] for row in rows] == [second["key"]]

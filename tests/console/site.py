@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from meshline.console import Accounts, beside, create_console
 from meshline.console.oidc_login import OidcLogin
 from meshline.events.publish import Publisher
 from meshline.projections.bulk import Bulks
+from meshline.projections.projection import Projection
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
@@ -96,7 +97,10 @@ class Browser:
 
 @asynccontextmanager
 async def site_at(
-    address: str, *registries: Registry, login: OidcLogin | None = None
+    address: str,
+    *registries: Registry,
+    login: OidcLogin | None = None,
+    projections: Sequence[Projection] = (),
 ) -> AsyncIterator[Site]:
     """An installation whose log, views and users are at the address."""
     views, keys, accounts = Views(address), ApiKeys(address), Accounts(address, cost=16)
@@ -111,7 +115,7 @@ async def site_at(
         worker = await stack.enter_async_context(
             worker_on(log, registry, views=None, name="worker")
         )
-        viewing = await stack.enter_async_context(viewing_on(log, address))
+        viewing = await stack.enter_async_context(viewing_on(log, address, projections))
         service = await stack.enter_async_context(Service(log, worker=worker, viewing=viewing))
         publisher = await stack.enter_async_context(Publisher(log))
         await keys.open()

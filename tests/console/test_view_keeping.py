@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from meshline.projections.built_in import BUILT_IN
 from meshline.workflow.registry import Registry
 from tests.api.leads import SOURCE, leads
+from tests.api.test_view_keeping import Switch, fussy
 from tests.console.site import Browser, Site, site_at
 
 pytestmark = pytest.mark.postgres
@@ -19,7 +21,8 @@ ADA = {"email": "ada@example.org", "company": "Acme", "employees": 900}
 
 @pytest.fixture
 async def site(postgres_address: str) -> AsyncIterator[Site]:
-    async with site_at(postgres_address, Registry(leads)) as site:
+    Switch.is_mended = False
+    async with site_at(postgres_address, Registry(leads), projections=[*BUILT_IN, fussy]) as site:
         yield site
 
 
@@ -81,3 +84,30 @@ async def test_what_speaks_against_it_is_told_and_who_may_not_finds_no_way(site:
     assert (never.status_code, "was never swapped" in never.text) == (404, True)
     assert unknown.status_code == 404
     assert 'href="/views/runs"' not in views
+
+
+async def test_what_is_parked_is_tried_again_or_left_out_with_a_reason(site: Site) -> None:
+    for name in ("bad-1", "bad-2"):
+        answer = await site.publisher.publish(SOURCE, ADA, trigger_id=name, wait_s=20)
+        assert answer.decided_at is not None
+        await site.views.reached([answer.decided_at], ["fussy"], timeout_s=20)
+    async with site.as_("ada", "admin") as ada:
+        async with asyncio.timeout(20):
+            while (await ada.open("/views/fussy")).count(">Retry<") < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        both = ada.page
+        failed = await ada.send("/views/fussy/parked/retry")
+        again = await ada.open(failed.headers["location"])
+        await ada.send("/views/fussy/parked/skip", {"reason": " "}, status=400)
+        skipped = await ada.send("/views/fussy/parked/skip", {"reason": "a test"})
+        one = await ada.open(skipped.headers["location"])
+        Switch.is_mended = True
+        freed = await ada.send("/views/fussy/parked/retry", {"reason": "mended"})
+        none = await ada.open(freed.headers["location"])
+
+    assert both.count("no number of employees") == 2
+    assert "It was tried again" in again
+    assert again.count("no number of employees") == 2
+    assert "is left out" in one
+    assert one.count("no number of employees") == 1
+    assert 'id="parked"' not in none

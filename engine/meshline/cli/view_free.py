@@ -138,29 +138,6 @@ def _position(text: str) -> Position:
     return Position(int(partition), int(offset))
 
 
-async def _subjects(log: EventLog, parked: Sequence[ParkedKey]) -> dict[Position, str]:
-    """Return what each event is about, so that the run's history shows what was asked."""
-    from meshline.events.errors import PayloadRefused
-    from meshline.events.gate import check_identifier
-    from meshline.projections.intake import subject_of
-    from meshline.projections.recall import records_at
-
-    by_partition: dict[int, list[Position]] = {}
-    for position in sorted(each.position for each in parked):
-        by_partition.setdefault(position.partition, []).append(position)
-    subjects: dict[Position, str] = {}
-    for partition, positions in by_partition.items():
-        records = await records_at(log, partition, [position.offset for position in positions])
-        for position, record in zip(positions, records, strict=True):
-            subject = subject_of(record.value, record.key)
-            try:
-                subjects[position] = check_identifier("subject", subject)
-            except PayloadRefused:
-                # Foreign bytes may be about anything: the position says enough.
-                subjects[position] = ""
-    return subjects
-
-
 # -- asking, and what became of it -------------------------------------------------------------
 
 
@@ -190,9 +167,10 @@ class Freed(NamedTuple):
 async def _act(call: Call, parked: Sequence[ParkedKey], action: Action, reason: str) -> None:
     """Append one request for each, wait until the view has acted, and tell."""
     from meshline.events.publish import Publisher
+    from meshline.projections.freeing import subjects_of
 
     async with call.log() as log, Publisher(log, actor=call.actor) as publisher:
-        subjects = await _subjects(log, parked)
+        subjects = await subjects_of(log, parked)
         answers: list[RequestAnswer] = []
         for each in parked:
             partition, offset = each.position

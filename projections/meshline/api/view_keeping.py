@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -15,25 +16,37 @@ from pydantic import BaseModel, Field
 
 from meshline.api.access import requires
 from meshline.api.answers import ListOf, item_of, list_of, reads
-from meshline.api.context import After, Body, Limit
-from meshline.api.desk import Desk
+from meshline.api.context import After, Body, Limit, Wait, invalid, position_of
+from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
-from meshline.api.problems import documented
+from meshline.api.problems import Conflict, documented
+from meshline.events.envelope import Position
+from meshline.events.requests import ParkedActionRequested
 from meshline.events.story import sentence
 from meshline.projections.as_of import item_of as event_of
 from meshline.projections.asked_rebuilds import AskedRebuild, AskedRebuilds
 from meshline.projections.build_choice import build_before, build_to_swap_to
 from meshline.projections.diff import RowDiff, as_data, diff_view
 from meshline.projections.errors import NotFound
+from meshline.projections.freeing import parked_at, subjects_of
 from meshline.projections.intake import Undecodable
 from meshline.projections.pages import page_of_all
+from meshline.projections.poison import parked_keys
 from meshline.projections.postgres_builds import Build, Builds
 from meshline.projections.rebuild import swap_when_ready
 
 __all__ = [
-    "BuildShown", "WhichBuild", "builds_of", "compared", "rebuilds_of", "router", "swapped",
+    "BuildShown",
+    "WhichBuild",
+    "builds_of",
+    "compared",
+    "freed",
+    "parked_of",
+    "rebuilds_of",
+    "router",
+    "swapped",
     "wished",
-]  # fmt: skip
+]
 
 router = APIRouter(prefix="/v1", tags=["keeping views"])
 
@@ -42,6 +55,7 @@ SWAP_S = 10.0
 COMPARE_S = 20.0
 Keeper = Annotated[Desk, Depends(requires(Permission.KEEP_VIEWS))]
 Changer = Annotated[Desk, Depends(requires(Permission.KEEP_VIEWS, changes_books=True))]
+Freer = Annotated[Desk, Depends(requires(Permission.KEEP_VIEWS, ParkedActionRequested))]
 Number = Annotated[int | None, Field(ge=1, le=2**31 - 1)]
 _ACTS = documented(404, 409, 411, 413, 415, 422)
 
@@ -56,6 +70,29 @@ class WhichBuild(Body):
     version: Number = None
     build: Number = None
     allow_parked: bool = False
+
+
+class Freeing(Body):
+    """The event, by its place in the log, and why; to leave one out needs a reason."""
+
+    position: str
+    reason: str = Field("", max_length=2_000)
+
+
+class ParkedShown(BaseModel):
+    """A key of a build: the event that stopped it, why, and how many wait `behind` it."""
+
+    version: int
+    build: int
+    state: str
+    key: str
+    position: str
+    event_type: str
+    why: str
+    stops: bool
+    error: str
+    parked_at: datetime
+    behind: int
 
 
 class BuildShown(BaseModel):
@@ -201,6 +238,50 @@ async def swapped(desk: Desk, view: str, which: WhichBuild | None) -> Swapped:
     )  # fmt: skip
 
 
+async def parked_of(desk: Desk, view: str, limit: int = 50) -> list[ParkedShown]:
+    """Return the keys that are parked in the view, those that are longest first."""
+    found = await parked_keys(_address_of(desk), view, limit=limit)
+    return [
+        ParkedShown(
+            position=str(each.position),
+            **{n: getattr(each, n) for n in ParkedShown.model_fields if n != "position"},
+        )
+        for each in found
+    ]
+
+
+async def freed(
+    desk: Desk, view: str, action: Literal["retry", "skip"], position: Position, reason: str,
+    wait_s: float,
+) -> Answered:  # fmt: skip
+    """Ask that a parked event is applied after all, or left out.
+
+    Raises:
+        NotFound: none is parked there.
+        Conflict: it was refused.
+    """
+    services = desk.services
+    each = await parked_at(_address_of(desk), view, position)
+    subjects = await subjects_of(services.log, [each])
+    asked = ParkedActionRequested(
+        view=view, partition=position.partition, offset=position.offset, action=action,
+        reason=reason,
+    )  # fmt: skip
+    answer = await services.publisher.request(
+        subjects[each.position], asked, actor=desk.principal.actor, partition=position.partition,
+        wait_s=wait_s or None,
+    )  # fmt: skip
+    at = answer.decided_at or answer.position
+    if answer.status == "rejected":
+        raise Conflict(
+            answer.reason or "Refused.",
+            reason=answer.code or "refused",
+            run_id=answer.run_id,
+            position=str(at),
+        )
+    return Answered(status=answer.status, run_id=answer.run_id, position=str(at))
+
+
 async def wished(desk: Desk, view: str, wish: Literal["pause", "resume", "cancel"]) -> None:
     """Let the rebuild of a view rest, go on or end."""
     async with rebuilds_of(desk) as asked:
@@ -272,3 +353,25 @@ async def swap_view(desk: Changer, view: str, body: WhichBuild) -> Any:
 async def roll_back_view(desk: Changer, view: str, body: Nothing) -> Any:
     """Let everybody be shown again the build that was live before."""
     return await swapped(desk, view, None)
+
+
+@router.get(
+    "/views/{view}/parked", response_model=ListOf[ParkedShown], responses=documented(404, 422)
+)
+async def list_parked(desk: Keeper, view: str, limit: Limit = 50) -> Any:
+    """List the keys that a view could not go on with, why, and what waits behind them."""
+    return {"items": await parked_of(desk, view, limit), "next": None}
+
+
+@router.post("/views/{view}/parked/{action}", status_code=202, responses=_ACTS)
+async def free_parked(
+    desk: Freer, view: str, action: Literal["retry", "skip"], body: Freeing, wait_s: Wait = 10.0
+) -> Answered:
+    """Apply a parked event after all, with what waits behind it, or leave it out.
+
+    What is left out stays in the log, and every rebuild leaves it out again.
+    """
+    if action == "skip" and not body.reason.strip():
+        raise invalid(("body", "reason"), "expected why it is left out")
+    position = position_of(body.position, "position")
+    return await freed(desk, view, action, position, body.reason, wait_s)

@@ -66,6 +66,8 @@ _DONE = {
     "resolve": "It is resolved.",
     "revoke": "The key counts no more, on every server within seconds.",
     "confirm": "You agreed: it can be done now.",
+    "parked-retry": "It was tried again: what is parked still is shown below.",
+    "parked-skip": "The event is left out, and what waited behind it goes on.",
     "view-swap": "Another build is live.",
     "view-rollback": "The build that was live before is live again.",
 }

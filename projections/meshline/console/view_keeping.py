@@ -7,18 +7,23 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
+from meshline.api.context import position_of
 from meshline.api.principals import Permission
 from meshline.api.view_keeping import (
     WhichBuild,
     builds_of,
     compared,
+    freed,
+    parked_of,
     rebuilds_of,
     swapped,
     wished,
 )
 from meshline.console.commands import view_typed
+from meshline.console.reading import reached
 from meshline.console.rendering import rendered
-from meshline.console.visit import Act, Visit, acts, sees
+from meshline.console.visit import WAIT_S, Act, FormRefused, Visit, acts, sees
+from meshline.events.requests import ParkedActionRequested
 from meshline.projections.errors import NotFound
 
 __all__ = ["router"]
@@ -47,6 +52,7 @@ async def show_view(request: Request, visit: Keeper, view: str) -> Response:
     builds = [build for build in await builds_of(visit.desk) if build.name == view]
     if not builds:
         raise NotFound(f"There is no view {view[:60]!r}: expected one of those on the page Views.")
+    shows_all = await reached(request, visit, view)
     async with rebuilds_of(visit.desk) as asked:
         rebuild = await asked.one(view)
     states = {build.state for build in builds}
@@ -65,6 +71,8 @@ async def show_view(request: Request, visit: Keeper, view: str) -> Response:
         view=view,
         builds=builds,
         rebuild=rebuild,
+        parked=await parked_of(visit.desk, view),
+        shows_all=shows_all,
         can_compare="warm" in states,
         actions=[
             {
@@ -87,6 +95,20 @@ async def diff_of_view(
         visit.desk, view, old or None, new or None, samples=SAMPLES
     )
     return rendered(request, "view_diff.html", view=view, found=found)
+
+
+@router.post("/views/{view}/parked/{action}")
+async def free_parked(
+    view: str,
+    action: Literal["retry", "skip"],
+    act: Annotated[Act, Depends(acts(Permission.KEEP_VIEWS, {"": ParkedActionRequested}))],
+) -> Response:
+    """Let a parked event be applied after all, or leave it out."""
+    if action == "skip" and not act.reason:
+        raise FormRefused("There is no reason: expected why the event is left out.")
+    position = position_of(act.text("position"), "position")
+    answered = await freed(act.visit.desk, view, action, position, act.reason, WAIT_S)
+    return act.shown(f"/views/{view}", f"parked-{action}", answered)
 
 
 @router.post("/views/{view}/{action}")

@@ -28,6 +28,7 @@ from meshline.events.requests import Request as AskedRequest
 from meshline.projections.queries import Views
 
 __all__ = [
+    "WAIT_S",
     "Act",
     "FormRefused",
     "MovedOn",
