@@ -103,15 +103,20 @@ def stories() -> list[list[bytes]]:
         facts.RunSucceeded(outcome={"crm_id": "7"}),
     ]
     resolved = facts.ExceptionResolved(exception_id=f"x-{RUN}", how="retried", reason="it is up")
+    decided = requests.ApprovalSubmitted(approval="discount", decision="approved", reason="fine")
+    acted = requests.ExceptionActionRequested(
+        exception_id=f"x-{RUN}", action="retry", reason="it is up"
+    )
+    asked_late = requests.CancelRequested(reason="of no use")
     refused = facts.RequestRejected(
         request="meshline.cancel.requested", code="run_ended", reason="The run has ended."
     )
     kinds = [
         failed,
         waiting,
-        [*waiting, approved, *came_through],
-        [*failed, resolved, *came_through],
-        [*came_through, refused],
+        [*waiting, decided, approved, *came_through],
+        [*failed, acted, resolved, *came_through],
+        [*came_through, asked_late, refused],
     ]
     return [_story(kind) for kind in kinds + [came_through] * 15]
 
@@ -133,7 +138,10 @@ def _story(said: list[Any]) -> list[bytes]:
         *said,
     ]  # fmt: skip
     received = requests.TriggerReceived(**source, payload=payload)
-    return [encode(_event(RUN, received))] + [encode(_fact(RUN, data)) for data in events]
+    return [
+        encode(_event(RUN, data) if isinstance(data, requests.Request) else _fact(RUN, data))
+        for data in [received, *events]
+    ]
 
 
 def _event(run_id: str, data: Any, at: datetime = AT) -> Event[Any]:

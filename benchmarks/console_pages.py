@@ -113,9 +113,11 @@ async def pages(address: str) -> dict[str, str]:
         exception = (await views.exceptions(limit=1)).rows[0]
         group = (await views.exception_groups(limit=1))[0]
         far: dict[str, str | None] = {}
-        for name, read in (("runs", views.runs), ("triggers", views.triggers)):
+        for name, read, pages_on in (
+            ("runs", views.runs, 19), ("triggers", views.triggers, 19), ("audit", views.audit, 9),
+        ):  # fmt: skip
             page = await read(limit=1_000)
-            for _ in range(19):
+            for _ in range(pages_on):
                 page = await read(limit=1_000, after=page.next)
             far[name] = page.next
     finally:
@@ -155,6 +157,13 @@ async def pages(address: str) -> dict[str, str]:
         "owners": "/owners",
         "owners, as of": f"/owners?as_of={tuesday}",
         "views": "/views",
+        "audit": "/audit",
+        "audit, far behind": f"/audit?after={far['audit']}",
+        "audit, of an actor": "/audit?actor=user:grace&action=cancel",
+        "audit, of nobody": "/audit?actor=user:nobody",
+        "audit, of a workflow": "/audit?workflow=lead-intake&status=refused",
+        "audit, a time": f"/audit?since={tuesday}&until={_typed(datetime.now(UTC))}",
+        "access": "/access",
     }
 
 

@@ -35,6 +35,8 @@ LISTS = {
     "owners": "/owners",
     "views": "/views",
     "view": "/views/runs",
+    "audit": "/audit",
+    "access": "/access",
     "bulk": "/bulk",
     "nowhere": "/nowhere",
 }

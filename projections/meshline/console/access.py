@@ -20,6 +20,16 @@ __all__ = ["router"]
 router = APIRouter()
 _clock = SystemClock()
 KEYS_MAX = 500
+_MAY = {
+    Permission.PUBLISH: "publish triggers",
+    Permission.REPORT: "report outcomes of steps",
+    Permission.READ: "see everything but payloads",
+    Permission.READ_PAYLOADS: "read payloads",
+    Permission.OPERATE: "act on runs and exceptions",
+    Permission.APPROVE: "decide approvals",
+    Permission.AUDIT: "see the audit and this page",
+    Permission.ACCESS: "revoke keys",
+}
 
 
 @router.get("/access")
@@ -38,8 +48,10 @@ async def show_access(
         keys=listed[:KEYS_MAX],
         left_out=max(0, len(listed) - KEYS_MAX),
         users=await accounts.all(),
-        roles={role: sorted(permissions) for role, permissions in ROLES.items()},
-        permissions=[*Permission],
+        roles={
+            role: [_MAY[each] for each in Permission if each in permissions]
+            for role, permissions in ROLES.items()
+        },
         may_revoke=visit.may(Permission.ACCESS),
     )
 
