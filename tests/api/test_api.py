@@ -40,7 +40,7 @@ async def test_from_a_form_to_the_next_system_with_an_approval(meshline: Install
             await grace.get("/v1/approvals")
         )["items"]
         decided = await grace.post(
-            f"/v1/runs/{first['run_id']}/approvals/{asked['approval']}", {"decision": "approved"}
+            f"/v1/runs/{first['run_id']}/approvals/{asked['task']}", {"decision": "approved"}
         )
         done = await reaches(grace, first["run_id"], "succeeded")
         history = (await grace.get(f"/v1/runs/{first['run_id']}/history"))["items"]

@@ -108,7 +108,7 @@ async def test_what_changes_is_told_when_the_views_show_it(meshline: Installatio
         state = (await ada.get(f"/v1/runs/{run}"))["state"]
         beats = all_kinds.beats
 
-    assert (asked["run_id"], asked["approval"]) == (run, "big_deal")
+    assert (asked["run_id"], asked["task"]) == (run, "big_deal")
     assert [row["run_id"] for row in shown] == [run]
     assert (waiting["run_id"], state) == (run, "waiting")
     assert beats > 0

@@ -18,6 +18,7 @@ from meshline.events.people_requests import (
     TaskActionRequested,
 )
 from meshline.workflow.registry import Registry
+from tests.api.houses import HOUSES, houses
 from tests.api.installation import Client, Installation, installed, reaches
 from tests.api.leads import SOURCE, leads
 
@@ -31,13 +32,16 @@ DIRECTORY = Directory(
         "admin": Group(members=("user:cid",)),
     },
 )
+WITH_SITE = DIRECTORY.model_copy(
+    update={"teams": {"site": Group(members=("user:ada", "user:bob"))}}
+)
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 @pytest.fixture
 async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
     """An installation that knows who there is, and in which three runs ask."""
-    async with installed(postgres_address, Registry(leads)) as installation:
+    async with installed(postgres_address, Registry(leads, houses)) as installation:
         publisher, cid = installation.services.publisher, Actor("user", "user:cid")
         said = await publisher.request_everywhere(
             "directory",
@@ -177,3 +181,73 @@ async def test_a_program_takes_work_and_says_who_is_away(meshline: Installation)
     assert [(a.status, a.position.partition) for a in said] == [("accepted", 0), ("accepted", 1)]
     assert [a.code for a in refused] == ["not_allowed"]
     assert {a.status for a in ended} == {"accepted"}
+
+
+async def test_a_task_is_shown_claimed_and_completed_with_its_form(meshline: Installation) -> None:
+    async with (
+        meshline.as_("user:ada", "approver") as ada,
+        meshline.as_("user:cid", "admin") as cid,
+    ):
+        house = {"street": "Elm 1"}
+        asked = await cid.post("/v1/triggers", house, source=HOUSES, id="H-1")
+        run = asked["run_id"]
+        await reaches(cid, run, "waiting")
+        at = {"min_position": asked["position"]}
+        [listed] = (await ada.get("/v1/tasks", kind="task", **at))["items"]
+        everything = (await ada.get("/v1/tasks"))["items"]
+        path = f"/v1/runs/{run}/tasks/measure"
+        seen = await ada.http.get(path)
+        wrong = await cid.post(path, {"form": {"metres": "many"}}, status=409)
+        denied = await cid.post(
+            f"/v1/runs/{run}/approvals/measure", {"decision": "denied", "reason": "x"}, status=409
+        )
+        nobodys = await ada.post(path, {"form": {"metres": 84}}, status=409)
+        await cid.get(f"/v1/runs/{run}/approvals/measure", status=404)
+        owners = (await ada.get("/v1/owners"))["items"]
+        await meshline.services.publisher.request_everywhere(
+            "directory",
+            DirectoryChangeRequested(number=2, directory=WITH_SITE),
+            actor=Actor("user", "user:cid"),
+            wait_s=9,
+        )
+        form = {"form": {"metres": 84}, "reason": "all rooms"}
+        done = await ada.http.post(path, json=form, headers={"If-Match": seen.headers["etag"]})
+        await reaches(cid, run, "succeeded")
+        ended = await ada.get(path, min_position=done.json()["position"])
+        stale = await ada.http.post(path, json=form, headers={"If-Match": seen.headers["etag"]})
+
+    assert (listed["task"], listed["kind"], listed["state"]) == ("measure", "task", "requested")
+    assert listed["form_schema"]["properties"]["metres"]["title"] == "Square metres"
+    assert sorted(each["kind"] for each in everything) == ["approval"] * 3 + ["task"]
+    assert [wrong["code"], denied["code"], nobodys["code"]] == [
+        "not_allowed",
+        "is_task",
+        "not_allowed",
+    ]
+    assert [(o["owner"], o["tasks"]) for o in owners if o["tasks"]] == [("team:site", 1)]
+    assert done.status_code == 202, done.text
+    assert (ended["state"], ended["decided_by"], ended["form"]) == (
+        "completed", "user:ada", {"metres": 84},
+    )  # fmt: skip
+    assert stale.status_code == 412
+
+
+async def test_a_program_completes_a_task(meshline: Installation) -> None:
+    _, key = await meshline.keys.create("user:bob", ["admin"], made_by="user:test")
+    await meshline.services.publisher.request_everywhere(
+        "directory",
+        DirectoryChangeRequested(number=2, directory=WITH_SITE),
+        actor=Actor("user", "user:cid"),
+        wait_s=9,
+    )
+    async with Meshline("http://localhost", key, transport=meshline.transport) as bob:
+        asked = await bob.publish(HOUSES, {"street": "Elm 2"}, trigger_id="H-2")
+        await bob.wait(asked.run_id, until=["waiting"], timeout_s=20)
+        wrong = await bob.complete(asked.run_id, "measure", form={"metres": 0})
+        done = await bob.complete(asked.run_id, "measure", form={"metres": 7, "floor": "first"})
+        run = await bob.wait(asked.run_id, timeout_s=20)
+        tasks = (await bob.views.tasks(states=["completed"])).rows
+
+    assert (wrong.code, done.status) == ("invalid", "accepted")
+    assert run.outcome == {"text": "Elm 2, 7 m2, first floor"}
+    assert [task.task for task in tasks] == ["measure"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.runs_view import RunRow
+from meshline.projections.tasks_view import TaskRow
 from meshline.projections.triggers_view import TriggerRow
 from tests.cli.doubles import NOW
 
@@ -40,9 +40,10 @@ def exception(**changes: Any) -> ExceptionRow:
     return row._replace(**changes)
 
 
-def approval(**changes: Any) -> ApprovalRow:
-    row = ApprovalRow(
-        run_id=RUN, approval="big", workflow="order", state="requested", by="role:boss",
+def approval(**changes: Any) -> TaskRow:
+    row = TaskRow(
+        run_id=RUN, task="big", kind="approval", workflow="order", state="requested",
+        by="role:boss",
         owner="role:boss", due_at=NOW + timedelta(hours=3), escalate_to=None,
         form_schema={"required": ["discount"]}, requested_at=NOW - timedelta(hours=1),
         decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshline.cli.approval import (
-    approve,
-    assign,
-    claim,
-    comment,
-    delegate,
-    deny,
-    list_approvals,
-    release,
-)
+from meshline.cli.approval import approve, deny, list_approvals
 from meshline.cli.errors import CommandRefused
+from meshline.cli.task import assign, claim, comment, delegate, release
 from meshline.events.codec import decode
 from meshline.events.people_requests import TaskActionRequested
 from meshline.events.requests import ApprovalSubmitted
@@ -24,9 +16,8 @@ from tests.events.publish.doubles import everything
 
 
 async def call_with(*approvals: str) -> TestedCall:
-    views = FakeViews(
-        {"runs": [rows.run()], "approvals": [rows.approval(approval=name) for name in approvals]}
-    )
+    asked = [rows.approval(task=name) for name in approvals]
+    views = FakeViews({"runs": [rows.run()], "approvals": asked, "tasks": asked})
     return TestedCall(log=await memory_log(), views=views, wait_s=None)
 
 

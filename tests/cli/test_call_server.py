@@ -89,6 +89,8 @@ async def test_each_command_says_over_a_server_what_it_says_where_the_log_is(
             ["exception", "list"],
             ["exception", "groups"],
             ["approval", "list"],
+            ["task", "list"],
+            ["task", "show", run],
             ["owner", "list"],
             ["owner", "absences"],
             ["work", "list", "--user", "user:bob"],

@@ -98,7 +98,10 @@ async def test_what_is_handed_over_is_counted_and_not_done_without_yes() -> None
 
     assert await ending(handover(call, "user:ada", "user:bob")) is Exit.USAGE
 
-    assert "user:ada has 1 run, 1 exception, 1 approval to hand over to user:bob" in call.words
+    assert (
+        "user:ada has 1 run, 1 exception, 1 approval, 0 tasks to hand over to user:bob"
+        in call.words
+    )
     assert await asked(call) == []
 
 

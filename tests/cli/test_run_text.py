@@ -20,7 +20,7 @@ WAIT = {
 
 
 def page(*parts: Any, **changes: Any) -> str:
-    kinds = {"ExceptionRow": [], "ApprovalRow": [], "PeriodRow": []}  # type: dict[str, list[Any]]
+    kinds = {"ExceptionRow": [], "TaskRow": [], "PeriodRow": []}  # type: dict[str, list[Any]]
     for part in parts:
         kinds[type(part).__name__].append(part)
     return show_text(RunPage(rows.run(**changes), *kinds.values()), NOW)

@@ -173,7 +173,7 @@ async def test_as_of_now_the_past_answers_as_the_present_does(
         {}, {"owner": "user:ada"}, {"limit": 7}, {"states": ["held", "open", "denied"]},
     ]  # fmt: skip
     for given in filters:
-        for name in ("runs", "exceptions", "approvals"):
+        for name in ("runs", "exceptions", "tasks", "approvals"):
             after = None
             while True:
                 page = await getattr(past, name)(**given, after=after)

@@ -14,7 +14,7 @@ from meshline.events.directory import Directory, Group, Person, Roster
 from meshline.events.envelope import Actor, Event
 from meshline.events.people import Absence, People
 from meshline.events.requests import ApprovalSubmitted
-from meshline.projections.approvals_view import ApprovalRow
+from meshline.projections.tasks_view import TaskRow
 from meshline.projections.work import order_of, right_to, work_of
 from meshline.workflow.spec import ApprovalNode
 from tests.projections.given import at
@@ -26,8 +26,8 @@ DIRECTORY = Directory(
     roles={"lead": Group(members=("user:ada", "user:bob", "team:emea"))},
     queues={"board": Group(members=("user:dot",))},
 )
-ROW = ApprovalRow(
-    run_id="r1", approval="deal", workflow="lead", state="requested", by="role:lead",
+ROW = TaskRow(
+    run_id="r1", task="deal", kind="approval", workflow="lead", state="requested", by="role:lead",
     owner="role:lead", due_at=None, escalate_to=None, form_schema=None, requested_at=at(0),
     decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],
     reminded_at=None, on_behalf_of=None, assignee=None, delegate=None, priority="normal",
@@ -43,7 +43,7 @@ def away(user: str, substitute: str) -> Absence:
     return Absence(user, substitute, at(0), at(60), at(0))
 
 
-def why(row: ApprovalRow, user: str, known: People | None = None) -> Any:
+def why(row: TaskRow, user: str, known: People | None = None) -> Any:
     work = work_of(row, known or people(), user, at(5))
     return None if work is None else (work.why, work.candidate_by, work.substitute_of)
 
@@ -87,7 +87,7 @@ def test_what_comes_first_is_due_first_then_urgent_then_old() -> None:
     assert found == ["soon", "later", "urgent", "old", "new"]
 
 
-def drawn(random: Random) -> tuple[ApprovalRow, People]:
+def drawn(random: Random) -> tuple[TaskRow, People]:
     """Return any question, and any who are away."""
 
     def user() -> str | None:
@@ -109,7 +109,7 @@ def drawn(random: Random) -> tuple[ApprovalRow, People]:
     return row, people(*(away(*pair)._replace(since=at(random.choice([0, 9]))) for pair in pairs))
 
 
-def engine_says(row: ApprovalRow, known: People, user: str) -> bool:
+def engine_says(row: TaskRow, known: People, user: str) -> bool:
     first, *others = row.candidates
     node = ApprovalNode(name="deal", by=first, escalate=tuple(others), of=row.of)
     vote = Vote(row.voted[0], row.voted[1] if len(row.voted) > 1 else None) if row.voted else None

@@ -14,6 +14,7 @@ from meshline.engine.core import (
     gaps,
     owners,
     task_actions,
+    task_answers,
     task_rights,
     tasks,
 )
@@ -49,8 +50,10 @@ def test_histories_are_hard() -> None:
         (b'"not_allowed"', 50), (b'"own_request"', 10), (b'"already_voted"', 5),
         (b"approval.voted", 10), (b'"voters":["', 5), (b"task.reminded", 10),
         (b"approval.escalated", 10), (b"rule:expiry", 2), (b'"why":"expired"', 5),
-        (b"approval_expired", 2), (b"task.claimed", 10), (b"task.released", 5),
-        (b"task.assigned", 5), (b"task.delegated", 5), (b'"claimed"', 10),
+        (b"approval_expired", 1), (b"task.claimed", 10), (b"task.released", 5),
+        (b"task.assigned", 2), (b"task.delegated", 2), (b'"claimed"', 10),
+        (b"task.created", 20), (b"task.completed", 10), (b"task.escalated", 5),
+        (b"task_expired", 1), (b'"is_task"', 1), (b'"is_approval"', 1),
         (b"absence.changed", 20), (b'"on_behalf_of":"', 5),
         (b'"kind":"owner_gone"', 10), (b"task.transferred", 3), (b'"not_theirs"', 10),
     ):  # fmt: skip
@@ -94,7 +97,15 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
         owners.answer_handover, "if request.actor.id != data.previous and", "if False and",
     ),
     "what is not theirs is handed over": (
-        owners._approval, "if data.previous not in (state.owner, assignee):", "if False:",
+        owners._task, "if data.previous not in (state.owner, assignee):", "if False:",
+    ),
+    "a task is completed by who was not asked": (
+        task_answers._submit, "right = right_to_decide(asked)",
+        "right = right_to_decide(asked) if is_decision else Right(None)",
+    ),
+    "a task is completed with a form that does not fit": (
+        task_answers._complete, "if node.form is not None and (problem :=",
+        "if False and (problem :=",
     ),
     "one vote is enough": (
         tasks.close_task, "len(task.votes) >= node.of", "task.votes",

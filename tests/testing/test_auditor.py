@@ -90,7 +90,7 @@ OPENED = facts.ExceptionOpened(
         ([OPENED], OPENED, "an id of its own"),
         ([], facts.ExceptionResolved(exception_id="e", how="retried"), "an open exception"),
         ([], facts.StepFailed(step="work", attempt=1, error=StepError(type="", message="")), "try"),
-        ([], facts.ApprovalApproved(approval="deal", by="user:ada"), "approval"),
+        ([], facts.ApprovalApproved(approval="deal", by="user:ada"), "that is open"),
         ([facts.RunFailed(reason="r")], facts.RunReopened(reason="r"), "no more of a failed run"),
         ([facts.RunFailed(reason="r")], BEGAN, "no more of a failed run"),
     ],

@@ -32,7 +32,7 @@ def test_they_hold_all_that_a_definition_can_say() -> None:
                 kinds["compensation"] += node.compensation is not None
 
     assert min(kinds.values()) > 20
-    assert len(kinds) == 8
+    assert len(kinds) == 9
 
 
 def test_their_graphs_can_be_run() -> None:

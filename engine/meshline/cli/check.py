@@ -16,12 +16,12 @@ from meshline.workflow.durations import duration_text
 from meshline.workflow.errors import DefinitionRefused, RegistryConflict
 from meshline.workflow.loading import load_app
 from meshline.workflow.spec import (
-    ApprovalNode,
     AssignNode,
     MessageNode,
     Node,
     SleepNode,
     StepNode,
+    TaskNode,
     WorkflowSpec,
 )
 
@@ -174,7 +174,7 @@ def _limits(node: Node) -> str:
         limits += ["outside"] if node.outside else []
         limits += ["undone if the run ends badly"] if node.compensation else []
         return ", ".join(limits)
-    if isinstance(node, ApprovalNode):
+    if isinstance(node, TaskNode):
         due = [] if node.due_s is None else [duration_text(node.due_s)]
         return ", ".join([node.by, *due, *(f"then {name}" for name in node.escalate)])
     if isinstance(node, SleepNode) and node.duration_s is not None:

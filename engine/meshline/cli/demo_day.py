@@ -28,7 +28,7 @@ from meshline.workflow.loading import load_app
 
 if TYPE_CHECKING:
     from meshline.events.log import EventLog
-    from meshline.projections.approvals_view import ApprovalRow
+    from meshline.projections.tasks_view import TaskRow
 
 __all__ = ["run_day"]
 
@@ -112,13 +112,11 @@ async def _decide(publisher: Publisher, views: Views) -> list[Decided]:
     for number, approval in enumerate(asked[: min(DECISIONS_MAX, len(asked) * 3 // 4)]):
         if number % 5 == 3:
             reason = "no discount for customers of our competitor"
-            submitted = ApprovalSubmitted(
-                approval=approval.approval, decision="denied", reason=reason
-            )
+            submitted = ApprovalSubmitted(approval=approval.task, decision="denied", reason=reason)
             decided.append(await _submit(publisher, approval, submitted, GRACE))
             continue
         form = {"discount_percent": (5, 10, 15)[number % 3]}
-        submitted = ApprovalSubmitted(approval=approval.approval, decision="approved", form=form)
+        submitted = ApprovalSubmitted(approval=approval.task, decision="approved", form=form)
         decided.append(await _submit(publisher, approval, submitted, ADA))
         if number == 0:
             decided.append(await _submit(publisher, approval, submitted, GRACE))
@@ -126,7 +124,7 @@ async def _decide(publisher: Publisher, views: Views) -> list[Decided]:
 
 
 async def _submit(
-    publisher: Publisher, approval: ApprovalRow, submitted: ApprovalSubmitted, actor: Actor
+    publisher: Publisher, approval: TaskRow, submitted: ApprovalSubmitted, actor: Actor
 ) -> Decided:
     answer = await publisher.request(approval.run_id, submitted, actor=actor, wait_s=ANSWER_S)
     return Decided(actor.id, submitted, answer)

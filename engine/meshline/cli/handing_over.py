@@ -22,7 +22,7 @@ __all__ = ["hand_over"]
 AT_ONCE = 32
 """Requests under way at one time."""
 
-_KINDS = ("run", "exception", "approval")
+_KINDS = ("run", "exception", "approval", "task")
 
 
 async def hand_over(

@@ -33,6 +33,7 @@ NOUNS = {
         Noun("exception", "exception", "See and act", "list, show, groups, retry, skip, assign …"),
         Noun("bulk", "bulk", "See and act", "many exceptions at once: preview, confirm, apply …"),
         Noun("work", "work", "See and act", "what is yours to decide, and how much others have"),
+        Noun("task", "task", "See and act", "list, show, complete, claim, delegate …"),
         Noun("approval", "approval", "See and act", "list, approve, deny, claim, delegate …"),
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
         Noun("directory", "directory", "Look after", "who there is: check, apply, show"),

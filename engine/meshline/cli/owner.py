@@ -28,6 +28,7 @@ COLUMNS = (
     Column("held", lambda o: str(o.held), right=True),
     Column("exceptions", lambda o: str(o.exceptions), right=True),
     Column("approvals", lambda o: str(o.approvals), right=True),
+    Column("tasks", lambda o: str(o.tasks), right=True),
 )
 
 AWAY = (
@@ -55,7 +56,7 @@ Reason = Annotated[str, typer.Option(help="Why; it stands in the log.")]
 
 @command(app, "list", past=True)
 async def list_owners(call: Call) -> None:
-    """List who has something open: runs, exceptions, approvals; those with the most first.
+    """List who has something open: runs, exceptions, approvals, tasks; those with the most first.
 
     \b
     Examples:

@@ -13,17 +13,17 @@ from meshline.cli.tables import Column, plain_table
 from meshline.cli.words import age, ago, clock_time, due, prompt_name, short
 
 if TYPE_CHECKING:
-    from meshline.projections.approvals_view import ApprovalRow
     from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.exception_view import ExceptionRow
     from meshline.projections.ownership_view import PeriodRow
     from meshline.projections.queries import Views
     from meshline.projections.runs_view import RunRow
+    from meshline.projections.tasks_view import TaskRow
 
 __all__ = ["RunPage", "run_columns", "run_page", "show_text", "whose"]
 
 ROWS_MAX = 200
-"""Exceptions or approvals on the page of one run."""
+"""Exceptions or tasks on the page of one run."""
 
 
 class RunPage:
@@ -33,18 +33,18 @@ class RunPage:
         self,
         run: RunRow,
         exceptions: Sequence[ExceptionRow],
-        approvals: Sequence[ApprovalRow],
+        tasks: Sequence[TaskRow],
         periods: Sequence[PeriodRow],
     ) -> None:
         self.run = run
         self.exceptions = exceptions
-        self.approvals = approvals
+        self.tasks = tasks
         self.periods = periods
 
     def as_data(self) -> dict[str, Any]:
         return self.run._asdict() | {
             "exceptions": list(self.exceptions),
-            "approvals": list(self.approvals),
+            "tasks": list(self.tasks),
             "periods": list(self.periods),
         }
 
@@ -53,9 +53,9 @@ async def run_page(views: Views | ViewsAsOf, begins: str) -> RunPage:
     """Read the page of the only run whose id begins so."""
     run = await views.run(begins)
     exceptions = await views.exceptions(states=None, run_id=run.run_id, limit=ROWS_MAX)
-    approvals = await views.approvals(states=None, run_id=run.run_id, limit=ROWS_MAX)
+    tasks = await views.tasks(states=None, run_id=run.run_id, limit=ROWS_MAX)
     periods = await views.periods(run.run_id)
-    return RunPage(run, exceptions.rows[::-1], approvals.rows[::-1], periods)
+    return RunPage(run, exceptions.rows[::-1], tasks.rows[::-1], periods)
 
 
 def run_columns(now: datetime) -> list[Column]:
@@ -95,7 +95,7 @@ def show_text(page: RunPage, now: datetime) -> str:
         f"  expected outcome  {run.expected_outcome}{_due(run, now)}",
     ]
     lines += _section("Exceptions", _exception_columns(now), page.exceptions)
-    lines += _section("Approvals", _approval_columns(now), page.approvals)
+    lines += _section("Work for people", _task_columns(now), page.tasks)
     lines += _section("Owners", _period_columns(now), page.periods)
     lines += _next(page)
     return "\n".join(lines)
@@ -160,15 +160,16 @@ def _exception_columns(now: datetime) -> list[Column]:
     ]
 
 
-def whose(approval: ApprovalRow) -> str:
-    """Say who has it, and who may decide for them."""
-    delegate = "" if approval.delegate is None else f" ({approval.delegate})"
-    return f"{approval.assignee or ''}{delegate}"
+def whose(task: TaskRow) -> str:
+    """Say who has it, and who may do it for them."""
+    delegate = "" if task.delegate is None else f" ({task.delegate})"
+    return f"{task.assignee or ''}{delegate}"
 
 
-def _approval_columns(now: datetime) -> list[Column]:
+def _task_columns(now: datetime) -> list[Column]:
     return [
-        Column("approval", lambda a: a.approval),
+        Column("task", lambda a: a.task),
+        Column("kind", lambda a: a.kind),
         Column("state", lambda a: a.state),
         Column("by", lambda a: a.decided_by or a.by),
         Column("owner", lambda a: a.owner),
@@ -196,8 +197,9 @@ def _next(page: RunPage) -> list[str]:
     for exception in page.exceptions:
         if exception.state not in ("resolved", "dismissed"):
             typed.append(f"{name} exception show {exception.exception_id}")
-    for approval in page.approvals:
-        if approval.decided_at is None:
-            form = " --form '{…}'" if approval.form_schema else ""
-            typed.append(f"{name} approval approve {run_id} {approval.approval}{form}")
+    for task in page.tasks:
+        if task.decided_at is None:
+            form = " --form '{…}'" if task.form_schema else ""
+            verb = "approval approve" if task.kind == "approval" else "task complete"
+            typed.append(f"{name} {verb} {run_id} {task.task}{form}")
     return ["", "  Next", *(f"    {line}" for line in typed)]

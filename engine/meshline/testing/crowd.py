@@ -21,6 +21,7 @@ from meshline.events.people_requests import (
     AbsenceChangeRequested,
     HandoverRequested,
     TaskActionRequested,
+    TaskCompletionRequested,
 )
 from meshline.events.requests import BusinessCase, Request, StepError
 from meshline.testing.crowd_people import (
@@ -32,13 +33,14 @@ from meshline.testing.crowd_people import (
 )
 from meshline.testing.random_workflows import result_of
 from meshline.workflow.registry import Registry
-from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, WorkflowSpec
+from meshline.workflow.spec import ApprovalNode, MessageNode, StepNode, TaskNode, WorkflowSpec
 
 __all__ = ["Crowd", "random_error"]
 
 _PEOPLE = ("user:ada", "user:bob")
 _OF_SOMEBODY = (
     requests.ApprovalSubmitted,
+    TaskCompletionRequested,
     TaskActionRequested,
     AbsenceChangeRequested,
     HandoverRequested,
@@ -219,7 +221,8 @@ class Crowd:
     def _of_questions(self, run: RunState) -> Iterator[Request]:
         for name, state in run.nodes.items():
             if state.status == "requested":
-                yield self._approval(name, self._random.choice(["approved", "denied"]))
+                kind = "approval" if state.task is None else state.task.kind
+                yield self._answer(name, kind == "approval")
                 yield self._about_question(name, state)
 
     def _about_question(self, name: str, state: NodeState) -> Request:
@@ -275,22 +278,23 @@ class Crowd:
             if isinstance(node, MessageNode):
                 payload = self._random.choice([self._said(node.name, {"n": 3}), {"n": "none"}])
                 yield requests.MessageReceived(name=node.name, payload=payload)
-            elif isinstance(node, ApprovalNode):
-                yield self._approval(node.name, self._random.choice(["approved", "denied"]))
+            elif isinstance(node, TaskNode):
+                yield self._answer(node.name, isinstance(node, ApprovalNode))
             elif isinstance(node, StepNode) and node.outside and state is not None:
                 for name in (node.name, *(f"{node.name}[{n}]" for n in range(state.items))):
                     tried = run.nodes.get(name, state).attempt
                     yield self._report(name, tried - self._random.choice([0, 0, 1]))
 
-    def _approval(self, name: str, decision: Any) -> Request:
-        return requests.ApprovalSubmitted(
-            approval=name,
-            decision=decision,
-            form=self._random.choice(
-                [None, self._said(name, {"discount": 5}), {"discount": "much"}]
-            ),
-            reason=self._random.choice(["", "too dear"]),
-        )
+    def _answer(self, name: str, is_approval: bool) -> Request:
+        """Return what somebody says to an approval or a task: now and then as to the other."""
+        forms = [None, self._said(name, {"discount": 5}), {"discount": "much"}]
+        form, reason = self._random.choice(forms), self._random.choice(["", "too dear"])
+        if is_approval is (self._random.random() < 0.8):
+            decision: Any = self._random.choice(["approved", "denied"])
+            return requests.ApprovalSubmitted(
+                approval=name, decision=decision, form=form, reason=reason
+            )
+        return TaskCompletionRequested(task=name, form=form, reason=reason)
 
     def _report(self, step: str, attempt: int) -> Request:
         if self._random.random() < 0.6:
@@ -318,15 +322,7 @@ class Crowd:
             yield requests.ActivityReported(activity="end")
         for name, state in run.nodes.items():
             if state.status == "requested":
-                if self.people is PEOPLE and patience and self._random.random() < 0.7:
-                    # Until everybody has had a word, nobody decides.
-                    yield self._about_question(name, state)
-                    continue
-                has = None if state.task is None else state.task.assignee
-                if has is not None and self._random.random() < 0.5:
-                    yield TaskActionRequested(task=name, action="release", reason="stuck")
-                form = self._said(name, {"discount": 1})
-                yield requests.ApprovalSubmitted(approval=name, decision="approved", form=form)
+                yield from self._settle(spec, name, state, patience)
             elif state.status == "awaiting":
                 yield requests.MessageReceived(name=name, payload=self._said(name, {"n": 3}))
             elif state.status == "started":
@@ -358,6 +354,22 @@ class Crowd:
             )
             if opened.blocking and opened.kind == "rule_failed" and not patience:
                 yield requests.CancelRequested(reason="the rule will not be mended")
+
+    def _settle(
+        self, spec: WorkflowSpec, name: str, state: NodeState, patience: bool
+    ) -> Iterator[Request]:
+        if self.people is PEOPLE and patience and self._random.random() < 0.7:
+            # Until everybody has had a word, nobody ends it.
+            yield self._about_question(name, state)
+            return
+        has = None if state.task is None else state.task.assignee
+        if has is not None and self._random.random() < 0.5:
+            yield TaskActionRequested(task=name, action="release", reason="stuck")
+        node, form = spec.nodes[name], self._said(name, {"discount": 1})
+        if isinstance(node, ApprovalNode):
+            yield requests.ApprovalSubmitted(approval=name, decision="approved", form=form)
+        elif isinstance(node, TaskNode):
+            yield TaskCompletionRequested(task=name, form=None if node.form is None else form)
 
     def _said(self, name: str, made_up: Any) -> Any:
         return made_up if self._answers is None else self._answers.get(name)

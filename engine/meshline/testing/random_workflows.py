@@ -28,6 +28,7 @@ from meshline.workflow.spec import (
     Rule,
     SleepNode,
     StepNode,
+    TaskNode,
     WorkflowSpec,
 )
 
@@ -44,7 +45,7 @@ class Payload(BaseModel):
 
 
 class Form(BaseModel):
-    """What approvers fill in."""
+    """What people fill in."""
 
     discount: int
 
@@ -62,7 +63,7 @@ class Authoring:
 
     Args:
         fan_outs: some steps give lists, and others are done for each of their items.
-        people: many approvals, with all that can be said of them.
+        people: many approvals and tasks, with all that can be said of them.
     """
 
     def __init__(self, random: Random, fan_outs: bool = False, people: bool = False) -> None:
@@ -73,12 +74,21 @@ class Authoring:
 
     def nodes(self) -> dict[str, Node]:
         """Return one to six nodes; the first is a step."""
-        kinds: tuple[str, ...] = ("step", "step", "step", "assign", "approval", "sleep", "message")
+        kinds: tuple[str, ...] = (
+            "step",
+            "step",
+            "step",
+            "assign",
+            "approval",
+            "task",
+            "sleep",
+            "message",
+        )
         first = "step"
         if self._fan_outs:
             kinds, first = (*kinds, "list", "fan", "fan", "fan"), "list"
         if self._people:
-            kinds = (*kinds, "approval", "approval", "approval")
+            kinds = (*kinds, "approval", "approval", "approval", "approval", "task")
         count = self._random.randint(0, 5)
         for number, kind in enumerate([first, *self._random.choices(kinds, k=count)]):
             name = f"{kind}{number}"
@@ -152,29 +162,46 @@ class Authoring:
             **common,
         )
 
+    def _task(self, name: str, common: dict[str, Any]) -> Node:
+        form = self._random.choice([None, Form])
+        asked = self._asked(["exception", "go on"])
+        return TaskNode(
+            name=name,
+            form=form,
+            result=None if form is None else TypeAdapter(form),
+            **(asked if self._people else {"by": asked["by"], "due_s": asked["due_s"]}),
+            **common,
+        )
+
     def _of_many(self, name: str, common: dict[str, Any]) -> Node:
         draw = self._random
-        due_s = draw.choice([None, 4 * 3600.0])
         asks = draw.random() < 0.3
-        chain = () if due_s is None else tuple(draw.choices(_ASKED, k=draw.randint(0, 2)))
         return ApprovalNode(
             name=name,
-            by=draw.choice(["user:ada", *_ASKED]),
             of=draw.choice([1, 1, 1, 2]),
             form=draw.choice([None, Form]),
-            due_s=due_s,
-            escalate=chain,
-            escalate_s=tuple(draw.choice([3600.0, 9 * 3600.0]) for _ in chain),
-            remind_s=()
-            if due_s is None
-            else draw.choice([(), (14_399.0,), (14_399.0, 14_350.0, 7200.0)]),
-            on_expiry="exception" if due_s is None else draw.choice(["exception", "deny", "go on"]),
             requester=self._rule(f"asks{name}", (), (), _requester_of) if asks else None,
             four_eyes=draw.random() < 0.8,
             denied=draw.choice(["end", "continue"]),
             result=_ANY,
+            **self._asked(["exception", "deny", "go on"]),
             **common,
         )
+
+    def _asked(self, on_expiry: list[str]) -> dict[str, Any]:
+        """Return who is asked, until when, and what happens then."""
+        draw = self._random
+        due_s = draw.choice([None, 4 * 3600.0])
+        chain = () if due_s is None else tuple(draw.choices(_ASKED, k=draw.randint(0, 2)))
+        reminders = draw.choice([(), (14_399.0,), (14_399.0, 14_350.0, 7200.0)])
+        return {
+            "by": draw.choice(["user:ada", *_ASKED]),
+            "due_s": due_s,
+            "escalate": chain,
+            "escalate_s": tuple(draw.choice([3600.0, 9 * 3600.0]) for _ in chain),
+            "remind_s": () if due_s is None else reminders,
+            "on_expiry": "exception" if due_s is None else draw.choice(on_expiry),
+        }
 
     def _sleep(self, name: str, common: dict[str, Any]) -> Node:
         if self._random.random() < 0.5:

@@ -12,7 +12,7 @@ from meshline.engine.core.state import OpenException, RunState, WaitTuple
 from meshline.events import facts, requests
 from meshline.events.corrections import Correction
 from meshline.events.facts import Fact
-from meshline.events.people_requests import TaskActionRequested
+from meshline.events.people_requests import TaskActionRequested, TaskCompletionRequested
 from meshline.events.requests import Request, StepError
 from meshline.events.story import story
 from meshline.workflow.durations import Duration, seconds_of
@@ -168,6 +168,12 @@ class RunUnderTest:
     def deny(self, approval: str, reason: str, *, by: str = PERSON) -> RunUnderTest:
         return self._submit(approval, "denied", None, by, reason)
 
+    def complete(
+        self, task: str, form: Any = None, *, by: str = PERSON, reason: str = ""
+    ) -> RunUnderTest:
+        data = TaskCompletionRequested(task=task, form=self._test.plain(form), reason=reason)
+        return self.ask(data, by=by)
+
     def _submit(
         self,
         approval: str,
@@ -185,15 +191,15 @@ class RunUnderTest:
 
     def act(
         self,
-        approval: str,
+        task: str,
         action: Literal["claim", "release", "assign", "delegate", "comment"],
         *,
         by: str = PERSON,
         to: str | None = None,
         reason: str = "",
     ) -> RunUnderTest:
-        """Do something about an approval short of deciding it."""
-        data = TaskActionRequested(task=approval, action=action, to=to, reason=reason)
+        """Do something about a task or an approval short of ending it."""
+        data = TaskActionRequested(task=task, action=action, to=to, reason=reason)
         return self.ask(data, by=by)
 
     def send(self, message: str, payload: Any = None) -> RunUnderTest:

@@ -19,6 +19,7 @@ from meshline.workflow.spec import (
     RetryPolicy,
     SleepNode,
     StepNode,
+    TaskNode,
     WorkflowSpec,
     parameters_of,
 )
@@ -135,7 +136,7 @@ def longest_s(node: Node) -> float | None:
         case StepNode():
             tries_s = node.retry.maximum_attempts * node.start_to_close_s + _waits_s(node.retry)
             return min(tries_s, node.schedule_to_close_s or tries_s)
-        case ApprovalNode():
+        case TaskNode():
             times = node.escalate_s or (node.due_s or 0.0,) * len(node.escalate)
             return None if node.due_s is None else node.due_s + sum(times)
         case SleepNode():
@@ -155,8 +156,8 @@ def _waits_s(retry: RetryPolicy) -> float:
 
 
 def _of_times(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
-    if isinstance(node, ApprovalNode | MessageNode) and node.due_s is None:
-        kind = "approval" if isinstance(node, ApprovalNode) else "message"
+    if isinstance(node, TaskNode | MessageNode) and node.due_s is None:
+        kind = str(next(n["kind"] for n in spec.data["nodes"] if n["name"] == node.name))
         yield Finding(
             "warning", f"{kind}_without_due", node.name,
             f"The {kind} {node.name!r} has no due time: the run waits without anybody being told. "
@@ -174,6 +175,7 @@ def _of_times(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
 
 _SHORTEN: dict[type[Node], str] = {
     StepNode: "retry= or timeout=, set total_timeout=",
+    TaskNode: "due= (it holds for each of escalate=)",
     ApprovalNode: "due= (it holds for each of escalate=)",
 }
 
@@ -182,13 +184,14 @@ _SHORTEN: dict[type[Node], str] = {
 
 
 def _of_value(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
-    if isinstance(node, ApprovalNode) and node.on_expiry == "go on":
+    if isinstance(node, TaskNode) and node.on_expiry == "go on":
         needing = [other.name for other in spec.nodes.values() if node.name in other.needs]
         if needing:
             yield Finding(
                 "warning", "skipped_on_expiry", node.name,
-                f"If nobody decides {node.name!r} in time, {', '.join(needing)} will be skipped "
-                f"with it. Take `{node.name}: Approval | None` there to go on without a decision.",
+                f"If nobody {_does(node)} {node.name!r} in time, {', '.join(needing)} will be "
+                f"skipped with it. Take `{node.name}: {_taken(node)} | None` there to go on "
+                "without it.",
             )  # fmt: skip
     if _is_used(spec, node.name) or node.name == spec.outcome_node:
         return
@@ -199,13 +202,23 @@ def _of_value(spec: WorkflowSpec, node: Node) -> Iterator[Finding]:
             f'decision. Take `{node.name}: Approval` in a step, or write denied="end".',
         )  # fmt: skip
     gives = next((n.get("gives") for n in spec.data["nodes"] if n["name"] == node.name), None)
-    carries = isinstance(node, StepNode) or (isinstance(node, MessageNode) and node.payload)
+    is_form = type(node) is TaskNode and node.form is not None
+    is_payload = isinstance(node, MessageNode) and node.payload is not None
+    carries = isinstance(node, StepNode) or is_form or is_payload
     if carries and gives not in (None, "None"):
         yield Finding(
             "info", "result_unused", node.name,
             f"Nothing asks for what {node.name!r} gives ({gives}), and it is not the outcome. If "
             "only its effect is meant, all is well.",
         )  # fmt: skip
+
+
+def _does(node: TaskNode) -> str:
+    return "decides" if isinstance(node, ApprovalNode) else "does"
+
+
+def _taken(node: TaskNode) -> str:
+    return "Approval" if isinstance(node, ApprovalNode) or not node.form else node.form.__name__
 
 
 def _is_used(spec: WorkflowSpec, name: str) -> bool:

@@ -21,6 +21,7 @@ from meshline.workflow.spec import (
     Rule,
     SleepNode,
     StepNode,
+    TaskNode,
     WorkflowSpec,
 )
 
@@ -103,13 +104,13 @@ def _node(node: Node, values: Mapping[str, Value]) -> dict[str, Any]:
             data |= {"kind": "step", **_step(node)}
         case AssignNode():
             data |= {"kind": "assign", "rule": _rule(node.rule)}
-        case ApprovalNode():
+        case TaskNode():
             data |= {
-                "kind": "approval",
+                "kind": "approval" if isinstance(node, ApprovalNode) else "task",
                 "by": node.by,
                 "due_s": node.due_s,
                 "escalate": list(node.escalate),
-                "denied": node.denied,
+                **({"denied": node.denied} if isinstance(node, ApprovalNode) else {}),
                 "form_schema": schema_of(TypeAdapter(node.form)) if node.form else None,
                 **_people(node),
             }
@@ -145,7 +146,7 @@ def _each(node: StepNode) -> dict[str, Any]:
     return {"each": {"of": node.each.text, "items_max": node.each.items_max}}
 
 
-def _people(node: ApprovalNode) -> dict[str, Any]:
+def _people(node: TaskNode) -> dict[str, Any]:
     # As with each=: left out where it says nothing.
     own_times = any(each != node.due_s for each in node.escalate_s)
     said = {
@@ -154,7 +155,7 @@ def _people(node: ApprovalNode) -> dict[str, Any]:
         "remind_s": list(node.remind_s) or None,
         "on_expiry": node.on_expiry if node.on_expiry != "exception" else None,
         "requester": _rule(node.requester),
-        "four_eyes": None if node.four_eyes else False,
+        "four_eyes": False if isinstance(node, ApprovalNode) and not node.four_eyes else None,
         "priority": node.priority if node.priority != "normal" else None,
         "follow_up_s": node.follow_up_s,
     }

@@ -7,29 +7,33 @@ it stands; how the pieces fit together is known when all are there, and is check
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
-from meshline.workflow.drafts import Answers, Draft, check_node_name
+from meshline.workflow.drafts import (
+    After,
+    Answers,
+    Condition,
+    Draft,
+    after_items,
+    check_node_name,
+    condition_of,
+)
 from meshline.workflow.durations import Duration, seconds_of
 from meshline.workflow.each import ITEMS_MAX, check_each
 from meshline.workflow.errors import refuse
+from meshline.workflow.for_people import ForPeople
 from meshline.workflow.freeze import freeze
 from meshline.workflow.limits import Retry, step_limits
-from meshline.workflow.people import Escalate, OnExpiry, Priority, approval_options, check_form
-from meshline.workflow.signatures import Signature, locals_of_caller, read_signature
+from meshline.workflow.signatures import locals_of_caller, read_signature
 from meshline.workflow.spec import WorkflowSpec
 
 __all__ = ["Definition", "Workflow"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-M = TypeVar("M", bound=type[BaseModel])
-
-Condition = Callable[..., bool] | None
-After = str | Callable[..., Any] | type[BaseModel] | Sequence[Any]
 
 
 class Definition:
@@ -74,7 +78,7 @@ class Definition:
             )
 
 
-class Workflow(Definition):
+class Workflow(Definition, ForPeople):
     """A workflow: what starts it, who answers for it, what should come out, and its steps.
 
     Functions stay what they are: a step can be called in a test like any other function. Their
@@ -195,7 +199,7 @@ class Workflow(Definition):
             self._add(
                 Draft(
                     "step", name, signature.label, handle=function, signature=signature,
-                    condition=_condition(when, signature.label, scope), after=_after(after),
+                    condition=condition_of(when, signature.label, scope), after=after_items(after),
                     compensation=compensate and read_signature(compensate, undo, None, scope),
                     options=limits
                     | {"retry": (retry or Retry()).policy(signature.label), "outside": outside},
@@ -224,92 +228,13 @@ class Workflow(Definition):
             self._add(
                 Draft(
                     "assign", name, signature.label, handle=function, signature=signature,
-                    condition=_condition(when, signature.label, scope), after=_after(after),
+                    condition=condition_of(when, signature.label, scope), after=after_items(after),
                     description=inspect.getdoc(function) or "",
                 )
             )  # fmt: skip
             return function
 
         return add if function is None else add(function)
-
-    # -- people --------------------------------------------------------------------------------
-
-    def approval(
-        self,
-        name: str | None = None,
-        /,
-        *,
-        by: str,
-        of: int = 1,
-        when: Condition = None,
-        due: Duration | None = None,
-        escalate: Escalate = (),
-        remind: Duration | Sequence[Duration] = (),
-        on_expiry: OnExpiry = "exception",
-        denied: Literal["end", "continue"] = "end",
-        requester: Callable[..., str | None] | None = None,
-        four_eyes: bool = True,
-        priority: Priority = "normal",
-        follow_up: Duration | None = None,
-        after: After = (),
-    ) -> Callable[[M], M]:
-        """Add an approval: a person says yes or no. Its value is an ``Approval``.
-
-        With a name it stands as it is. On a class, that class is the form which the approver fills
-        in, and the name, if none is given, is the class's::
-
-            wf.approval("legal", by="team:legal", due="2d")
-
-
-            @wf.approval("big_deal", by="role:sales-lead")
-            class BigDeal(BaseModel):
-                discount: int
-
-        Args:
-            by: who may decide; where there is a directory, nobody else.
-            of: how many different people must approve; one denial denies.
-            due: how long they have; then it goes to the next of ``escalate``, with as long again
-                or, as in ``("team:directors", "2h")``, with a time of its own.
-            remind: how long before the due time they are reminded.
-            on_expiry: what follows when the last time has passed: an ``exception`` is opened, and
-                the answer may still come; it is denied (``deny``); or the run goes on as if it had
-                not been asked (``go on``).
-            denied: ``end`` ends the run; ``continue`` goes on, and steps read ``.approved``.
-            requester: a rule that returns who asks for it, such as ``user:ada``, and so may not
-                decide; else it is who sent the trigger, where there is a directory.
-            four_eyes: False: who asks may decide, too.
-            priority: low, normal, high or urgent, for those who have many.
-            follow_up: when it is time to look after it, from when it is asked.
-        """
-        scope = locals_of_caller(1)
-
-        def draft(name: str, form: M | None) -> Draft:
-            label = f"approval {check_node_name(name, 'approval')!r}"
-            options = approval_options(
-                label, by=by, of=of, due=due, escalate=escalate, remind=remind,
-                on_expiry=on_expiry, denied=denied, four_eyes=four_eyes, priority=priority,
-                follow_up=follow_up,
-            )  # fmt: skip
-            rule = requester and read_signature(requester, f"requester of {label}", None, scope)
-            return Draft(
-                "approval", name, label, handle=form, model=form, after=_after(after),
-                condition=_condition(when, label, scope), signature=rule, options=options,
-                description=(form and inspect.cleandoc(form.__doc__ or "")) or "",
-            )  # fmt: skip
-
-        if name is not None:
-            self._add(draft(name, None))
-
-        def add(form: M) -> M:
-            check_form(form, name)
-            if name is not None:
-                self._open()
-                self._drafts[name] = draft(name, form)
-            else:
-                self._add(draft(form.__name__, form))
-            return form
-
-        return add
 
     # -- waits ---------------------------------------------------------------------------------
 
@@ -338,8 +263,8 @@ class Workflow(Definition):
         rule = until and read_signature(until, f"moment of {label}", None, scope)
         self._add(
             Draft(
-                "sleep", name, label, signature=rule, after=_after(after),
-                condition=_condition(when, label, scope), options={"duration_s": seconds},
+                "sleep", name, label, signature=rule, after=after_items(after),
+                condition=condition_of(when, label, scope), options={"duration_s": seconds},
             )
         )  # fmt: skip
 
@@ -362,8 +287,8 @@ class Workflow(Definition):
         due_s = None if due is None else seconds_of(due, f"due time of {label}")
         self._add(
             Draft(
-                "message", name, label, model=payload, after=_after(after),
-                condition=_condition(when, label, scope), options={"due_s": due_s},
+                "message", name, label, model=payload, after=after_items(after),
+                condition=condition_of(when, label, scope), options={"due_s": due_s},
             )
         )  # fmt: skip
 
@@ -391,13 +316,3 @@ class Workflow(Definition):
                 do="Rename one of them.",
             )
         self._drafts[draft.name] = draft
-
-
-def _condition(when: Condition, label: str, scope: Any) -> Signature | None:
-    if when is None:
-        return None
-    return read_signature(when, f"condition of {label.partition(' (')[0]}", None, scope)
-
-
-def _after(after: After) -> tuple[object, ...]:
-    return tuple(after) if isinstance(after, list | tuple) else (after,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,10 +13,23 @@ from pydantic import BaseModel
 from meshline.events.principals import KINDS, is_principal
 from meshline.workflow.durations import Duration, seconds_of
 from meshline.workflow.errors import refuse
-from meshline.workflow.signatures import Signature
+from meshline.workflow.signatures import Signature, read_signature
 from meshline.workflow.spec import TRIGGER
 
-__all__ = ["Answers", "Draft", "check_node_name", "check_principal", "check_version"]
+__all__ = [
+    "After",
+    "Answers",
+    "Condition",
+    "Draft",
+    "after_items",
+    "check_node_name",
+    "check_principal",
+    "check_version",
+    "condition_of",
+]
+
+Condition = Callable[..., bool] | None
+After = str | Callable[..., Any] | type[BaseModel] | Sequence[Any]
 
 RESERVED = {
     TRIGGER: "the trigger's payload",
@@ -49,7 +62,7 @@ class Draft:
         each: of a step that is done for each item: the list, by a path or by a function.
     """
 
-    kind: Literal["step", "assign", "approval", "sleep", "message"]
+    kind: Literal["step", "assign", "approval", "task", "sleep", "message"]
     name: str
     label: str
     handle: object = None
@@ -193,3 +206,15 @@ def _type_name(trigger: object, workflow: str) -> str:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def condition_of(when: Condition, label: str, scope: Any) -> Signature | None:
+    """Return the condition of a node, read."""
+    if when is None:
+        return None
+    return read_signature(when, f"condition of {label.partition(' (')[0]}", None, scope)
+
+
+def after_items(after: After) -> tuple[object, ...]:
+    """Return what a node comes after, one by one."""
+    return tuple(after) if isinstance(after, list | tuple) else (after,)

@@ -32,6 +32,7 @@ from meshline.workflow.spec import (
     Rule,
     SleepNode,
     StepNode,
+    TaskNode,
     WorkflowSpec,
 )
 
@@ -89,7 +90,7 @@ def _node(draft: Draft, values: Mapping[str, Value], drafts: Mapping[str, Draft]
         field, returns = _RULES[draft.kind]
         options[field], own = rule_of(draft.signature, values, returns)
     if draft.model is not None:
-        options["form" if draft.kind == "approval" else "payload"] = draft.model
+        options["payload" if draft.kind == "message" else "form"] = draft.model
     condition, asked = _condition(draft, values)
     needs, wants = merged(own, listed, asked, after=after_of(draft, drafts))
     kind = _CLASSES[draft.kind]
@@ -110,6 +111,7 @@ _CLASSES: dict[str, Callable[..., Node]] = {
     "step": StepNode,
     "assign": AssignNode,
     "approval": ApprovalNode,
+    "task": TaskNode,
     "sleep": SleepNode,
     "message": MessageNode,
 }

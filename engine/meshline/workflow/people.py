@@ -11,12 +11,23 @@ from meshline.workflow.drafts import check_principal
 from meshline.workflow.durations import Duration, seconds_of
 from meshline.workflow.errors import refuse
 
-__all__ = ["Escalate", "OnExpiry", "Priority", "approval_options", "check_form"]
+__all__ = [
+    "TASK_ON_EXPIRY",
+    "Escalate",
+    "OnExpiry",
+    "Priority",
+    "approval_options",
+    "check_form",
+    "task_options",
+]
 
 Escalate = str | Sequence[str | tuple[str, Duration]]
 """Whom it goes to when the due time has passed, in turn, each with a time of its own if need be."""
 
 OnExpiry = Literal["exception", "deny", "go on", "escalate"]
+ON_EXPIRY = ("exception", "deny", "go on", "escalate")
+TASK_ON_EXPIRY = ("exception", "go on", "escalate")
+"""A task has no outcome that could be taken for granted."""
 
 Priority = Literal["low", "normal", "high", "urgent"]
 
@@ -28,22 +39,57 @@ PEOPLE_MAX = 20
 REMINDERS_MAX = 5
 
 
-def approval_options(
+def task_options(
     label: str,
     *,
     by: str,
-    of: Any,
     due: Duration | None,
     escalate: Escalate,
     remind: Duration | Sequence[Duration],
-    on_expiry: OnExpiry,
-    denied: str,
-    four_eyes: bool,
+    on_expiry: str,
+    known: Sequence[str],
     priority: str,
     follow_up: Duration | None,
 ) -> dict[str, Any]:
-    """Return the fields of the node in ``spec.py``, checked."""
-    check_principal(by, f"person who decides {label} (by=)")
+    """Return the fields of the node in ``spec.py`` that all work for people has, checked.
+
+    Args:
+        known: what may follow on expiry.
+    """
+    verb = "decides" if label.startswith("approval") else "does"
+    check_principal(by, f"person who {verb} {label} (by=)")
+    if priority not in PRIORITIES:
+        raise refuse(
+            "approval",
+            f"The {label} has priority={priority!r}",
+            expected=f"one of {', '.join(map(repr, PRIORITIES))}",
+            do='Write for example priority="high".',
+        )
+    due_s = None if due is None else seconds_of(due, f"due time of {label}")
+    follow_up_s = None if follow_up is None else seconds_of(follow_up, f"follow-up of {label}")
+    names, times = _escalations(label, escalate, due_s)
+    _check_expiry(label, on_expiry, known, due_s, names)
+    return {
+        "by": by,
+        "due_s": due_s,
+        "escalate": names,
+        "escalate_s": times,
+        "remind_s": _reminders(label, remind, due_s),
+        "on_expiry": "exception" if on_expiry == "escalate" else on_expiry,
+        "priority": priority,
+        "follow_up_s": follow_up_s,
+    }
+
+
+def approval_options(
+    label: str, *, of: Any, denied: str, four_eyes: bool, **options: Any
+) -> dict[str, Any]:
+    """Return the fields of an approval's node in ``spec.py``, checked.
+
+    Args:
+        options: as of ``task_options``.
+    """
+    found = task_options(label, known=ON_EXPIRY, **options)
     if denied not in ("end", "continue"):
         raise refuse(
             "approval",
@@ -58,6 +104,7 @@ def approval_options(
             expected=f"how many people must approve, from 1 to {PEOPLE_MAX}",
             do="Write for example of=2.",
         )
+    by = found["by"]
     if of > 1 and by.startswith("user:"):
         raise refuse(
             "approval",
@@ -65,30 +112,7 @@ def approval_options(
             expected="a team, role or queue with as many people",
             do='Write for example by="role:sales-lead".',
         )
-    if priority not in PRIORITIES:
-        raise refuse(
-            "approval",
-            f"The {label} has priority={priority!r}",
-            expected=f"one of {', '.join(map(repr, PRIORITIES))}",
-            do='Write for example priority="high".',
-        )
-    due_s = None if due is None else seconds_of(due, f"due time of {label}")
-    follow_up_s = None if follow_up is None else seconds_of(follow_up, f"follow-up of {label}")
-    names, times = _escalations(label, escalate, due_s)
-    _check_expiry(label, on_expiry, due_s, names)
-    return {
-        "by": by,
-        "of": of,
-        "due_s": due_s,
-        "escalate": names,
-        "escalate_s": times,
-        "remind_s": _reminders(label, remind, due_s),
-        "on_expiry": "exception" if on_expiry == "escalate" else on_expiry,
-        "denied": denied,
-        "four_eyes": four_eyes,
-        "priority": priority,
-        "follow_up_s": follow_up_s,
-    }
+    return {**found, "of": of, "denied": denied, "four_eyes": four_eyes}
 
 
 def _escalations(
@@ -130,15 +154,18 @@ def _reminders(
 
 
 def _check_expiry(
-    label: str, on_expiry: str, due_s: float | None, escalate: tuple[str, ...]
+    label: str,
+    on_expiry: str,
+    known: Sequence[str],
+    due_s: float | None,
+    escalate: tuple[str, ...],
 ) -> None:
-    known = ("exception", "deny", "go on", "escalate")
     if on_expiry not in known:
         raise refuse(
             "approval",
             f"The {label} has on_expiry={on_expiry!r}",
             expected=f"one of {', '.join(map(repr, known))}",
-            do='Write for example on_expiry="deny".',
+            do='Write for example on_expiry="go on".',
         )
     if (on_expiry == "escalate" and not escalate) or (on_expiry != "exception" and due_s is None):
         raise refuse(
@@ -150,12 +177,12 @@ def _check_expiry(
         )
 
 
-def check_form(form: object, name: str | None) -> None:
+def check_form(kind: str, form: object, name: str | None) -> None:
     if not (isinstance(form, type) and issubclass(form, BaseModel)):
         raise refuse(
             "approval",
-            f"The form of approval {name or getattr(form, '__name__', form)!r} is {form!r}",
+            f"The form of {kind} {name or getattr(form, '__name__', form)!r} is {form!r}",
             expected="a pydantic model, or nothing",
-            do='Derive the class from BaseModel, or write wf.approval("name", by=…) for an '
-            "approval without a form.",
+            do=f'Derive the class from BaseModel, or write wf.{kind}("name", by=…) for one '
+            "without a form.",
         )

@@ -60,10 +60,12 @@ def values_of(answers: Answers, drafts: Iterable[Draft]) -> dict[str, Value]:
 
 
 def _value_of(draft: Draft) -> Value:
-    if draft.kind == "sleep":
+    if draft.kind == "sleep" or (draft.kind == "task" and draft.model is None):
         return Value(draft.label, None, None)
     if draft.kind == "approval":
         annotation: Any = _typed_approval(draft) if draft.model else Approval
+    elif draft.kind == "task":
+        annotation = draft.model
     elif draft.kind == "message":
         annotation = draft.model or Any
     elif draft.kind == "assign":

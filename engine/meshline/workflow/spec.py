@@ -30,6 +30,7 @@ __all__ = [
     "Rule",
     "SleepNode",
     "StepNode",
+    "TaskNode",
     "WorkflowSpec",
     "parameters_of",
 ]
@@ -177,21 +178,19 @@ class AssignNode(Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalNode(Node):
-    """Work for a person: yes or no, and a form.
+class TaskNode(Node):
+    """Work for a person, which ends with a form that is filled in; an approval is such work too.
 
     Args:
-        form: what the approver fills in when approving; None: nothing.
-        by: who may decide, such as ``role:sales-lead``.
-        of: how many different people must approve; one denial denies.
+        form: what is filled in, and is the node's value; None: nothing.
+        by: who may do it, such as ``role:sales-lead``.
+        of: how many different people must, where it is an approval; one denial denies.
         due_s: how long they have; then it goes to the next of ``escalate``,
         escalate_s: who have as long as this says for each of them, or else as long again.
         remind_s: how long before the due time they are reminded, the earliest first.
         on_expiry: what follows when the last of these times has passed.
-        denied: ``end`` ends the run as cancelled (with compensation); ``continue`` goes on, and
-            the nodes behind read ``Approval.approved``.
-        requester: says who asks for it, and so may not decide; None: who sent the trigger.
-        four_eyes: whoever asks for it may not decide.
+        four_eyes: whoever asks for it may not do it.
+        requester: says who asks for it; None: who sent the trigger.
         priority: among all that people are asked.
         follow_up_s: when it is time to look after it, from when it is asked.
     """
@@ -205,9 +204,21 @@ class ApprovalNode(Node):
     remind_s: tuple[float, ...] = ()
     on_expiry: Literal["exception", "deny", "go on"] = "exception"
     requester: Rule | None = None
-    four_eyes: bool = True
+    four_eyes: bool = False
     priority: Literal["low", "normal", "high", "urgent"] = "normal"
     follow_up_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalNode(TaskNode):
+    """A task whose outcome is yes or no; the form is for the yes.
+
+    Args:
+        denied: ``end`` ends the run as cancelled (with compensation); ``continue`` goes on, and
+            the nodes behind read ``Approval.approved``.
+    """
+
+    four_eyes: bool = True
     denied: Literal["end", "continue"] = "end"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
@@ -15,6 +15,7 @@ __all__ = [
     "DirectoryChangeRequested",
     "HandoverRequested",
     "TaskActionRequested",
+    "TaskCompletionRequested",
 ]
 
 ABSENCES = "absences"
@@ -54,12 +55,12 @@ class AbsenceChangeRequested(Request):
 class HandoverRequested(Request):
     """Give one thing that is ``previous``'s to ``owner``: a run, or what is open in it.
 
-    ``about`` is the exception's id or the approval's name; empty for the run itself.
+    ``about`` is the exception's id or the task's name; empty for the run itself.
     """
 
     TYPE = "meshline.handover.requested"
 
-    kind: Literal["run", "exception", "approval"]
+    kind: Literal["run", "exception", "approval", "task"]
     about: str = ""
     previous: str
     owner: str
@@ -67,10 +68,10 @@ class HandoverRequested(Request):
 
 
 class TaskActionRequested(Request):
-    """Do something about an approval short of deciding it.
+    """Do something about a task or an approval short of ending it.
 
     ``claim`` takes it for oneself, ``release`` gives it back to all who may; ``assign`` gives it to
-    the user ``to``; ``delegate`` lets ``to`` decide in one's place; ``comment`` says ``reason``.
+    the user ``to``; ``delegate`` lets ``to`` do it in one's place; ``comment`` says ``reason``.
     """
 
     TYPE = "meshline.task.action.requested"
@@ -78,4 +79,14 @@ class TaskActionRequested(Request):
     task: str
     action: Literal["claim", "release", "assign", "delegate", "comment"]
     to: str | None = None
+    reason: str = ""
+
+
+class TaskCompletionRequested(Request):
+    """A task is done. ``form`` is what the person who did it filled in."""
+
+    TYPE = "meshline.task.completion.requested"
+
+    task: str
+    form: Any = None
     reason: str = ""

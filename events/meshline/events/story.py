@@ -218,6 +218,19 @@ def _approval_requested(data: facts.ApprovalRequested, values: bool) -> str:
     return f"{data.approval} is asked of {many}{data.by}{asker}{_until(data.due_at)}"
 
 
+def _task_created(data: facts.TaskCreated, values: bool) -> str:
+    return f"{data.task} is to be done by {data.by}{_until(data.due_at)}"
+
+
+def _task_completed(data: facts.TaskCompleted, values: bool) -> str:
+    what = f"{data.task} is done{_for(data.on_behalf_of)}"
+    return f"{what}{_value(data.form, values)}{_because(data.reason)}"
+
+
+def _completion_requested(data: people_requests.TaskCompletionRequested, values: bool) -> str:
+    return f"asked to have {data.task} completed{_value(data.form, values)}{_because(data.reason)}"
+
+
 def _approval_approved(data: facts.ApprovalApproved, values: bool) -> str:
     all_of = f" by {', '.join(data.voters)}" if data.voters else ""
     what = f"{data.approval} was approved{all_of}{_for(data.on_behalf_of)}"
@@ -356,14 +369,19 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.ApprovalDenied: _approval_denied,
     facts.ApprovalVoted: _approval_voted,
     people_requests.TaskActionRequested: _task_action,
+    people_requests.TaskCompletionRequested: _completion_requested,
+    facts.TaskCreated: _task_created,
+    facts.TaskCompleted: _task_completed,
     facts.TaskClaimed: lambda d, v: f"{d.by} takes {d.task}{_for(d.on_behalf_of)}",
     facts.TaskReleased: _says("{previous} no longer has {task}", reason=True),
     facts.TaskAssigned: _says("{task} is given to {assignee}", reason=True),
-    facts.TaskDelegated: _says("{delegate} may decide {task} for {assignee}", reason=True),
+    facts.TaskDelegated: _says("{delegate} may do {task} for {assignee}", reason=True),
     people_requests.HandoverRequested: _handover,
     facts.TaskTransferred: _says("{task} went from {previous} to {owner}", reason=True),
     facts.TaskCommented: lambda d, v: f"{d.by} says of {d.task}: {_short(d.text)}",
     facts.TaskReminded: lambda d, v: f"{d.owner} is reminded of {d.task}, due{_until(d.due_at)}",
+    facts.TaskEscalated: _says("{task} went from {previous} to {owner}"),
+    facts.TaskExpired: _says("{task} was not done in time"),
     facts.ApprovalEscalated: _says("{approval} went from {previous} to {owner}"),
     facts.ApprovalExpired: _says("{approval} was not decided in time"),
     facts.ExceptionOpened: _exception_opened,

@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from pydantic import BaseModel, create_model
 
 from meshline.api.principals import Permission, Principal
-from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.asked_rebuilds import AskedRebuild
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
@@ -19,9 +18,11 @@ from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
 from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
-from meshline.projections.queries import ExceptionGroup, OwnerLoad
+from meshline.projections.queries import ExceptionGroup
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
+from meshline.projections.summaries import OwnerLoad
+from meshline.projections.tasks_view import TaskRow
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
@@ -37,7 +38,7 @@ PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
     TriggerRow: ("payload", "unreadable", "problems"),
     ExceptionRow: ("error",),
     Reason: ("saw",),
-    ApprovalRow: ("form",),
+    TaskRow: ("form",),
 }
 """What of a row comes from the outside, or goes there."""
 
@@ -49,7 +50,7 @@ _NAMES: dict[type[Any], str] = {
     OwnerLoad: "Owner",
     ExceptionRow: "Exception",
     ExceptionGroup: "ExceptionGroup",
-    ApprovalRow: "Approval",
+    TaskRow: "Task",
     WorkRow: "Work",
     Possession: "Possession",
     HandoverRow: "Handover",

@@ -26,7 +26,7 @@ from meshline.projections.queries import Views
 
 __all__ = ["KINDS", "Change", "Changes", "ChangesSettings"]
 
-KINDS = {"run": "runs", "exception": "exceptions", "approval": "approvals"}
+KINDS = {"run": "runs", "exception": "exceptions", "task": "tasks", "approval": "tasks"}
 """What may change, and the view that shows it."""
 
 _OF_NO_RUN = (LogCreated, PartitionClaimed, WorkflowRegistered)
@@ -239,7 +239,7 @@ def _changes_of(raw: bytes, position: Position) -> list[Change]:
         return []
     name = type_name(type(data))
     found = [Change("run", event.subject, "", name, position)]
-    for kind, field in (("exception", "exception_id"), ("approval", "approval")):
+    for kind, field in (("exception", "exception_id"), ("task", "task"), ("approval", "approval")):
         about = getattr(data, field, None)
         if about is not None:
             found.append(Change(kind, event.subject, about, name, position))

@@ -23,11 +23,10 @@ from meshline.api.repeats import Repeats, id_of_repeat
 from meshline.api.tags import check_tag
 from meshline.events.errors import MeshlineError
 from meshline.events.log import EventLog
-from meshline.events.people_requests import TaskActionRequested
+from meshline.events.people_requests import TaskActionRequested, TaskCompletionRequested
 from meshline.events.publish import Publisher, RequestAnswer
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.events.requests import Request as AskedRequest
-from meshline.projections.approvals_view import ApprovalRow
 from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.bulk import Bulks
 from meshline.projections.errors import NotFound
@@ -40,6 +39,7 @@ from meshline.projections.reasons import Reason
 from meshline.projections.runs_then import RunsWanted, page_then
 from meshline.projections.runs_view import RunRow
 from meshline.projections.snapshots import KeptViews
+from meshline.projections.tasks_view import TaskRow
 
 __all__ = ["Answered", "Asking", "Desk", "Services"]
 
@@ -189,16 +189,24 @@ class Desk:
         """Return the exception that is meant; see ``run``."""
         return await self._found(self.views.exception(begins))
 
-    async def approval(self, run: str, approval: str) -> ApprovalRow:
-        """Return what the run asks under this name; see ``run``."""
+    async def approval(self, run: str, approval: str) -> TaskRow:
+        """Return what the run asks to have approved under this name; see ``run``."""
+        return await self.task(run, approval, kind="approval")
+
+    async def task(self, run: str, task: str, kind: str | None = None) -> TaskRow:
+        """Return what the run asks people for under this name; see ``run``.
+
+        Args:
+            kind: ``task`` or ``approval``; None: either.
+        """
         row = await self.run(run)
-        rows = (await self.views.approvals(states=None, run_id=row.run_id, limit=LIMIT_MAX)).rows
-        for found in rows:
-            if found.approval == approval:
+        page = await self.views.tasks(states=None, kind=kind, run_id=row.run_id, limit=LIMIT_MAX)
+        for found in page.rows:
+            if found.task == task:
                 return found
         raise NotFound(
-            f"The run {row.run_id[:8]} has asked for no approval {approval[:60]!r}: expected one "
-            f"of {', '.join(r.approval for r in rows) or 'none yet'}."
+            f"The run {row.run_id[:8]} has asked for no {kind or 'task'} {task[:60]!r}: expected "
+            f"one of {', '.join(r.task for r in page.rows) or 'none yet'}."
         )
 
     async def _found(self, reading: Awaitable[T]) -> T:
@@ -259,9 +267,17 @@ class Desk:
             run_id = row.run_id
         return await self.ask(run_id, submitted, asking)
 
+    async def complete(
+        self, run: str, submitted: TaskCompletionRequested, asking: Asking
+    ) -> Answered:
+        """Complete a task; as ``ask_run``."""
+        row = await self.task(run, submitted.task)
+        check_tag(row, asking.if_match)
+        return await self.ask(row.run_id, submitted, asking)
+
     async def act_on_task(self, run: str, action: TaskActionRequested, asking: Asking) -> Answered:
         """Do something about work for people short of ending it; as ``ask_run``."""
-        row = await self.approval(run, action.task)
+        row = await self.task(run, action.task)
         check_tag(row, asking.if_match)
         return await self.ask(row.run_id, action, asking)
 

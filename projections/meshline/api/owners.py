@@ -29,7 +29,7 @@ class Handover(Body):
     may, and ``previous`` themselves.
     """
 
-    kind: Literal["run", "exception", "approval"]
+    kind: Literal["run", "exception", "approval", "task"]
     about: str = ""
     previous: str
     owner: str
@@ -50,7 +50,7 @@ async def list_possessions(
     after: After = None,
 ) -> Any:
     """List all that is open and somebody's: runs, exceptions and approvals, run by run."""
-    for view in ("runs", "exceptions", "approvals"):
+    for view in ("runs", "exceptions", "tasks"):
         await least.reached(desk, view)
     page = await desk.views.possessions(owner, run_id=run_id, limit=limit, after=after)
     return desk.page(page, "possessions")
@@ -80,7 +80,7 @@ async def list_handovers(
     response_model=Answered,
     responses=documented(404, 409, 411, 412, 413, 415, 422),
 )
-async def hand_over(
+async def hand_over_possession(
     desk: Annotated[Desk, Depends(requires(Permission.OPERATE, HandoverRequested))],
     run: str,
     body: Handover,

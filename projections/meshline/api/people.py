@@ -16,10 +16,11 @@ from meshline.api.problems import documented
 from meshline.api.runs import tagged
 from meshline.events.corrections import Correction
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
-from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.pages import page_of_all
-from meshline.projections.queries import ExceptionGroup, OwnerLoad
+from meshline.projections.queries import ExceptionGroup
+from meshline.projections.summaries import OwnerLoad
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 
 __all__ = ["router"]
 
@@ -139,7 +140,7 @@ async def act_on_exception(
     return await desk.act_on(exception, action, asking)
 
 
-@router.get("/approvals", response_model=list_of(ApprovalRow), responses=documented(404, 422))
+@router.get("/approvals", response_model=list_of(TaskRow), responses=documented(404, 422))
 async def list_approvals(
     desk: Reader,
     past: Past,
@@ -150,16 +151,16 @@ async def list_approvals(
     after: After = None,
 ) -> Any:
     """List what people are asked, the newest first; the undecided unless `state` says so."""
-    async with past.seen(desk, "approvals") as views:
+    async with past.seen(desk, "tasks") as views:
         page = await views.approvals(
-            states=state or OPEN_APPROVALS, owner=owner, run_id=run_id, limit=limit, after=after
+            states=state or OPEN_TASKS, owner=owner, run_id=run_id, limit=limit, after=after
         )
     return desk.page(page, "approvals")
 
 
 @router.get(
     "/runs/{run}/approvals/{approval}",
-    response_model=item_of(ApprovalRow),
+    response_model=item_of(TaskRow),
     responses=documented(304, 404, 422),
 )
 async def show_approval(
@@ -171,7 +172,7 @@ async def show_approval(
     if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Show what a run asks people, or asked."""
-    await least.reached(desk, "approvals")
+    await least.reached(desk, "tasks")
     row = await desk.approval(run, approval)
     return tagged(desk, row, f"approval {approval} of {row.run_id}", response, if_none_match)
 
@@ -195,7 +196,7 @@ async def list_owners(desk: Reader, past: Past, limit: Limit = 50, after: After 
     async with past.seen(desk, "ownership") as views:
         owners = await views.owners()
     page = page_of_all(
-        owners, lambda o: [-(o.runs + o.exceptions + o.approvals), o.owner], kinds=[int, str],
+        owners, lambda o: [-o.total, o.owner], kinds=[int, str],
         limit=limit, after=after,
     )  # fmt: skip
     return desk.page(page, "owners")

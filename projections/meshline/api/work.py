@@ -4,22 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from meshline.api.access import requires
-from meshline.api.answers import list_of
-from meshline.api.context import After, Ask, AtLeast, Body, Limit, Reader, Wait, invalid
+from meshline.api.answers import item_of, list_of
+from meshline.api.context import (
+    After,
+    Ask,
+    AtLeast,
+    Body,
+    IfNoneMatch,
+    Limit,
+    Past,
+    Reader,
+    Wait,
+    invalid,
+)
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
+from meshline.api.runs import tagged
 from meshline.events.clock import SystemClock
-from meshline.events.people_requests import ABSENCES, AbsenceChangeRequested, TaskActionRequested
+from meshline.events.people_requests import (
+    ABSENCES,
+    AbsenceChangeRequested,
+    TaskActionRequested,
+    TaskCompletionRequested,
+)
 from meshline.events.principals import is_principal
 from meshline.events.publish import RequestAnswer
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.pages import page_of_all
 from meshline.projections.people_queries import roster_of
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
 
@@ -30,11 +48,23 @@ router = APIRouter(prefix="/v1", tags=["people"])
 _clock = SystemClock()
 
 
+TaskState = Literal[
+    "requested", "escalated", "approved", "denied", "completed", "expired", "withdrawn"
+]
+
+
+class Completion(Body):
+    """What the person who did the task fills in."""
+
+    form: Any = None
+    reason: str = Field("", max_length=2_000)
+
+
 class TaskAction(Body):
-    """What to do about an approval short of deciding it.
+    """What to do about a task or an approval short of ending it.
 
     ``claim`` takes it for yourself, ``release`` gives it back to all who may; ``assign`` gives it
-    to the user ``to``, which only admins may; ``delegate`` lets ``to`` decide in your place;
+    to the user ``to``, which only admins may; ``delegate`` lets ``to`` do it in your place;
     ``comment`` says ``reason``.
     """
 
@@ -92,10 +122,10 @@ async def list_work(
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
-    """List what somebody may decide, and why: what is due first, then priority, then age."""
+    """List what somebody may do, and why: what is due first, then priority, then age."""
     if user is not None and not is_principal(user):
         raise invalid(("query", "user"), f"{user[:60]!r} is nobody: expected as in 'user:ada'")
-    await least.reached(desk, "approvals")
+    await least.reached(desk, "tasks")
     page = await desk.views.work(
         user or desk.principal.actor.id, _clock.now(), limit=limit, after=after
     )
@@ -107,7 +137,7 @@ async def list_person_loads(
     desk: Reader, least: AtLeast, limit: Limit = 50, after: After = None
 ) -> Any:
     """Tell how much work each person has, those with the most first, and who is away."""
-    await least.reached(desk, "approvals")
+    await least.reached(desk, "tasks")
     page = page_of_all(
         await desk.views.person_loads(_clock.now()),
         lambda o: [-(o.claimed + o.delegated), -o.asked, o.person], kinds=[int, int, str],
@@ -121,7 +151,7 @@ async def list_queue_loads(
     desk: Reader, least: AtLeast, limit: Limit = 50, after: After = None
 ) -> Any:
     """Tell what each owner is asked and nobody has decided, the one with the oldest first."""
-    await least.reached(desk, "approvals")
+    await least.reached(desk, "tasks")
     page = page_of_all(
         await desk.views.queue_loads(_clock.now()),
         lambda o: [o.oldest_at.isoformat(), o.owner], kinds=[str, str], limit=limit, after=after,
@@ -154,6 +184,59 @@ async def _absences_seen(desk: Desk) -> list[AbsenceRow]:
     return [row for row in found if row.absent in seen or row.substitute in seen]
 
 
+@router.get("/tasks", response_model=list_of(TaskRow), responses=documented(404, 422))
+async def list_tasks(
+    desk: Reader,
+    past: Past,
+    kind: Annotated[
+        Literal["task", "approval"] | None, Query(description="An approval is a task, too.")
+    ] = None,
+    state: Annotated[list[TaskState] | None, Query()] = None,
+    owner: str | None = None,
+    run_id: str | None = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Any:
+    """List what people are asked for, the newest first; what is open unless `state` says so."""
+    async with past.seen(desk, "tasks") as views:
+        page = await views.tasks(
+            states=state or OPEN_TASKS, kind=kind, owner=owner, run_id=run_id, limit=limit,
+            after=after,
+        )  # fmt: skip
+    return desk.page(page, "tasks")
+
+
+@router.get(
+    "/runs/{run}/tasks/{task}",
+    response_model=item_of(TaskRow),
+    responses=documented(304, 404, 422),
+)
+async def show_task(
+    desk: Reader,
+    least: AtLeast,
+    response: Response,
+    run: str,
+    task: str,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Show a task or an approval of a run."""
+    await least.reached(desk, "tasks")
+    row = await desk.task(run, task)
+    return tagged(desk, row, f"task {task} of {row.run_id}", response, if_none_match)
+
+
+@router.post("/runs/{run}/tasks/{task}", status_code=202, responses=_ACTS)
+async def complete_task(
+    desk: Annotated[Desk, Depends(requires(Permission.APPROVE, TaskCompletionRequested))],
+    run: str,
+    task: str,
+    body: Completion,
+    asking: Ask,
+) -> Answered:
+    """Complete a task with what its form asks for, in the name of the key's owner."""
+    return await desk.complete(run, TaskCompletionRequested(task=task, **dict(body)), asking)
+
+
 @router.post(
     "/runs/{run}/tasks/{task}/actions",
     status_code=202,
@@ -167,7 +250,7 @@ async def act_on_task(
     body: TaskAction,
     asking: Ask,
 ) -> Any:
-    """Claim, release, assign, delegate or comment on an approval, which is a task."""
+    """Claim, release, assign, delegate or comment on a task, or an approval, which is one."""
     return await desk.act_on_task(run, TaskActionRequested(task=task, **dict(body)), asking)
 
 

@@ -15,6 +15,7 @@ from meshline.client.remote_bulks import RemoteBulks
 from meshline.client.remote_publisher import RemotePublisher
 from meshline.client.remote_views import RemoteViews
 from meshline.events.ids import run_id_of
+from meshline.events.people_requests import TaskCompletionRequested
 from meshline.events.publish import Answer, RequestAnswer, Trigger
 from meshline.events.requests import ApprovalSubmitted, CancelRequested, Request
 from meshline.projections.errors import NotFound
@@ -152,6 +153,12 @@ class Meshline:
         return await self.ask(
             run, ApprovalSubmitted(approval=approval, decision="approved", form=form, reason=reason)
         )
+
+    async def complete(
+        self, run: str, task: str, *, form: Any = None, reason: str = ""
+    ) -> RequestAnswer:
+        """Complete a task that the run waits for, with what is filled in."""
+        return await self.ask(run, TaskCompletionRequested(task=task, form=form, reason=reason))
 
     async def deny(self, run: str, approval: str, *, reason: str) -> RequestAnswer:
         """Deny what a run asks for."""

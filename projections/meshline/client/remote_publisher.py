@@ -22,6 +22,7 @@ from meshline.events.people_requests import (
     AbsenceChangeRequested,
     HandoverRequested,
     TaskActionRequested,
+    TaskCompletionRequested,
 )
 from meshline.events.publish import Answer, Publisher, RequestAnswer, Trigger
 from meshline.events.requests import (
@@ -58,6 +59,7 @@ _PATHS: Mapping[type[Request], str] = {
     ActivityReported: "/v1/runs/{run}/activities",
     StepReported: "/v1/runs/{run}/steps/{step}/outcome",
     ApprovalSubmitted: "/v1/runs/{run}/approvals/{approval}",
+    TaskCompletionRequested: "/v1/runs/{run}/tasks/{task}",
     TaskActionRequested: "/v1/runs/{run}/tasks/{task}/actions",
     ExceptionActionRequested: "/v1/exceptions/{exception_id}/actions",
 }

@@ -13,7 +13,6 @@ from meshline.client.connection import Connection
 from meshline.events.envelope import Position
 from meshline.events.errors import SettingsInvalid
 from meshline.events.log import EventLog
-from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.as_of import Moment
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.errors import NotFound
@@ -24,9 +23,11 @@ from meshline.projections.lag import ViewLag
 from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
-from meshline.projections.queries import ExceptionGroup, OwnerLoad, Views
+from meshline.projections.queries import ExceptionGroup, Views
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
+from meshline.projections.summaries import OwnerLoad
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
@@ -37,7 +38,7 @@ __all__ = ["RemoteViews", "row_of"]
 R = TypeVar("R", bound=tuple[Any, ...])
 
 _EXCEPTION_STATES = (*OPEN_EXCEPTIONS, "resolved", "dismissed")
-_APPROVAL_STATES = ("requested", "escalated", "approved", "denied", "expired", "withdrawn")
+_TASK_STATES = (*OPEN_TASKS, "approved", "denied", "completed", "withdrawn")
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
@@ -139,19 +140,33 @@ class RemoteViews(Views):
         )
         return page.rows
 
-    async def approvals(
+    async def tasks(
         self,
         *,
-        states: Sequence[str] | None = OPEN_APPROVALS,
+        states: Sequence[str] | None = OPEN_TASKS,
+        kind: str | None = None,
         owner: str | None = None,
         run_id: str | None = None,
         limit: int = 50,
         after: str | None = None,
-    ) -> Page[ApprovalRow]:
+    ) -> Page[TaskRow]:
         return await self._listed(
-            ApprovalRow, "/v1/approvals", state=states or _APPROVAL_STATES, owner=owner,
+            TaskRow, "/v1/tasks", state=states or _TASK_STATES, kind=kind, owner=owner,
             run_id=run_id, limit=limit, after=after, **self._past(),
         )  # fmt: skip
+
+    async def approvals(
+        self,
+        *,
+        states: Sequence[str] | None = OPEN_TASKS,
+        owner: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[TaskRow]:
+        return await self.tasks(
+            states=states, kind="approval", owner=owner, run_id=run_id, limit=limit, after=after
+        )
 
     async def work(
         self, user: str | None, now: datetime, *, limit: int = 50, after: str | None = None

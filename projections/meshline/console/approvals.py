@@ -14,12 +14,12 @@ from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, Visit, acts, tag_of
 from meshline.events.requests import ApprovalSubmitted
-from meshline.projections.approvals_view import OPEN_APPROVALS
+from meshline.projections.tasks_view import OPEN_TASKS
 
 __all__ = ["router"]
 
 router = APIRouter()
-STATES = [*OPEN_APPROVALS, "approved", "denied", "withdrawn"]
+STATES = [*OPEN_TASKS, "approved", "denied", "withdrawn"]
 Text = Annotated[str, Query(max_length=300)]
 
 
@@ -32,7 +32,7 @@ async def list_approvals(
     after: Text = "",
 ) -> Response:
     """List what people are asked, the newest first; the undecided unless asked otherwise."""
-    states = [each for each in STATES if each in (state or ())] or OPEN_APPROVALS
+    states = [each for each in STATES if each in (state or ())] or OPEN_TASKS
     page = await visit.views.approvals(
         states=states, owner=owner or None, limit=PAGE_ROWS, after=after or None
     )
@@ -50,24 +50,22 @@ async def list_approvals(
 @router.get("/runs/{run}/approvals/{approval}")
 async def show_approval(request: Request, visit: Reader, run: str, approval: str) -> Response:
     """Show one question, the run that asks it, and the form for the answer."""
-    shows_all = await reached(request, visit, "approvals", "runs")
+    shows_all = await reached(request, visit, "tasks", "runs")
     row = await visit.desk.approval(run, approval)
     origin = str(request.base_url).rstrip("/")
     return rendered(
         request,
         "approval.html",
         approval=row,
-        form=values_of(visit, row, f"approval {row.approval} of run {row.run_id}")["form"],
+        form=values_of(visit, row, f"approval {row.task} of run {row.run_id}")["form"],
         run=await visit.views.run(row.run_id),
         trigger=await _trigger(visit, row.run_id),
         fields=fields_of(row.form_schema),
         tag=tag_of(row),
         shows_all=shows_all,
-        may=visit.may(Permission.APPROVE) and row.state in OPEN_APPROVALS,
+        may=visit.may(Permission.APPROVE) and row.state in OPEN_TASKS,
         typed={
-            decision: decision_typed(
-                origin, row.run_id, row.approval, decision, bool(row.form_schema)
-            )
+            decision: decision_typed(origin, row.run_id, row.task, decision, bool(row.form_schema))
             for decision in ("approved", "denied")
         },
     )
@@ -92,8 +90,6 @@ async def decide(
     if decision == "approved":
         fields = fields_of(row.form_schema)
         form = act.json("form") if fields is None else value_of(fields, act.form)
-    asked = ApprovalSubmitted(
-        approval=row.approval, decision=decision, form=form, reason=act.reason
-    )
+    asked = ApprovalSubmitted(approval=row.task, decision=decision, form=form, reason=act.reason)
     answered = await act.ask(row, asked)
-    return act.shown(f"/runs/{row.run_id}/approvals/{row.approval}", decision, answered)
+    return act.shown(f"/runs/{row.run_id}/approvals/{row.task}", decision, answered)

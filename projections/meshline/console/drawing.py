@@ -118,8 +118,8 @@ def _graph(spec: Mapping[str, Any], painting: Painting | None) -> _Graph:
 def _about(node: Mapping[str, Any]) -> str:
     each = node.get("each")
     match node["kind"]:
-        case "approval":
-            return f"approval by {node['by']}"
+        case "approval" | "task":
+            return f"{node['kind']} by {node['by']}"
         case "assign":
             return "owner rule"
         case "step" if each:

@@ -18,7 +18,7 @@ __all__ = ["NodeState", "Painting", "Span", "painted"]
 NodeState = Literal[
     "running", "waiting", "held", "succeeded", "failed", "skipped", "denied", "not_reached"
 ]
-Kind = Literal["try", "retry", "approval", "timer", "message", "exception", "outside"]
+Kind = Literal["try", "retry", "approval", "task", "timer", "message", "exception", "outside"]
 
 
 @dataclass
@@ -117,7 +117,7 @@ def _of_step(painting: Painting, event: Event[Any]) -> None:
             painting.begin(Span(data.step, "retry", at, until=data.at, attempt=data.attempt))
             painting.node(data.step).state = "waiting"
         case facts.StepSkipped() as data:
-            painting.end(data.step, at, "skipped", "try", "retry", "exception", "approval")
+            painting.end(data.step, at, "skipped", "try", "retry", "exception", "approval", "task")
             node = painting.node(data.step)
             if "[" in data.step:
                 node.items_done += 1
@@ -145,9 +145,13 @@ def _of_wait(painting: Painting, event: Event[Any]) -> None:
         case facts.MessageMatched() as data:
             painting.end(data.message, at, "succeeded", "message")
             painting.node(data.message).state = "succeeded"
-        case facts.ApprovalRequested() as data:
-            painting.begin(Span(data.approval, "approval", at, until=data.due_at))
-            painting.node(data.approval).state = "waiting"
+        case facts.ApprovalRequested() | facts.TaskCreated() as data:
+            kind: Kind = "approval" if isinstance(data, facts.ApprovalRequested) else "task"
+            painting.begin(Span(data.task, kind, at, until=data.due_at))
+            painting.node(data.task).state = "waiting"
+        case facts.TaskCompleted() as data:
+            painting.end(data.task, at, "completed", "task", "exception")
+            painting.node(data.task).state = "succeeded"
         case facts.ApprovalApproved() as data:
             painting.end(data.approval, at, "approved", "approval", "exception")
             painting.node(data.approval).state = "succeeded"

@@ -137,7 +137,7 @@ def _run_meant(text: str) -> str | None:
 @router.get("/runs/{run}")
 async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -> Response:
     """Show a run: five answers, what it waits for, its graph, its time and its events."""
-    shows_all = await reached(request, visit, "runs", "history", "exceptions", "approvals")
+    shows_all = await reached(request, visit, "runs", "history", "exceptions", "tasks")
     moment = moment_asked(request)
     views = await seen_of(visit, run, moment)
     row = await views.run(run)

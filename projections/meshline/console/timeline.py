@@ -103,6 +103,7 @@ def _text(kind: str, attempt: int, how: str) -> str:
         "try": f"try {attempt}",
         "retry": f"waiting for try {attempt}",
         "approval": "waiting for an answer",
+        "task": "waiting for somebody to do it",
         "timer": "waiting for a time",
         "message": "waiting for a message",
         "exception": "held by an exception",

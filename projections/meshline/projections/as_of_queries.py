@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 from meshline.events.log import EventLog
 from meshline.projections import (
-    approvals_view,
     directory_view,
     exception_view,
     ownership_view,
     runs_view,
+    tasks_view,
 )
-from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.as_of import Moment, fold_as_of, fold_history, rows_until
 from meshline.projections.directory_view import DirectoryRow
 from meshline.projections.errors import NotFound
@@ -24,10 +23,12 @@ from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
 from meshline.projections.projection import Table
-from meshline.projections.queries import OPEN_RUNS, OwnerLoad, Views
+from meshline.projections.queries import OPEN_RUNS, Views
 from meshline.projections.runs_view import RunRow
 from meshline.projections.scope import Scope
 from meshline.projections.snapshots import KeptViews
+from meshline.projections.summaries import OwnerLoad
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 
 __all__ = ["ABOUT_RUNS", "ViewsAsOf", "whole_history"]
 
@@ -37,7 +38,7 @@ ABOUT_RUNS = (
     runs_view.projection,
     ownership_view.projection,
     exception_view.projection,
-    approvals_view.projection,
+    tasks_view.projection,
 )
 """What these queries read."""
 
@@ -156,7 +157,7 @@ class ViewsAsOf:
 
         def count(owner: str, *places: int) -> None:
             for place in places:
-                loads.setdefault(owner, [0, 0, 0, 0])[place] += 1
+                loads.setdefault(owner, [0, 0, 0, 0, 0])[place] += 1
 
         for run in await self._rows(runs_view.runs):
             if run.state in OPEN_RUNS:
@@ -164,11 +165,11 @@ class ViewsAsOf:
         for exception in await self._rows(exception_view.exceptions):
             if exception.state in OPEN_EXCEPTIONS:
                 count(exception.owner, 2)
-        for approval in await self._rows(approvals_view.approvals):
-            if approval.state in OPEN_APPROVALS:
-                count(approval.owner, 3)
+        for task in await self._rows(tasks_view.tasks):
+            if task.state in OPEN_TASKS:
+                count(task.owner, 3 if task.kind == "approval" else 4)
         found = [OwnerLoad(owner, *counts) for owner, counts in loads.items()]
-        return sorted(found, key=lambda o: (-(o.runs + o.exceptions + o.approvals), o.owner))
+        return sorted(found, key=lambda o: (-o.total, o.owner))
 
     async def periods(self, run_id: str) -> list[PeriodRow]:
         """See ``Views.periods``."""
@@ -191,22 +192,38 @@ class ViewsAsOf:
         ]
         return _page(found, ("opened_at", "exception_id"), limit, after)
 
-    async def approvals(
+    async def tasks(
         self,
         *,
-        states: Sequence[str] | None = OPEN_APPROVALS,
+        states: Sequence[str] | None = OPEN_TASKS,
+        kind: str | None = None,
         owner: str | None = None,
         run_id: str | None = None,
         limit: int = 50,
         after: str | None = None,
-    ) -> Page[ApprovalRow]:
-        """See ``Views.approvals``."""
+    ) -> Page[TaskRow]:
+        """See ``Views.tasks``."""
         found = [
             row
-            for row in await self._rows(approvals_view.approvals)
-            if _is(row, owner=owner, run_id=run_id) and (not states or row.state in states)
+            for row in await self._rows(tasks_view.tasks)
+            if _is(row, kind=kind, owner=owner, run_id=run_id)
+            and (not states or row.state in states)
         ]
-        return _page(found, ("requested_at", "run_id", "approval"), limit, after)
+        return _page(found, ("requested_at", "run_id", "task"), limit, after)
+
+    async def approvals(
+        self,
+        *,
+        states: Sequence[str] | None = OPEN_TASKS,
+        owner: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[TaskRow]:
+        """See ``Views.approvals``."""
+        return await self.tasks(
+            states=states, kind="approval", owner=owner, run_id=run_id, limit=limit, after=after
+        )
 
     async def directory(self) -> DirectoryRow | None:
         """See ``Views.directory``; only where people were folded."""

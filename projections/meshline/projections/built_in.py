@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from meshline.projections import (
-    approvals_view,
     audit_view,
     directory_view,
     exception_view,
@@ -11,6 +10,7 @@ from meshline.projections import (
     history_view,
     ownership_view,
     runs_view,
+    tasks_view,
     triggers_view,
     workflows_view,
 )
@@ -24,7 +24,7 @@ BUILT_IN: tuple[Projection, ...] = (
     exception_view.projection,
     history_view.projection,
     triggers_view.projection,
-    approvals_view.projection,
+    tasks_view.projection,
     workflows_view.projection,
     directory_view.projection,
     audit_view.projection,

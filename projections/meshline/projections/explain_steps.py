@@ -35,6 +35,8 @@ _PLACES: dict[type, tuple[Callable[[Any], str], bool, str]] = {
     facts.ApprovalRequested: (lambda d: d.approval, False, "is not decided"),
     facts.ApprovalApproved: (lambda d: d.approval, True, "was approved"),
     facts.ApprovalDenied: (lambda d: d.approval, True, "was denied"),
+    facts.TaskCreated: (lambda d: d.task, False, "is not done"),
+    facts.TaskCompleted: (lambda d: d.task, True, "was done"),
     facts.OwnerAssigned: (lambda d: d.rule or "", True, "has said whose it is"),
 }
 

@@ -123,13 +123,14 @@ def _timer(told: Told, wait: Wait, spec: dict[str, Any]) -> Found:
     return f"{wait.about} sleeps, as its workflow says", said
 
 
-def _approval(told: Told, wait: Wait, spec: dict[str, Any]) -> Found:
-    asked = _about(told, "approval", wait.about, facts.ApprovalRequested)
-    moved = _about(told, "approval", wait.about, facts.ApprovalEscalated)
+def _task(told: Told, wait: Wait, spec: dict[str, Any]) -> Found:
+    asked = _about(told, "task", wait.about, facts.ApprovalRequested, facts.TaskCreated)
+    moved = _about(told, "task", wait.about, facts.ApprovalEscalated, facts.TaskEscalated)
     if asked is None:
         return _other(told, wait, spec)
-    words = f"{wait.about} was asked of {asked.data.by}, and nobody has decided"
-    if asked.data.of > 1:
+    ended = "decided" if isinstance(asked.data, facts.ApprovalRequested) else "done it"
+    words = f"{wait.about} was asked of {asked.data.by}, and nobody has {ended}"
+    if isinstance(asked.data, facts.ApprovalRequested) and asked.data.of > 1:
         votes = sum(said.data.approval == wait.about for said in told.all(facts.ApprovalVoted))
         words = f"{wait.about} was asked of {asked.data.by}: {votes} of {asked.data.of} approved"
     if moved is not None:
@@ -170,7 +171,8 @@ def _other(told: Told, wait: Wait, spec: dict[str, Any]) -> Found:
 _WORDS = {
     "retry": _retry,
     "timer": _timer,
-    "approval": _approval,
+    "approval": _task,
+    "task": _task,
     "message": _message,
     "worker": _worker,
     "exception": _exception,

@@ -10,17 +10,20 @@ from meshline.events.facts import (
     ApprovalEscalated,
     ExceptionAssigned,
     OwnerAssigned,
+    TaskEscalated,
     TaskTransferred,
 )
 from meshline.projections.projection import Projection, RowAccess
 
 __all__ = ["HandoverRow", "handovers", "projection"]
 
+Kind = Literal["run", "exception", "approval", "task"]
+
 
 class HandoverRow(NamedTuple):
-    """A run, an exception or an approval went from ``previous`` to ``owner``.
+    """A run, an exception or work for people went from ``previous`` to ``owner``.
 
-    ``about`` is the exception's id or the approval's name; empty for the run itself. ``actor`` is
+    ``about`` is the exception's id or the task's name; empty for the run itself. ``actor`` is
     the person who gave it; where it was none, ``rule`` is what did.
     """
 
@@ -28,7 +31,7 @@ class HandoverRow(NamedTuple):
     partition: int
     log_offset: int
     time: datetime
-    kind: Literal["run", "exception", "approval"]
+    kind: Kind
     about: str
     previous: str | None
     owner: str
@@ -37,7 +40,7 @@ class HandoverRow(NamedTuple):
     reason: str
 
 
-projection = Projection("handovers", version=1)
+projection = Projection("handovers", version=2)
 handovers = projection.table(
     "handovers", HandoverRow, key=["run_id", "partition", "log_offset"], append_only=True
 )
@@ -56,22 +59,23 @@ def _exception(rows: RowAccess, event: Recorded[ExceptionAssigned]) -> None:
     _went(rows, event, "exception", data.exception_id, data.previous, data.owner, None, data.reason)
 
 
-@projection.on(ApprovalEscalated)
-def _escalated(rows: RowAccess, event: Recorded[ApprovalEscalated]) -> None:
+@projection.on(ApprovalEscalated, TaskEscalated)
+def _escalated(rows: RowAccess, event: Recorded[ApprovalEscalated | TaskEscalated]) -> None:
     data = event.event.data
-    _went(rows, event, "approval", data.approval, data.previous, data.owner, "escalation", "")
+    kind: Kind = "approval" if isinstance(data, ApprovalEscalated) else "task"
+    _went(rows, event, kind, data.task, data.previous, data.owner, "escalation", "")
 
 
 @projection.on(TaskTransferred)
 def _task(rows: RowAccess, event: Recorded[TaskTransferred]) -> None:
     data = event.event.data
-    _went(rows, event, "approval", data.task, data.previous, data.owner, None, data.reason)
+    _went(rows, event, data.kind, data.task, data.previous, data.owner, None, data.reason)
 
 
 def _went(
     rows: RowAccess,
     event: Recorded[Any],
-    kind: Literal["run", "exception", "approval"],
+    kind: Kind,
     about: str,
     previous: str | None,
     owner: str,

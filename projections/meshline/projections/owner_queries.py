@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from meshline.projections.approvals_view import OPEN_APPROVALS
 from meshline.projections.exception_view import OPEN_EXCEPTIONS
 from meshline.projections.handovers_view import HandoverRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, values_after
 from meshline.projections.summaries import OPEN_RUNS
+from meshline.projections.tasks_view import OPEN_TASKS
 
 __all__ = ["OwnerQueries", "Possession"]
 
@@ -24,8 +24,8 @@ select * from (
     from {ns}.exceptions where owner = $1 and state = any($3::text[])
       and not (kind = 'owner_gone' and about = $1)
     union all
-    select 'approval', run_id, approval, workflow, state, requested_at
-    from {ns}.approvals where (owner = $1 or assignee = $1) and state = any($4::text[])
+    select kind, run_id, task, workflow, state, requested_at
+    from {ns}.tasks where (owner = $1 or assignee = $1) and state = any($4::text[])
 ) as theirs
 where ($5::text is null or run_id = $5) and (run_id, kind, about) > ($6, $7, $8)
 order by run_id, kind, about limit $9
@@ -43,9 +43,9 @@ _LATEST = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), 2**31 - 1, 2**63
 
 
 class Possession(NamedTuple):
-    """Something open that is somebody's; ``about`` is an exception's id or an approval's name."""
+    """Something open that is somebody's; ``about`` is an exception's id or a task's name."""
 
-    kind: Literal["run", "exception", "approval"]
+    kind: Literal["run", "exception", "approval", "task"]
     run_id: str
     about: str
     workflow: str
@@ -68,11 +68,11 @@ class OwnerQueries:
         limit: int = 50,
         after: str | None = None,
     ) -> Page[Possession]:
-        """Return all that is open and somebody's: runs, exceptions, approvals; run by run."""
+        """Return all that is open and somebody's: runs, exceptions, work for people; run by run."""
         limit = max(1, min(limit, LIMIT_MAX))
         last: Sequence[Any] = ("", "", "") if after is None else values_after(after, [str] * 3)
         found = await self._fetch(
-            _POSSESSIONS, owner, OPEN_RUNS, OPEN_EXCEPTIONS, OPEN_APPROVALS, run_id, *last,
+            _POSSESSIONS, owner, OPEN_RUNS, OPEN_EXCEPTIONS, OPEN_TASKS, run_id, *last,
             limit + 1,
         )  # fmt: skip
         rows = [Possession(**each) for each in found]

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.log import EventLog
-from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.audit_queries import AuditQueries
 from meshline.projections.conditions import Conditions as _Conditions
 from meshline.projections.errors import NotFound
@@ -30,6 +29,7 @@ from meshline.projections.runs_view import RunRow
 from meshline.projections.scope import Scope
 from meshline.projections.store import ViewStatus
 from meshline.projections.summaries import OPEN_RUNS, Summaries
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 from meshline.projections.triggers_view import TriggerRow
 from meshline.projections.work_queries import WorkQueries
 from meshline.projections.workflows_view import WorkflowRow
@@ -37,23 +37,12 @@ from meshline.projections.workflows_view import WorkflowRow
 __all__ = [
     "OPEN_RUNS",
     "ExceptionGroup",
-    "OwnerLoad",
     "Page",
     "Views",
     "as_json",
 ]
 
 R = TypeVar("R", bound=tuple[Any, ...])
-
-
-class OwnerLoad(NamedTuple):
-    """What an owner has open now."""
-
-    owner: str
-    runs: int
-    held: int
-    exceptions: int
-    approvals: int
 
 
 class ExceptionGroup(NamedTuple):
@@ -189,32 +178,6 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
 
     # -- owners --------------------------------------------------------------------------------
 
-    async def owners(self) -> list[OwnerLoad]:
-        """Return who has something open, those with the most first."""
-        rows = await self._fetch(
-            """
-            select owner, sum(runs)::bigint as runs, sum(held)::bigint as held,
-                   sum(exceptions)::bigint as exceptions, sum(approvals)::bigint as approvals
-            from (
-                select owner, count(*) as runs, count(*) filter (where state = 'held') as held,
-                       0 as exceptions, 0 as approvals
-                from {ns}.runs where state = any($1::text[]) group by owner
-                union all
-                select owner, 0, 0, count(*), 0
-                from {ns}.exceptions where state not in ('resolved', 'dismissed')
-                group by owner
-                union all
-                select owner, 0, 0, 0, count(*)
-                from {ns}.approvals where state = any($2::text[]) group by owner
-            ) as parts
-            group by owner
-            order by sum(runs + exceptions + approvals) desc, owner
-            """,
-            OPEN_RUNS,
-            OPEN_APPROVALS,
-        )
-        return [OwnerLoad(**row) for row in rows]
-
     async def periods(self, run_id: str) -> list[PeriodRow]:
         """Return who owned the run, period by period."""
         rows = await self._fetch(
@@ -269,23 +232,42 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
         )
         return [ExceptionGroup(**row) for row in rows]
 
-    # -- approvals, triggers, workflows --------------------------------------------------------
+    # -- work for people, triggers, workflows --------------------------------------------------
 
-    async def approvals(
+    async def tasks(
         self,
         *,
-        states: Sequence[str] | None = OPEN_APPROVALS,
+        states: Sequence[str] | None = OPEN_TASKS,
+        kind: str | None = None,
         owner: str | None = None,
         run_id: str | None = None,
         limit: int = 50,
         after: str | None = None,
-    ) -> Page[ApprovalRow]:
-        """Return approvals, the newest first; undecided ones unless ``states`` says otherwise."""
+    ) -> Page[TaskRow]:
+        """Return work for people, the newest first; what is open unless ``states`` says otherwise.
+
+        Args:
+            kind: ``task`` or ``approval``; None: both, since an approval is a task.
+        """
         where = _Conditions()
         where.one_of("state", states)
-        where.equal(owner=owner, run_id=run_id)
-        order = ("requested_at", "run_id", "approval")
-        return await self._page(ApprovalRow, "approvals", where, order, limit, after)
+        where.equal(kind=kind, owner=owner, run_id=run_id)
+        order = ("requested_at", "run_id", "task")
+        return await self._page(TaskRow, "tasks", where, order, limit, after)
+
+    async def approvals(
+        self,
+        *,
+        states: Sequence[str] | None = OPEN_TASKS,
+        owner: str | None = None,
+        run_id: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[TaskRow]:
+        """Return approvals alone; see ``tasks``."""
+        return await self.tasks(
+            states=states, kind="approval", owner=owner, run_id=run_id, limit=limit, after=after
+        )
 
     async def triggers(
         self,

@@ -35,7 +35,7 @@ _RULES = {
     "ownership_periods": _OF_A_RUN,
     "handovers": _OF_A_RUN,
     "exceptions": _EXCEPTIONS,
-    "approvals": (
+    "tasks": (
         f"{_WORKFLOW} and ({{q}} is null or owner = any({{q}}) or by = any({{q}}) or {_OF_A_RUN})"
     ),
     # One that became no run is of no workflow: it is shown to those who have all of its source.
@@ -65,9 +65,9 @@ class Scope(NamedTuple):
     queues: frozenset[str] | None = None
 
     def holds(self, row: Any) -> bool:
-        """Return whether a row of runs, exceptions or approvals is this team's by itself.
+        """Return whether a row of runs, exceptions or tasks is this team's by itself.
 
-        An exception or approval is its too where its run is.
+        An exception or task is its too where its run is.
         """
         if self.workflows is not None and row.workflow not in self.workflows:
             return False

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from meshline.projections.runs_view import RunRow
+from meshline.projections.tasks_view import OPEN_TASKS
 
-__all__ = ["OPEN_RUNS", "RouteLoad", "SourceFlow", "Summaries", "VersionCount"]
+__all__ = ["OPEN_RUNS", "OwnerLoad", "RouteLoad", "SourceFlow", "Summaries", "VersionCount"]
 
 OPEN_RUNS = ["running", "waiting", "held", "paused"]
 
@@ -21,6 +22,21 @@ class SourceFlow(NamedTuple):
     repeated: int
     rejected: int
     last_at: datetime
+
+
+class OwnerLoad(NamedTuple):
+    """What an owner has open now."""
+
+    owner: str
+    runs: int
+    held: int
+    exceptions: int
+    approvals: int
+    tasks: int
+
+    @property
+    def total(self) -> int:
+        return self.runs + self.exceptions + self.approvals + self.tasks
 
 
 class RouteLoad(NamedTuple):
@@ -81,6 +97,34 @@ class Summaries:
             since,
         )
         return [SourceFlow(**row) for row in rows]
+
+    async def owners(self: _Fetching) -> list[OwnerLoad]:
+        """Return who has something open, those with the most first."""
+        rows = await self._fetch(
+            """
+            select owner, sum(runs)::bigint as runs, sum(held)::bigint as held,
+                   sum(exceptions)::bigint as exceptions, sum(approvals)::bigint as approvals,
+                   sum(tasks)::bigint as tasks
+            from (
+                select owner, count(*) as runs, count(*) filter (where state = 'held') as held,
+                       0 as exceptions, 0 as approvals, 0 as tasks
+                from {ns}.runs where state = any($1::text[]) group by owner
+                union all
+                select owner, 0, 0, count(*), 0, 0
+                from {ns}.exceptions where state not in ('resolved', 'dismissed')
+                group by owner
+                union all
+                select owner, 0, 0, 0, count(*) filter (where kind = 'approval'),
+                       count(*) filter (where kind = 'task')
+                from {ns}.tasks where state = any($2::text[]) group by owner
+            ) as parts
+            group by owner
+            order by sum(runs + exceptions + approvals + tasks) desc, owner
+            """,
+            OPEN_RUNS,
+            OPEN_TASKS,
+        )
+        return [OwnerLoad(**row) for row in rows]
 
     async def route_loads(self: _Fetching, now: datetime) -> list[RouteLoad]:
         """Return where exceptions are open, the route with the oldest first."""

@@ -1,4 +1,4 @@
-"""Whose work a question to people is, and why: as the engine lets them decide it."""
+"""Whose work something is, and why: as the engine lets them do it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from meshline.events.people import Absence, People, Right
-from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.directory_view import AbsenceRow, DirectoryRow
 from meshline.projections.people_queries import roster_of
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 
 __all__ = ["NEVER", "PRIORITIES", "WorkRow", "order_of", "people_of", "right_to", "work_of"]
 
@@ -21,16 +21,16 @@ NEVER = datetime.fromisoformat("9999-12-31T00:00:00+00:00")
 
 
 class WorkRow(NamedTuple):
-    """What somebody may decide now.
+    """What somebody may do now: an approval to decide, or a task to complete.
 
     ``why`` it is theirs: ``claimed``: they have it; ``delegated``: who has it, the ``assignee``,
-    lets them decide; ``candidate``: nobody has it, and they are one of ``candidate_by``, who were
+    lets them do it; ``candidate``: nobody has it, and they are one of ``candidate_by``, who were
     asked. ``substitute_of`` is away, and it is theirs in that place.
     """
 
     run_id: str
     task: str
-    kind: Literal["approval"]
+    kind: Literal["approval", "task"]
     workflow: str
     state: str
     why: Literal["claimed", "delegated", "candidate"]
@@ -57,13 +57,13 @@ def people_of(directory: DirectoryRow | None, absences: Iterable[AbsenceRow]) ->
     )
 
 
-def right_to(row: ApprovalRow, people: People, user: str, now: datetime) -> Right | None:
-    """Return by what right the user decides it, as the engine would say; None: by none.
+def right_to(row: TaskRow, people: People, user: str, now: datetime) -> Right | None:
+    """Return by what right the user does it, as the engine would say; None: by none.
 
     A rule about who asks for it is known to the engine alone: where there is no directory, who asks
     is not left out here.
     """
-    if row.state not in OPEN_APPROVALS or len(row.votes) >= row.of:
+    if row.state not in OPEN_TASKS or len(row.votes) >= row.of:
         return None
     right = people.right_of(row.assignee or user, row.candidates, now)
     if right is not None and row.assignee is not None:
@@ -76,8 +76,8 @@ def right_to(row: ApprovalRow, people: People, user: str, now: datetime) -> Righ
     return right if names.isdisjoint([*barred, *row.voted]) else None
 
 
-def work_of(row: ApprovalRow, people: People, user: str, now: datetime) -> WorkRow | None:
-    """Return it as the user's work; None: they may not decide it."""
+def work_of(row: TaskRow, people: People, user: str, now: datetime) -> WorkRow | None:
+    """Return it as the user's work; None: they may not do it."""
     right = right_to(row, people, user, now)
     if right is None:
         return None
@@ -91,8 +91,8 @@ def work_of(row: ApprovalRow, people: People, user: str, now: datetime) -> WorkR
         why = "claimed"
     return WorkRow(
         run_id=row.run_id,
-        task=row.approval,
-        kind="approval",
+        task=row.task,
+        kind=row.kind,
         workflow=row.workflow,
         state=row.state,
         why=why,
@@ -109,8 +109,7 @@ def work_of(row: ApprovalRow, people: People, user: str, now: datetime) -> WorkR
     )
 
 
-def order_of(row: ApprovalRow | WorkRow) -> tuple[datetime, int, datetime, str, str]:
+def order_of(row: TaskRow | WorkRow) -> tuple[datetime, int, datetime, str, str]:
     """Return what work is sorted by: what is due first, then priority, then age."""
-    name = row.task if isinstance(row, WorkRow) else row.approval
     rank = PRIORITIES.index(row.priority) + 1
-    return row.due_at or NEVER, rank, row.requested_at, row.run_id, name
+    return row.due_at or NEVER, rank, row.requested_at, row.run_id, row.task

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from meshline.events.people import People
-from meshline.projections.approvals_view import OPEN_APPROVALS, ApprovalRow
 from meshline.projections.directory_view import AbsenceRow, DirectoryRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, values_after
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 from meshline.projections.work import NEVER, PRIORITIES, WorkRow, order_of, people_of, work_of
 
 __all__ = ["PersonLoad", "QueueLoad", "WorkQueries"]
@@ -22,27 +22,27 @@ _BEFORE_ALL = (_BEGIN, 0, _BEGIN, "", "")
 
 # All that may be theirs, and little else: whether it is, ``work_of`` says of each.
 _WORK = """
-select * from {ns}.approvals
+select * from {ns}.tasks
 where state = any($1::text[])
   and (assignee = any($2::text[]) or delegate = $3
        or (assignee is null and ($4::text[] is null or candidates ?| $4)))
-  and (coalesce(due_at, $5), array_position($6::text[], priority), requested_at, run_id, approval)
+  and (coalesce(due_at, $5), array_position($6::text[], priority), requested_at, run_id, task)
       > ($7, $8::int, $9, $10, $11)
-order by coalesce(due_at, $5), array_position($6::text[], priority), requested_at, run_id, approval
+order by coalesce(due_at, $5), array_position($6::text[], priority), requested_at, run_id, task
 limit $12
 """
 
 _LOADS = """
 select assignee, delegate, candidates, count(*) as open,
        count(*) filter (where due_at < $2) as late, min(requested_at) as oldest_at
-from {ns}.approvals where state = any($1::text[])
+from {ns}.tasks where state = any($1::text[])
 group by assignee, delegate, candidates
 """
 
 _QUEUES = """
 select owner, count(*) as open, count(*) filter (where assignee is null) as unclaimed,
        count(*) filter (where due_at < $2) as late, min(requested_at) as oldest_at
-from {ns}.approvals where state = any($1::text[])
+from {ns}.tasks where state = any($1::text[])
 group by owner order by min(requested_at), owner
 """
 
@@ -67,7 +67,7 @@ class PersonLoad(NamedTuple):
 
 
 class QueueLoad(NamedTuple):
-    """What an owner is asked and nobody has decided; ``unclaimed`` is what nobody has."""
+    """What an owner is asked for and nobody has ended; ``unclaimed`` is what nobody has."""
 
     owner: str
     open: int
@@ -104,7 +104,7 @@ class WorkQueries:
         limit: int = 50,
         after: str | None = None,
     ) -> Page[WorkRow]:
-        """Return what a user may decide: what is due first, then priority, then age.
+        """Return what a user may do: what is due first, then priority, then age.
 
         Args:
             user: any principal; None is for views that know who asks.
@@ -125,10 +125,10 @@ class WorkQueries:
         rows: list[WorkRow] = []
         while True:
             found = await self._fetch(
-                _WORK, OPEN_APPROVALS, names, user, principals, NEVER, PRIORITIES, *last,
+                _WORK, OPEN_TASKS, names, user, principals, NEVER, PRIORITIES, *last,
                 _READ_AT_ONCE,
             )  # fmt: skip
-            asked = [ApprovalRow(**record) for record in found]
+            asked = [TaskRow(**record) for record in found]
             rows += [work for each in asked if (work := work_of(each, people, user, now))]
             if len(rows) > limit:
                 return Page(rows[:limit], next_after(order_of(rows[limit - 1])))
@@ -144,7 +144,7 @@ class WorkQueries:
         """
         people = await self.people(now)
         counts: dict[str, _Count] = {}
-        for row in await self._fetch(_LOADS, OPEN_APPROVALS, now):
+        for row in await self._fetch(_LOADS, OPEN_TASKS, now):
             for person, place in _shares(row, people):
                 count = counts.setdefault(person, _Count())
                 setattr(count, place, getattr(count, place) + row["open"])
@@ -160,7 +160,7 @@ class WorkQueries:
 
     async def queue_loads(self: _Fetching, now: datetime) -> list[QueueLoad]:
         """Return what each owner is asked, the one with the oldest first."""
-        rows = await self._fetch(_QUEUES, OPEN_APPROVALS, now)
+        rows = await self._fetch(_QUEUES, OPEN_TASKS, now)
         return [QueueLoad(**row) for row in rows]
 
 

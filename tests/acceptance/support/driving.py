@@ -72,8 +72,7 @@ async def consenting(publisher: Publisher, views: Views, orders: Orders) -> Asyn
             kinds = orders.kinds
             left_alone = [run_id for run_id, kind in kinds.items() if kind == "asked"]
             rows = await views.query(
-                "select run_id from {ns}.approvals"
-                " where state = 'requested' and run_id <> all ($1)",
+                "select run_id from {ns}.tasks where state = 'requested' and run_id <> all ($1)",
                 left_alone,
             )
             for run_id in (row["run_id"] for row in rows):

@@ -114,7 +114,7 @@ class Client:
         address = parse_address(views)
         pool = await asyncpg.create_pool(address.dsn, min_size=0, max_size=1, command_timeout=3)
         asked = (
-            f"select run_id, trigger_id from {address.namespace}.approvals"
+            f"select run_id, trigger_id from {address.namespace}.tasks"
             f" join {address.namespace}.runs using (run_id) where approvals.state = 'requested'"
         )
         while True:

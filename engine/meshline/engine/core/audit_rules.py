@@ -122,24 +122,20 @@ def _timer_fired(case: Case, data: facts.TimerFired) -> Iterator[Wrong]:
     yield from _expect(case.event.time >= node.at, "timer_early", f"nothing before {node.at}")
 
 
-def _approval_passed(case: Case, data: facts.ApprovalEscalated) -> Iterator[Wrong]:
-    node = case.run.nodes.get(data.approval)
+def _task_passed(
+    case: Case, data: facts.ApprovalEscalated | facts.TaskEscalated
+) -> Iterator[Wrong]:
+    node = case.run.nodes.get(data.task)
     if node is None or node.status != "requested" or node.at is None:
-        yield Wrong("timer_unset", "an approval that is due")
+        yield Wrong("timer_unset", "work for people that is due")
         return
     yield from _expect(case.event.time >= node.at, "timer_early", f"nothing before {node.at}")
-
-
-def _approval_decided(case: Case, data: facts.ApprovalApproved) -> Iterator[Wrong]:
-    node = case.run.nodes.get(data.approval)
-    is_asked = node is not None and node.status == "requested"
-    yield from _expect(is_asked, "fact_out_of_turn", "an approval that is asked")
 
 
 def _about_task(case: Case, data: facts.TaskClaimed) -> Iterator[Wrong]:
     node = case.run.nodes.get(data.task)
     is_asked = node is not None and node.status == "requested"
-    yield from _expect(is_asked, "fact_out_of_turn", "a question that is open")
+    yield from _expect(is_asked, "fact_out_of_turn", "work for people that is open")
 
 
 def _task_handed_over(case: Case, data: facts.TaskTransferred) -> Iterator[Wrong]:
@@ -260,15 +256,23 @@ RULES: dict[type[facts.Fact], Rule] = {
     facts.StepRetryScheduled: _retry_scheduled,
     facts.StepJoined: _step_joined,
     facts.TimerFired: _timer_fired,
-    facts.ApprovalEscalated: _approval_passed,
-    facts.ApprovalExpired: _approval_passed,
-    facts.ApprovalApproved: _approval_decided,
-    facts.ApprovalDenied: _approval_decided,
-    facts.ApprovalVoted: _approval_decided,
+    **dict.fromkeys(
+        (
+            facts.ApprovalEscalated,
+            facts.ApprovalExpired,
+            facts.TaskEscalated,
+            facts.TaskExpired,
+        ),
+        _task_passed,
+    ),
     facts.TaskReminded: _task_reminded,
     facts.TaskTransferred: _task_handed_over,
     **dict.fromkeys(
         (
+            facts.ApprovalApproved,
+            facts.ApprovalDenied,
+            facts.ApprovalVoted,
+            facts.TaskCompleted,
             facts.TaskClaimed,
             facts.TaskReleased,
             facts.TaskAssigned,

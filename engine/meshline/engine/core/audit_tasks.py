@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
+
+from pydantic import TypeAdapter
 
 from meshline.engine.core.audit_rules import Case, Wrong
+from meshline.engine.core.replies import problem_of
 from meshline.events import facts
-from meshline.workflow.spec import ApprovalNode, WorkflowSpec
+from meshline.workflow.spec import ApprovalNode, Node, TaskNode, WorkflowSpec
 
 __all__ = ["TASK_DEFINED"]
 
@@ -17,7 +20,7 @@ _TURN = "fact_out_of_turn"
 
 
 def _approved(case: Case, data: facts.ApprovalApproved, spec: WorkflowSpec) -> Iterator[Wrong]:
-    node = spec.nodes.get(data.approval)
+    node = spec.nodes.get(data.task)
     if not isinstance(node, ApprovalNode):
         yield Wrong(_TURN, "an approval of the workflow")
     elif node.of == 1:
@@ -29,7 +32,7 @@ def _approved(case: Case, data: facts.ApprovalApproved, spec: WorkflowSpec) -> I
 
 
 def _denied(case: Case, data: facts.ApprovalDenied, spec: WorkflowSpec) -> Iterator[Wrong]:
-    node = spec.nodes.get(data.approval)
+    node = spec.nodes.get(data.task)
     if not isinstance(node, ApprovalNode):
         yield Wrong(_TURN, "an approval of the workflow")
     elif case.event.causation_id is not None:
@@ -43,7 +46,7 @@ def _denied(case: Case, data: facts.ApprovalDenied, spec: WorkflowSpec) -> Itera
 
 
 def _voted(case: Case, data: facts.ApprovalVoted, spec: WorkflowSpec) -> Iterator[Wrong]:
-    node = spec.nodes.get(data.approval)
+    node = spec.nodes.get(data.task)
     if not isinstance(node, ApprovalNode):
         yield Wrong(_TURN, "an approval of the workflow")
         return
@@ -53,25 +56,46 @@ def _voted(case: Case, data: facts.ApprovalVoted, spec: WorkflowSpec) -> Iterato
         yield Wrong(_TURN, f"another than {voted}, as one of {node.of}")
 
 
-def _escalated(case: Case, data: facts.ApprovalEscalated, spec: WorkflowSpec) -> Iterator[Wrong]:
-    node, state = spec.nodes.get(data.approval), case.run.nodes.get(data.approval)
-    if not isinstance(node, ApprovalNode) or state is None:
-        yield Wrong(_TURN, "an approval of the workflow")
+def _completed(case: Case, data: facts.TaskCompleted, spec: WorkflowSpec) -> Iterator[Wrong]:
+    node = spec.nodes.get(data.task)
+    if type(node) is not TaskNode:
+        yield Wrong(_TURN, "a task of the workflow")
+        return
+    yield from _by_who_may(case, node, data)
+    form = node.form
+    if data.form is not None if form is None else problem_of(TypeAdapter(form), data.form):
+        yield Wrong(_TURN, "a form as the workflow has it")
+
+
+def _escalated(
+    case: Case, data: facts.ApprovalEscalated | facts.TaskEscalated, spec: WorkflowSpec
+) -> Iterator[Wrong]:
+    node, state = spec.nodes.get(data.task), case.run.nodes.get(data.task)
+    if not _is_of(node, data) or state is None:
+        yield Wrong(_TURN, "work for people of the workflow")
         return
     left = node.escalate[state.escalations :]
     if data.owner not in left[:1]:
         yield Wrong(_TURN, f"it to go to {left[0] if left else 'nobody'}")
 
 
-def _expired(case: Case, data: facts.ApprovalExpired, spec: WorkflowSpec) -> Iterator[Wrong]:
-    node = spec.nodes.get(data.approval)
-    if not isinstance(node, ApprovalNode):
-        yield Wrong(_TURN, "an approval of the workflow")
+def _expired(
+    case: Case, data: facts.ApprovalExpired | facts.TaskExpired, spec: WorkflowSpec
+) -> Iterator[Wrong]:
+    node = spec.nodes.get(data.task)
+    if not _is_of(node, data):
+        yield Wrong(_TURN, "work for people of the workflow")
     elif node.on_expiry != "exception" or _is_left(case, node):
         yield Wrong(_TURN, "what the definition says of its expiry")
 
 
-def _is_left(case: Case, node: ApprovalNode) -> bool:
+def _is_of(node: Node | None, data: facts.Fact) -> TypeGuard[TaskNode]:
+    """Whether the fact is of such work: an approval's of an approval, a task's of a task."""
+    is_approval = isinstance(data, facts.ApprovalEscalated | facts.ApprovalExpired)
+    return isinstance(node, TaskNode) and isinstance(node, ApprovalNode) is is_approval
+
+
+def _is_left(case: Case, node: TaskNode) -> bool:
     """Whether there is somebody yet to whom it goes when it is late."""
     state = case.run.nodes.get(node.name)
     return state is not None and state.escalations < len(node.escalate)
@@ -82,7 +106,7 @@ def _voters(case: Case, node: ApprovalNode) -> list[str]:
     return [] if state is None or state.task is None else [vote.by for vote in state.task.votes]
 
 
-def _by_who_may(case: Case, node: ApprovalNode, data: Any) -> Iterator[Wrong]:
+def _by_who_may(case: Case, node: TaskNode, data: Any) -> Iterator[Wrong]:
     """Somebody who was asked, or has it, and who does not ask for it themselves."""
     state = case.run.nodes.get(node.name)
     if state is None or state.task is None:
@@ -102,7 +126,7 @@ def _by_who_may(case: Case, node: ApprovalNode, data: Any) -> Iterator[Wrong]:
         yield Wrong(_TURN, f"an answer of another than {data.by}, who asks for it")
 
 
-def _asked(case: Case, node: ApprovalNode, who: str) -> Iterator[Wrong]:
+def _asked(case: Case, node: TaskNode, who: str) -> Iterator[Wrong]:
     state, roster = case.run.nodes[node.name], case.people.roster
     heirs = () if state.task is None else state.task.heirs
     asked = {node.by, *node.escalate[: state.escalations], *heirs}
@@ -124,8 +148,8 @@ def _is_substitute(case: Case, substitute: str, absent: str) -> bool:
 
 def _claimed(case: Case, data: facts.TaskClaimed, spec: WorkflowSpec) -> Iterator[Wrong]:
     node, has = spec.nodes.get(data.task), _has(case, data.task)
-    if not isinstance(node, ApprovalNode) or node.of > 1 or data.task not in case.run.nodes:
-        yield Wrong(_TURN, "an approval that one person decides")
+    if not isinstance(node, TaskNode) or node.of > 1 or data.task not in case.run.nodes:
+        yield Wrong(_TURN, "work for people that one person can have")
         return
     if has is not None:
         yield Wrong(_TURN, f"it to stay with {has}")
@@ -149,8 +173,8 @@ def _handed_on(
     case: Case, data: facts.TaskAssigned | facts.TaskDelegated, spec: WorkflowSpec
 ) -> Iterator[Wrong]:
     node, actor = spec.nodes.get(data.task), case.event.actor
-    if not isinstance(node, ApprovalNode) or data.task not in case.run.nodes or actor is None:
-        yield Wrong(_TURN, "an approval that is asked")
+    if not isinstance(node, TaskNode) or data.task not in case.run.nodes or actor is None:
+        yield Wrong(_TURN, "work for people that is open")
     elif isinstance(data, facts.TaskAssigned):
         yield from _asked(case, node, data.assignee)
         if not case.people.is_admin(actor.id, case.event.recorded_at):
@@ -172,6 +196,9 @@ TASK_DEFINED: dict[type[facts.Fact], Defined] = {
     facts.ApprovalVoted: _voted,
     facts.ApprovalEscalated: _escalated,
     facts.ApprovalExpired: _expired,
+    facts.TaskCompleted: _completed,
+    facts.TaskEscalated: _escalated,
+    facts.TaskExpired: _expired,
     facts.TaskClaimed: _claimed,
     facts.TaskReleased: _released,
     facts.TaskAssigned: _handed_on,

@@ -93,7 +93,7 @@ How = Literal["retried", "skipped", "outcome", "run_ended", "resolved"]
 _HOW: dict[str, How] = {"succeeded": "outcome", "skipped": "skipped", "abandoned": "run_ended"}
 """How an exception is closed when the node that it is about has come to this status."""
 
-_ABOUT_NODES = frozenset({"approval_expired", "message_overdue"})
+_ABOUT_NODES = frozenset({"approval_expired", "task_expired", "message_overdue"})
 """Kinds that are about a node and do not hold it."""
 
 

@@ -27,6 +27,7 @@ from meshline.workflow.spec import (
     Node,
     SleepNode,
     StepNode,
+    TaskNode,
     WorkflowSpec,
 )
 
@@ -186,9 +187,7 @@ def _begin_assign(spec: WorkflowSpec, run: RunState, node: AssignNode, moment: M
     )
 
 
-def _begin_approval(
-    spec: WorkflowSpec, run: RunState, node: ApprovalNode, moment: Moment
-) -> Decisions:
+def _begin_task(spec: WorkflowSpec, run: RunState, node: TaskNode, moment: Moment) -> Decisions:
     try:
         question = request_task(spec, run, node, moment)
     except Exception as error:
@@ -228,7 +227,8 @@ def _after(moment: Moment, seconds: float | None) -> Any:
 _BEGIN: dict[type[Node], Callable[..., Decisions]] = {
     StepNode: _begin_step,
     AssignNode: _begin_assign,
-    ApprovalNode: _begin_approval,
+    TaskNode: _begin_task,
+    ApprovalNode: _begin_task,
     SleepNode: _begin_sleep,
     MessageNode: _begin_message,
 }
@@ -252,7 +252,7 @@ def close_node(
             yield _next_try(node, state, "retry", moment)
         case "sleeping" if due:
             yield Decision(facts.TimerFired(timer=node.name))
-        case "requested" if isinstance(node, ApprovalNode):
+        case "requested" if isinstance(node, TaskNode):
             yield from close_task(run, node, moment)
         case "awaiting" if due:
             yield open_exception(

@@ -98,8 +98,8 @@ def answer_handover(
             return _run(run, request, cause)
         case "exception":
             return _exception(run, request, cause)
-        case "approval":
-            return _approval(run, request, cause, people)
+        case "approval" | "task":
+            return _task(run, request, cause, people)
 
 
 def _not_theirs(request: Event[HandoverRequested], cause: str, owner: str | None) -> Decision:
@@ -141,9 +141,7 @@ def _exception(run: RunState, request: Event[HandoverRequested], cause: str) -> 
     )
 
 
-def _approval(
-    run: RunState, request: Event[HandoverRequested], cause: str, people: People
-) -> Decision:
+def _task(run: RunState, request: Event[HandoverRequested], cause: str, people: People) -> Decision:
     data, state = request.data, run.nodes.get(request.data.about)
     if state is None or state.status != "requested":
         status = "not asked for" if state is None else state.status
@@ -159,6 +157,10 @@ def _approval(
         request,
         cause,
         facts.TaskTransferred(
-            task=data.about, owner=data.owner, previous=data.previous, reason=data.reason
+            task=data.about,
+            owner=data.owner,
+            previous=data.previous,
+            reason=data.reason,
+            kind="approval" if task is None else task.kind,
         ),
     )

@@ -38,7 +38,7 @@ __all__ = [
     "stored",
 ]
 
-REDUCER_VERSION = 7
+REDUCER_VERSION = 8
 """Raised whenever the same log would fold to another state; other versions' snapshots are void."""
 
 RunStatus = Literal[
@@ -57,7 +57,7 @@ NodeStatus = Literal[
     "retrying",  # waits for ``at`` to be tried again
     "held",  # an open exception holds it
     "sleeping",  # waits for ``at``
-    "requested",  # an approval that waits for a person
+    "requested",  # a task or an approval that waits for a person
     "awaiting",  # waits for a message
     "succeeded",
     "skipped",
@@ -88,6 +88,7 @@ class TaskState(NamedTuple):
         assignee: who took it, or was given it; nobody else decides,
         delegate: but the one who may in their place.
         heirs: to whom it was handed over, and who so may decide beside those who were asked.
+        kind: how the work ends: decided, or completed.
     """
 
     due_at: datetime | None = None
@@ -98,6 +99,7 @@ class TaskState(NamedTuple):
     assignee: str | None = None
     delegate: str | None = None
     heirs: tuple[str, ...] = ()
+    kind: Literal["approval", "task"] = "approval"
 
 
 class NodeState(NamedTuple):
@@ -111,8 +113,8 @@ class NodeState(NamedTuple):
         at: when something is to happen without anybody asking: retry, wake-up, escalation.
         since: when it came to its status.
         first_at: when the first try was started.
-        owner: of an approval.
-        escalations: how often an approval was handed on.
+        owner: of work for people.
+        escalations: how often that was handed on.
         items: how many there are of a step that is done for each of a list.
         losses: tries in a row whose worker was gone before they ended.
         task: of work for people, while it is asked.

@@ -1,4 +1,4 @@
-"""What people do about a question short of deciding it: take it, give it back, hand it on, talk."""
+"""What people do about work short of ending it: take it, give it back, hand it on, talk."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _assign(asked: Asked, data: TaskActionRequested) -> Decision:
     right = asked.people.right_of(data.to, asked.candidates, asked.moment.now)
     # What a substitute was given would be theirs without them, when the other is back.
     if right is None or right.on_behalf_of is not None:
-        reason = f"{data.to} may not decide: only {asked.people.named(asked.candidates)}"
+        reason = f"{data.to} may not {asked.does}: only {asked.people.named(asked.candidates)}"
         return asked.refused("not_a_candidate", reason)
     return asked.said(
         facts.TaskAssigned(
@@ -71,7 +71,7 @@ def _delegate(asked: Asked, data: TaskActionRequested) -> Decision:
     if assignee is None:
         return asked.refused("not_claimed", "nobody has it: claim it, then delegate it")
     if asked.people.right_of(asked.actor, (assignee,), asked.moment.now) is None:
-        reason = f"{assignee} has it: only they may let another decide"
+        reason = f"{assignee} has it: only they may let another {asked.does}"
         return asked.refused("claimed", reason)
     problem = f"{assignee} has it" if data.to == assignee else _problem_with(asked, data.to)
     if problem is not None:

@@ -15,7 +15,7 @@ from meshline.engine.core.task_rights import Asked, right_to_decide
 from meshline.events import facts, people_requests, requests
 from meshline.events.envelope import Event
 from meshline.events.people import Right
-from meshline.workflow.spec import ApprovalNode, WorkflowSpec
+from meshline.workflow.spec import ApprovalNode, TaskNode, WorkflowSpec
 
 __all__ = ["TASK_ANSWERS"]
 
@@ -23,12 +23,19 @@ __all__ = ["TASK_ANSWERS"]
 def _submit(
     spec: WorkflowSpec, run: RunState, request: Event[Any], cause: str, moment: Moment
 ) -> Decisions:
-    asked = _asked(spec, run, request.data.approval, request, cause, moment)
-    if isinstance(asked, Asked):
-        right = right_to_decide(asked)
-        yield _decide(asked, request.data, right) if isinstance(right, Right) else right
-    else:
+    is_decision = isinstance(request.data, requests.ApprovalSubmitted)
+    name = request.data.approval if is_decision else request.data.task
+    asked = _asked(spec, run, name, request, cause, moment)
+    if not isinstance(asked, Asked):
         yield asked
+        return
+    right = right_to_decide(asked)
+    if not isinstance(right, Right):
+        yield right
+    elif is_decision:
+        yield _decide(asked, request.data, right)
+    else:
+        yield _complete(asked, request.data, right)
 
 
 def _act(
@@ -41,11 +48,15 @@ def _act(
 def _asked(
     spec: WorkflowSpec, run: RunState, name: str, request: Event[Any], cause: str, moment: Moment
 ) -> Asked | Decision:
-    """Return the question that this is about, or the refusal where none is open."""
+    """Return the work that this is about, or the refusal where none is open."""
     node = spec.nodes.get(name)
     state = run.nodes.get(name)
-    if not isinstance(node, ApprovalNode):
-        return refuse(request, cause, "unknown_approval", f"{spec.name} has no approval {name!r}")
+    if not isinstance(node, TaskNode):
+        kind = "approval" if isinstance(request.data, requests.ApprovalSubmitted) else "task"
+        return refuse(request, cause, f"unknown_{kind}", f"{spec.name} has no {kind} {name!r}")
+    problem = _misunderstood(node, request.data)
+    if problem is not None:
+        return refuse(request, cause, *problem)
     if state is None or state.status != "requested":
         status = "not asked for yet" if state is None else state.status
         reason = f"{name!r} waits for nobody: it is {status}"
@@ -53,6 +64,36 @@ def _asked(
     if request.actor is None:
         return refuse(request, cause, "no_actor", "nobody is named who asks")
     return Asked(node, state, request, cause, moment)
+
+
+def _misunderstood(node: TaskNode, data: Any) -> tuple[str, str] | None:
+    """Return why this work can't be ended so."""
+    is_approval = isinstance(node, ApprovalNode)
+    if is_approval and isinstance(data, people_requests.TaskCompletionRequested):
+        return "is_approval", f"{node.name!r} is an approval: it is approved or denied"
+    if not is_approval and isinstance(data, requests.ApprovalSubmitted):
+        return "is_task", f"{node.name!r} is a task: it is completed, not {data.decision}"
+    return None
+
+
+def _complete(
+    asked: Asked, data: people_requests.TaskCompletionRequested, right: Right
+) -> Decision:
+    node = asked.node
+    if node.form is None and data.form is not None:
+        return asked.refused("invalid", f"{node.name!r} has no form, and one is filled in")
+    if node.form is not None and (problem := problem_of(TypeAdapter(node.form), data.form or {})):
+        return asked.refused("invalid", f"the form does not fit: {problem}")
+    return asked.said(
+        facts.TaskCompleted(
+            task=node.name,
+            by=asked.actor,
+            # A form whose fields all have defaults may be left empty.
+            form=data.form if node.form is None else data.form or {},
+            reason=data.reason,
+            on_behalf_of=right.on_behalf_of,
+        )
+    )
 
 
 def _decide(asked: Asked, data: requests.ApprovalSubmitted, right: Right) -> Decision:
@@ -80,5 +121,6 @@ Answer = Callable[[WorkflowSpec, RunState, Event[Any], str, Moment], Decisions]
 
 TASK_ANSWERS: dict[type, Answer] = {
     requests.ApprovalSubmitted: _submit,
+    people_requests.TaskCompletionRequested: _submit,
     people_requests.TaskActionRequested: _act,
 }

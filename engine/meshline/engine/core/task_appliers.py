@@ -15,13 +15,19 @@ __all__ = ["TASK_APPLIERS"]
 Applier = Callable[[RunState, Event[Any], Any], None]
 
 
-def _requested(run: RunState, event: Event[Any], data: facts.ApprovalRequested) -> None:
-    run.nodes[data.approval] = NodeState(
+def _requested(
+    run: RunState, event: Event[Any], data: facts.ApprovalRequested | facts.TaskCreated
+) -> None:
+    run.nodes[data.task] = NodeState(
         "requested",
         event.time,
         at=_first(data.remind_at, data.due_at),
         owner=data.owner,
-        task=TaskState(due_at=data.due_at, requester=data.requester),
+        task=TaskState(
+            due_at=data.due_at,
+            requester=data.requester if isinstance(data, facts.ApprovalRequested) else None,
+            kind="approval" if isinstance(data, facts.ApprovalRequested) else "task",
+        ),
     )
 
 
@@ -45,27 +51,34 @@ def _approved(run: RunState, event: Event[Any], data: facts.ApprovalApproved) ->
     value = {"approved": True, "by": data.by, "reason": data.reason, "form": data.form}
     if data.voters:
         value["voters"] = data.voters
-    node, _ = _before(run, event, data.approval)
-    run.nodes[data.approval] = node.to("succeeded", event.time, value=stored(value))
+    node, _ = _before(run, event, data.task)
+    run.nodes[data.task] = node.to("succeeded", event.time, value=stored(value))
 
 
 def _denied(run: RunState, event: Event[Any], data: facts.ApprovalDenied) -> None:
     value = {"approved": False, "by": data.by, "reason": data.reason}
-    node, _ = _before(run, event, data.approval)
-    run.nodes[data.approval] = node.to("denied", event.time, value=stored(value))
+    node, _ = _before(run, event, data.task)
+    run.nodes[data.task] = node.to("denied", event.time, value=stored(value))
+
+
+def _completed(run: RunState, event: Event[Any], data: facts.TaskCompleted) -> None:
+    node, _ = _before(run, event, data.task)
+    run.nodes[data.task] = node.to("succeeded", event.time, value=stored(data.form))
 
 
 def _voted(run: RunState, event: Event[Any], data: facts.ApprovalVoted) -> None:
-    _, task = _before(run, event, data.approval)
+    _, task = _before(run, event, data.task)
     _asked_still(
-        run, event, data.approval, votes=(*task.votes, Vote(data.by, data.on_behalf_of)),
+        run, event, data.task, votes=(*task.votes, Vote(data.by, data.on_behalf_of)),
         form=stored(data.form), reason=data.reason,
     )  # fmt: skip
 
 
-def _escalated(run: RunState, event: Event[Any], data: facts.ApprovalEscalated) -> None:
-    node, task = _before(run, event, data.approval)
-    run.nodes[data.approval] = node.to(
+def _escalated(
+    run: RunState, event: Event[Any], data: facts.ApprovalEscalated | facts.TaskEscalated
+) -> None:
+    node, task = _before(run, event, data.task)
+    run.nodes[data.task] = node.to(
         "requested",
         node.since,
         at=_first(data.remind_at, data.due_at),
@@ -80,9 +93,11 @@ def _reminded(run: RunState, event: Event[Any], data: facts.TaskReminded) -> Non
     run.nodes[data.task] = node._replace(at=_first(data.next_at, task.due_at), task=task)
 
 
-def _expired(run: RunState, event: Event[Any], data: facts.ApprovalExpired) -> None:
-    node, task = _before(run, event, data.approval)
-    run.nodes[data.approval] = node.to(
+def _expired(
+    run: RunState, event: Event[Any], data: facts.ApprovalExpired | facts.TaskExpired
+) -> None:
+    node, task = _before(run, event, data.task)
+    run.nodes[data.task] = node.to(
         "requested", node.since, at=None, task=task._replace(due_at=None)
     )
 
@@ -122,6 +137,10 @@ TASK_APPLIERS: dict[type, Applier] = {
     facts.ApprovalVoted: _voted,
     facts.ApprovalEscalated: _escalated,
     facts.ApprovalExpired: _expired,
+    facts.TaskCreated: _requested,
+    facts.TaskCompleted: _completed,
+    facts.TaskEscalated: _escalated,
+    facts.TaskExpired: _expired,
     facts.TaskReminded: _reminded,
     facts.TaskClaimed: _claimed,
     facts.TaskReleased: _released,

@@ -11,15 +11,15 @@ from meshline.engine.core.tasks import candidates_of
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.people import People, Right
-from meshline.workflow.spec import ApprovalNode
+from meshline.workflow.spec import ApprovalNode, TaskNode
 
 __all__ = ["Asked", "right_to_claim", "right_to_decide"]
 
 
 class Asked(NamedTuple):
-    """A question that is open, and somebody who wants something about it."""
+    """Work for people that is open, and somebody who wants something about it."""
 
-    node: ApprovalNode
+    node: TaskNode
     state: NodeState
     request: Event[Any]
     cause: str
@@ -50,6 +50,11 @@ class Asked(NamedTuple):
         """
         has_rule = self.people.roster is not None or self.node.requester is not None
         return self.task.requester if has_rule else None
+
+    @property
+    def does(self) -> str:
+        """What is done with it, as a verb."""
+        return "decide" if isinstance(self.node, ApprovalNode) else "do it"
 
     def refused(self, code: str, reason: str) -> Decision:
         return refuse(self.request, self.cause, code, reason)
@@ -90,13 +95,15 @@ def _right(asked: Asked) -> Right | Decision:
     right = people.right_of(task.assignee or actor, asked.candidates, asked.moment.now)
     if right is None:
         who = actor if task.assignee is None else task.assignee
-        reason = f"only {people.named(asked.candidates)} may decide, and {who} is none of them"
+        reason = (
+            f"only {people.named(asked.candidates)} may {asked.does}, and {who} is none of them"
+        )
         return asked.refused("not_allowed", reason)
     if task.assignee is not None:
         right = _in_place_of(asked, task.assignee)
         if right is None:
             may = " or ".join(each for each in (task.assignee, task.delegate) if each)
-            reason = f"{task.assignee} has it: only {may} may decide, and {actor} asked"
+            reason = f"{task.assignee} has it: only {may} may {asked.does}, and {actor} asked"
             return asked.refused("claimed", reason)
     if asked.barred is not None and asked.barred in (actor, right.on_behalf_of):
         reason = f"{asked.barred} asks for it, and another must decide"

@@ -14,7 +14,7 @@ from meshline.engine.core.state import NodeState, RunState, TaskState
 from meshline.events import facts
 from meshline.events.envelope import Actor
 from meshline.events.principals import is_principal
-from meshline.workflow.spec import ApprovalNode, WorkflowSpec
+from meshline.workflow.spec import ApprovalNode, TaskNode, WorkflowSpec
 
 __all__ = ["EXPIRY", "candidates_of", "close_task", "request_task", "requester_of"]
 
@@ -22,32 +22,33 @@ EXPIRY = "rule:expiry"
 """Who decides where nobody did and the definition says what then."""
 
 
-def request_task(spec: WorkflowSpec, run: RunState, node: ApprovalNode, moment: Moment) -> Decision:
-    """Return the question.
+def request_task(spec: WorkflowSpec, run: RunState, node: TaskNode, moment: Moment) -> Decision:
+    """Return the fact that people are asked.
 
     Raises:
         Exception: whatever the author's rule raises about who asks for it.
     """
     due_at = _after(moment, node.due_s)
+    asked: dict[str, Any] = {
+        "workflow": spec.name,
+        "by": node.by,
+        "owner": node.by,
+        "due_at": due_at,
+        "escalate_to": node.escalate[0] if node.escalate else None,
+        "form_schema": None if node.form is None else node.form.model_json_schema(),
+        "remind_at": _next_reminder(node, due_at, moment.now),
+        "priority": node.priority,
+        "follow_up_at": _after(moment, node.follow_up_s),
+    }
+    if not isinstance(node, ApprovalNode):
+        return Decision(facts.TaskCreated(task=node.name, **asked))
+    requester = requester_of(run, node)
     return Decision(
-        facts.ApprovalRequested(
-            approval=node.name,
-            workflow=spec.name,
-            by=node.by,
-            owner=node.by,
-            due_at=due_at,
-            escalate_to=node.escalate[0] if node.escalate else None,
-            form_schema=None if node.form is None else node.form.model_json_schema(),
-            of=node.of,
-            requester=requester_of(run, node),
-            remind_at=_next_reminder(node, due_at, moment.now),
-            priority=node.priority,
-            follow_up_at=_after(moment, node.follow_up_s),
-        )
+        facts.ApprovalRequested(approval=node.name, of=node.of, requester=requester, **asked)
     )
 
 
-def requester_of(run: RunState, node: ApprovalNode) -> str | None:
+def requester_of(run: RunState, node: TaskNode) -> str | None:
     """Return who asks for it, as the node's rule says, or else who sent the trigger."""
     if not node.four_eyes:
         return None
@@ -62,14 +63,14 @@ def requester_of(run: RunState, node: ApprovalNode) -> str | None:
     return requester
 
 
-def candidates_of(node: ApprovalNode, state: NodeState) -> tuple[str, ...]:
-    """Return who may decide: who was asked first, and all to whom it went since."""
+def candidates_of(node: TaskNode, state: NodeState) -> tuple[str, ...]:
+    """Return who may do it: who was asked first, and all to whom it went since."""
     heirs = () if state.task is None else state.task.heirs
     return tuple(dict.fromkeys((node.by, *node.escalate[: state.escalations], *heirs)))
 
 
-def close_task(run: RunState, node: ApprovalNode, moment: Moment) -> Decisions:
-    """Yield what follows for a question that is asked: all votes are in, or a time has come."""
+def close_task(run: RunState, node: TaskNode, moment: Moment) -> Decisions:
+    """Yield what follows for work that is open: all votes are in, or a time has come."""
     while True:
         state = run.nodes[node.name]
         task = state.task or TaskState()
@@ -85,7 +86,7 @@ def close_task(run: RunState, node: ApprovalNode, moment: Moment) -> Decisions:
             yield from _due(run, node, state, moment)
 
 
-def _all_voted(node: ApprovalNode, task: TaskState) -> Decision:
+def _all_voted(node: TaskNode, task: TaskState) -> Decision:
     by = task.votes[-1].by
     return Decision(
         facts.ApprovalApproved(
@@ -101,7 +102,7 @@ def _all_voted(node: ApprovalNode, task: TaskState) -> Decision:
 
 
 def _reminded(
-    run: RunState, node: ApprovalNode, state: NodeState, due_at: datetime, moment: Moment
+    run: RunState, node: TaskNode, state: NodeState, due_at: datetime, moment: Moment
 ) -> Decision:
     return Decision(
         facts.TaskReminded(
@@ -113,26 +114,28 @@ def _reminded(
     )
 
 
-def _next_reminder(node: ApprovalNode, due_at: datetime | None, now: datetime) -> datetime | None:
+def _next_reminder(node: TaskNode, due_at: datetime | None, now: datetime) -> datetime | None:
     if due_at is None:
         return None
     times = (due_at - timedelta(seconds=before_s) for before_s in node.remind_s)
     return next((time for time in times if time > now), None)
 
 
-def _due(run: RunState, node: ApprovalNode, state: NodeState, moment: Moment) -> Decisions:
+def _due(run: RunState, node: TaskNode, state: NodeState, moment: Moment) -> Decisions:
     number = state.escalations
     if number < len(node.escalate):
         own_s = node.escalate_s[number] if number < len(node.escalate_s) else node.due_s
         due_at = _after(moment, own_s)
+        handed_on: dict[str, Any] = {
+            "previous": state.owner or node.by,
+            "owner": node.escalate[number],
+            "due_at": due_at,
+            "remind_at": _next_reminder(node, due_at, moment.now),
+        }
         yield Decision(
-            facts.ApprovalEscalated(
-                approval=node.name,
-                previous=state.owner or node.by,
-                owner=node.escalate[number],
-                due_at=due_at,
-                remind_at=_next_reminder(node, due_at, moment.now),
-            )
+            facts.ApprovalEscalated(approval=node.name, **handed_on)
+            if isinstance(node, ApprovalNode)
+            else facts.TaskEscalated(task=node.name, **handed_on)
         )
     elif node.on_expiry == "deny":
         reason = f"nobody decided by {state.at:%Y-%m-%d %H:%M} UTC"
@@ -146,19 +149,23 @@ def _due(run: RunState, node: ApprovalNode, state: NodeState, moment: Moment) ->
         yield from _expired(run, node)
 
 
-def _expired(run: RunState, node: ApprovalNode) -> Decisions:
+def _expired(run: RunState, node: TaskNode) -> Decisions:
     # The exception first: if only one of the two comes to be said, the other follows.
-    if not any(
-        e.kind == "approval_expired" and e.about == node.name
-        for e in (run.exceptions or {}).values()
-    ):
+    is_approval = isinstance(node, ApprovalNode)
+    kind = "approval_expired" if is_approval else "task_expired"
+    if not any(e.kind == kind and e.about == node.name for e in (run.exceptions or {}).values()):
+        done, may = ("decided", "approved or denied") if is_approval else ("done", "completed")
         yield open_exception(
-            run, "approval_expired", node.name,
-            f"{node.name} was not decided in time, and there is nobody left to escalate to. It "
-            "can still be approved or denied.",
+            run, kind, node.name,
+            f"{node.name} was not {done} in time, and there is nobody left to escalate to. It can "
+            f"still be {may}.",
             blocking=False, severity="high",
         )  # fmt: skip
-    yield Decision(facts.ApprovalExpired(approval=node.name))
+    yield Decision(
+        facts.ApprovalExpired(approval=node.name)
+        if is_approval
+        else facts.TaskExpired(task=node.name)
+    )
 
 
 def _after(moment: Moment, seconds: float | None) -> Any:

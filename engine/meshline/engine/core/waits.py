@@ -41,7 +41,7 @@ def current_waits(spec: WorkflowSpec | None, run: RunState) -> tuple[WaitTuple, 
     """
     found: dict[tuple[str, str], WaitTuple] = {}
     for name, node in run.nodes.items():
-        kind = _KINDS.get(node.status)
+        kind = _KINDS.get(node.status) if node.task is None else node.task.kind
         if kind is not None:
             wait = _wait(run, step_of(name), kind, node)
             other = found.get((wait.about, kind))

@@ -45,7 +45,17 @@ class OwnerAssigned(Fact):
     reason: str = ""
 
 
-class ApprovalRequested(Fact):
+class AboutApproval(Fact):
+    """A fact about an approval, which is a task."""
+
+    approval: str
+
+    @property
+    def task(self) -> str:
+        return self.approval
+
+
+class ApprovalRequested(AboutApproval):
     """People are asked. ``by`` may decide; ``owner`` answers for it being decided.
 
     ``of`` different people must approve, and ``requester``, who asks for it, is none of them.
@@ -54,7 +64,6 @@ class ApprovalRequested(Fact):
 
     TYPE = "meshline.approval.requested"
 
-    approval: str
     workflow: str
     by: str
     owner: str
@@ -68,7 +77,7 @@ class ApprovalRequested(Fact):
     follow_up_at: AwareDatetime | None = None
 
 
-class ApprovalApproved(Fact):
+class ApprovalApproved(AboutApproval):
     """It is approved: by whom, with what they filled in; ``voters`` are all, if several had to.
 
     ``on_behalf_of`` is whose substitute ``by`` was in it.
@@ -76,7 +85,6 @@ class ApprovalApproved(Fact):
 
     TYPE = "meshline.approval.approved"
 
-    approval: str
     by: str
     form: Any = None
     reason: str = ""
@@ -84,35 +92,31 @@ class ApprovalApproved(Fact):
     voters: tuple[str, ...] = ()
 
 
-class ApprovalDenied(Fact):
+class ApprovalDenied(AboutApproval):
     """It is denied; ``by`` is ``rule:expiry`` where the definition denies what is not decided."""
 
     TYPE = "meshline.approval.denied"
 
-    approval: str
     by: str
     reason: str
     on_behalf_of: str | None = None
 
 
-class ApprovalEscalated(Fact):
+class ApprovalEscalated(AboutApproval):
     """The due time passed: the approval is somebody else's now."""
 
     TYPE = "meshline.approval.escalated"
 
-    approval: str
     previous: str
     owner: str
     due_at: AwareDatetime | None = None
     remind_at: AwareDatetime | None = None
 
 
-class ApprovalExpired(Fact):
+class ApprovalExpired(AboutApproval):
     """The due time passed, and nobody is left to escalate to; an exception is open for it."""
 
     TYPE = "meshline.approval.expired"
-
-    approval: str
 
 
 class ExceptionOpened(Fact):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshline.events import facts
-from meshline.projections.approvals_view import ApprovalRow, approvals, asking
+from meshline.projections.tasks_view import TaskRow, asking, tasks
 from tests.projections.given import at, rows_after
 from tests.projections.test_runs_view import STARTED
 
@@ -17,9 +17,9 @@ REQUESTED = facts.ApprovalRequested(
 )
 
 
-async def approval_after(*events: Any) -> ApprovalRow:
-    (row,) = await rows_after(approvals, STARTED, *events)
-    assert isinstance(row, ApprovalRow)
+async def approval_after(*events: Any) -> TaskRow:
+    (row,) = await rows_after(tasks, STARTED, *events)
+    assert isinstance(row, TaskRow)
     return row
 
 
@@ -99,7 +99,7 @@ async def test_who_may_decide_and_who_has_voted_are_all_of_them() -> None:
     assert row.voted == ["user:ada", "user:bob", "user:cid"]
 
 
-def has(row: ApprovalRow) -> tuple[str | None, str | None]:
+def has(row: TaskRow) -> tuple[str | None, str | None]:
     return row.assignee, row.delegate
 
 
@@ -133,7 +133,7 @@ async def test_what_the_run_goes_on_without_is_withdrawn() -> None:
 
     assert (row.state, row.decided_at) == ("withdrawn", at(2))
     (left,) = await rows_after(asking, STARTED, REQUESTED, skipped)
-    assert left.undecided == []
+    assert left.open_tasks == []
 
 
 async def test_what_is_handed_over_is_asked_of_the_heir_too() -> None:
@@ -150,3 +150,33 @@ async def test_what_is_handed_over_is_asked_of_the_heir_too() -> None:
     asked = facts.TaskTransferred(task="BigDeal", owner="team:x", previous=REQUESTED.owner)
     row = await approval_after(REQUESTED, asked)
     assert (row.assignee, row.owner) == (None, "team:x")
+
+
+TASK = facts.TaskCreated(
+    task="measure", workflow="house", by="team:site", owner="team:site", due_at=at(60),
+    form_schema={"a": 1}, priority="high",
+)  # fmt: skip
+
+
+async def test_a_task_is_completed_with_its_form() -> None:
+    claimed = facts.TaskClaimed(task="measure", by="user:ada")
+    moved = facts.TaskEscalated(task="measure", previous="team:site", owner="queue:b")
+    done = facts.TaskCompleted(
+        task="measure", by="user:eve", form={"m": 3}, on_behalf_of="user:ada"
+    )
+
+    asked = await approval_after(TASK)
+    late = await approval_after(TASK, claimed, moved, facts.TaskExpired(task="measure"))
+    row = await approval_after(TASK, claimed, done, facts.RunSucceeded())
+
+    assert (asked.kind, asked.state, asked.priority, asked.of) == ("task", "requested", "high", 1)
+    assert (late.state, late.owner, late.assignee) == ("expired", "queue:b", None)
+    assert (row.state, row.decided_by, row.form, row.on_behalf_of) == (
+        "completed", "user:eve", {"m": 3}, "user:ada",
+    )  # fmt: skip
+
+
+async def test_the_end_of_the_run_withdraws_a_task_that_nobody_did() -> None:
+    row = await approval_after(TASK, facts.RunCancelled(reason="no"))
+
+    assert (row.state, row.decided_by) == ("withdrawn", None)

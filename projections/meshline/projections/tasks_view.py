@@ -1,4 +1,4 @@
-"""The view ``approvals``: what people were asked, who may answer, and what they said."""
+"""The view ``tasks``: what people were asked for, tasks too, who may do it, and what they did."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from meshline.events.facts import (
     StepSkipped,
     TaskAssigned,
     TaskClaimed,
+    TaskCompleted,
+    TaskCreated,
     TaskDelegated,
+    TaskEscalated,
+    TaskExpired,
     TaskReleased,
     TaskReminded,
     TaskTransferred,
@@ -28,25 +32,29 @@ from meshline.events.facts import (
 from meshline.projections.columns import Json
 from meshline.projections.projection import Key, Projection, RowAccess, by_run
 
-__all__ = ["OPEN_APPROVALS", "ApprovalRow", "approvals", "projection"]
+__all__ = ["OPEN_TASKS", "TaskRow", "tasks", "projection"]
 
-OPEN_APPROVALS = ["requested", "escalated", "expired"]
+OPEN_TASKS = ["requested", "escalated", "expired"]
 
 
-class ApprovalRow(NamedTuple):
-    """One question to people. ``withdrawn``: the run ended, or went on, before anybody decided.
+class TaskRow(NamedTuple):
+    """What people are asked for: an approval, or a task that is completed.
 
-    ``candidates`` may decide: who was asked, and all to whom it went since. ``requester`` asks for
-    it, and so may not. Where ``of`` different people must approve, ``votes`` are those who did, and
-    ``voted`` are they and those in whose place they did. ``on_behalf_of`` is in whose place
-    ``decided_by`` decided. Whoever is the ``assignee`` decides it, or their ``delegate``; at
-    ``follow_up_at`` it is time to look after it.
+    ``withdrawn``: the run ended, or went on, before anybody ended it. ``candidates`` may do it: who
+    was asked, and all to whom it went since. ``requester`` asks for it, and so may not. Where
+    ``of`` different people must approve, ``votes`` are those who did, and ``voted`` are they and
+    those in whose place they did. ``decided_by`` is who ended it, and ``on_behalf_of`` in whose
+    place. Whoever is the ``assignee`` does it, or their ``delegate``; at ``follow_up_at`` it is
+    time to look after it.
     """
 
     run_id: str
-    approval: str
+    task: str
+    kind: Literal["approval", "task"]
     workflow: str
-    state: Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
+    state: Literal[
+        "requested", "escalated", "approved", "denied", "completed", "expired", "withdrawn"
+    ]
     by: str
     owner: str
     due_at: datetime | None
@@ -71,30 +79,30 @@ class ApprovalRow(NamedTuple):
 
 
 class AskingRunRow(NamedTuple):
-    """An open run that asks people: the approvals that nobody has decided."""
+    """An open run that asks people: the tasks that nobody has ended."""
 
     run_id: str
-    undecided: Json
+    open_tasks: Json
 
 
-def _by_approval(event: Recorded[Any]) -> Iterable[Key]:
+def _by_task(event: Recorded[Any]) -> Iterable[Key]:
     data = event.event.data
     if isinstance(data, StepSkipped):
         # Of all that are skipped, only these may have been asked before.
         return ((event.event.subject, data.step),) if data.why == "expired" else ()
-    approval = getattr(data, "approval", None) or getattr(data, "task", None)
-    return () if approval is None else ((event.event.subject, approval),)
+    task = getattr(data, "task", None)
+    return () if task is None else ((event.event.subject, task),)
 
 
-projection = Projection("approvals", version=5)
-approvals = projection.table(
-    "approvals",
-    ApprovalRow,
-    key=["run_id", "approval"],
-    keys=_by_approval,
+projection = Projection("tasks", version=1)
+tasks = projection.table(
+    "tasks",
+    TaskRow,
+    key=["run_id", "task"],
+    keys=_by_task,
     indexes=[["state", "owner"]],
 )
-asking = projection.table("approvals_asking", AskingRunRow, key=["run_id"], keys=by_run)
+asking = projection.table("tasks_asking", AskingRunRow, key=["run_id"], keys=by_run)
 
 
 @projection.on(RunSucceeded, RunFailed, RunCancelled)
@@ -103,24 +111,26 @@ def _run_ended(rows: RowAccess, event: Recorded[Any]) -> None:
     run = rows.get(asking, run_id)
     if run is None:
         return
-    for approval in run.undecided:
-        row = rows.get(approvals, run_id, approval)
-        if row is not None and row.state in OPEN_APPROVALS:
-            rows.put(approvals, row._replace(state="withdrawn", decided_at=event.event.time))
+    for task in run.open_tasks:
+        row = rows.get(tasks, run_id, task)
+        if row is not None and row.state in OPEN_TASKS:
+            rows.put(tasks, row._replace(state="withdrawn", decided_at=event.event.time))
     rows.delete(asking, run_id)
 
 
-@projection.on(ApprovalRequested)
-def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
+@projection.on(ApprovalRequested, TaskCreated)
+def _requested(rows: RowAccess, event: Recorded[ApprovalRequested | TaskCreated]) -> None:
     run_id, data = event.event.subject, event.event.data
     run = rows.get(asking, run_id)
-    undecided = [] if run is None else run.undecided
-    if data.approval not in undecided:
-        rows.put(asking, AskingRunRow(run_id, [*undecided, data.approval]))
-    rows.get(approvals, run_id, data.approval)
-    row = ApprovalRow(
+    open_tasks = [] if run is None else run.open_tasks
+    if data.task not in open_tasks:
+        rows.put(asking, AskingRunRow(run_id, [*open_tasks, data.task]))
+    rows.get(tasks, run_id, data.task)
+    approval = data if isinstance(data, ApprovalRequested) else None
+    row = TaskRow(
         run_id=run_id,
-        approval=data.approval,
+        task=data.task,
+        kind="task" if approval is None else "approval",
         workflow=data.workflow,
         state="requested",
         by=data.by,
@@ -133,8 +143,8 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
         decided_at=None,
         reason="",
         form=None,
-        requester=data.requester,
-        of=data.of,
+        requester=None if approval is None else approval.requester,
+        of=1 if approval is None else approval.of,
         votes=[],
         reminded_at=None,
         on_behalf_of=None,
@@ -145,11 +155,13 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested]) -> None:
         candidates=[data.by],
         voted=[],
     )
-    rows.put(approvals, row)
+    rows.put(tasks, row)
 
 
-@approvals.on(ApprovalEscalated)
-def _escalated(row: ApprovalRow | None, event: Recorded[ApprovalEscalated]) -> ApprovalRow | None:
+@tasks.on(ApprovalEscalated, TaskEscalated)
+def _escalated(
+    row: TaskRow | None, event: Recorded[ApprovalEscalated | TaskEscalated]
+) -> TaskRow | None:
     if row is None:
         return None
     data = event.event.data
@@ -159,13 +171,13 @@ def _escalated(row: ApprovalRow | None, event: Recorded[ApprovalEscalated]) -> A
     )  # fmt: skip
 
 
-@approvals.on(ApprovalExpired)
-def _expired(row: ApprovalRow | None, event: Recorded[ApprovalExpired]) -> ApprovalRow | None:
+@tasks.on(ApprovalExpired, TaskExpired)
+def _expired(row: TaskRow | None, event: Recorded[ApprovalExpired | TaskExpired]) -> TaskRow | None:
     return None if row is None else row._replace(state="expired")
 
 
-@approvals.on(ApprovalVoted)
-def _voted(row: ApprovalRow | None, event: Recorded[ApprovalVoted]) -> ApprovalRow | None:
+@tasks.on(ApprovalVoted)
+def _voted(row: TaskRow | None, event: Recorded[ApprovalVoted]) -> TaskRow | None:
     data = event.event.data
     return row and row._replace(
         votes=[*row.votes, data.by], voted=_with(row.voted, data.by, data.on_behalf_of)
@@ -176,38 +188,38 @@ def _with(names: Iterable[str], *more: str | None) -> list[str]:
     return list(dict.fromkeys((*names, *(name for name in more if name is not None))))
 
 
-@approvals.on(TaskReminded)
-def _reminded(row: ApprovalRow | None, event: Recorded[TaskReminded]) -> ApprovalRow | None:
+@tasks.on(TaskReminded)
+def _reminded(row: TaskRow | None, event: Recorded[TaskReminded]) -> TaskRow | None:
     return None if row is None else row._replace(reminded_at=event.event.time)
 
 
-@approvals.on(TaskClaimed)
-def _claimed(row: ApprovalRow | None, event: Recorded[TaskClaimed]) -> ApprovalRow | None:
+@tasks.on(TaskClaimed)
+def _claimed(row: TaskRow | None, event: Recorded[TaskClaimed]) -> TaskRow | None:
     data = event.event.data
     return _given(row, data.on_behalf_of or data.by)
 
 
-@approvals.on(TaskAssigned)
-def _assigned(row: ApprovalRow | None, event: Recorded[TaskAssigned]) -> ApprovalRow | None:
+@tasks.on(TaskAssigned)
+def _assigned(row: TaskRow | None, event: Recorded[TaskAssigned]) -> TaskRow | None:
     return _given(row, event.event.data.assignee)
 
 
-@approvals.on(TaskReleased)
-def _released(row: ApprovalRow | None, event: Recorded[TaskReleased]) -> ApprovalRow | None:
+@tasks.on(TaskReleased)
+def _released(row: TaskRow | None, event: Recorded[TaskReleased]) -> TaskRow | None:
     return _given(row, None)
 
 
-def _given(row: ApprovalRow | None, assignee: str | None) -> ApprovalRow | None:
+def _given(row: TaskRow | None, assignee: str | None) -> TaskRow | None:
     return None if row is None else row._replace(assignee=assignee, delegate=None)
 
 
-@approvals.on(TaskDelegated)
-def _delegated(row: ApprovalRow | None, event: Recorded[TaskDelegated]) -> ApprovalRow | None:
+@tasks.on(TaskDelegated)
+def _delegated(row: TaskRow | None, event: Recorded[TaskDelegated]) -> TaskRow | None:
     return None if row is None else row._replace(delegate=event.event.data.delegate)
 
 
-@approvals.on(TaskTransferred)
-def _handed_over(row: ApprovalRow | None, event: Recorded[TaskTransferred]) -> ApprovalRow | None:
+@tasks.on(TaskTransferred)
+def _handed_over(row: TaskRow | None, event: Recorded[TaskTransferred]) -> TaskRow | None:
     if row is None:
         return None
     data = event.event.data
@@ -220,11 +232,11 @@ def _handed_over(row: ApprovalRow | None, event: Recorded[TaskTransferred]) -> A
 
 def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
     run_id, data = event.event.subject, event.event.data
-    _settled(rows, run_id, data.approval)
-    row = rows.get(approvals, run_id, data.approval)
+    _settled(rows, run_id, data.task)
+    row = rows.get(tasks, run_id, data.task)
     if row is not None:
         rows.put(
-            approvals,
+            tasks,
             row._replace(
                 decided_by=data.by,
                 decided_at=event.event.time,
@@ -235,11 +247,11 @@ def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
         )
 
 
-def _settled(rows: RowAccess, run_id: str, approval: str) -> None:
+def _settled(rows: RowAccess, run_id: str, task: str) -> None:
     run = rows.get(asking, run_id)
-    if run is not None and approval in run.undecided:
-        left = [each for each in run.undecided if each != approval]
-        rows.put(asking, run._replace(undecided=left))
+    if run is not None and task in run.open_tasks:
+        left = [each for each in run.open_tasks if each != task]
+        rows.put(asking, run._replace(open_tasks=left))
 
 
 @projection.on(StepSkipped)
@@ -248,9 +260,9 @@ def _gone_on(rows: RowAccess, event: Recorded[StepSkipped]) -> None:
     if data.why != "expired":
         return
     _settled(rows, run_id, data.step)
-    row = rows.get(approvals, run_id, data.step)
-    if row is not None and row.state in OPEN_APPROVALS:
-        rows.put(approvals, row._replace(state="withdrawn", decided_at=event.event.time))
+    row = rows.get(tasks, run_id, data.step)
+    if row is not None and row.state in OPEN_TASKS:
+        rows.put(tasks, row._replace(state="withdrawn", decided_at=event.event.time))
 
 
 @projection.on(ApprovalApproved)
@@ -261,3 +273,8 @@ def _approved(rows: RowAccess, event: Recorded[ApprovalApproved]) -> None:
 @projection.on(ApprovalDenied)
 def _denied(rows: RowAccess, event: Recorded[ApprovalDenied]) -> None:
     _decided(rows, event, state="denied")
+
+
+@projection.on(TaskCompleted)
+def _completed(rows: RowAccess, event: Recorded[TaskCompleted]) -> None:
+    _decided(rows, event, state="completed", form=event.event.data.form)
