@@ -49,7 +49,7 @@ NEEDS = {
     **dict.fromkeys(
         [
             *("cancel_run", "pause_run", "resume_run", "retry_run", "hand_over", "send_message"),
-            "hand_over_possession",
+            *("hand_over_possession", "act_on_group"),
             *("act_on_exception", "note_on_run", "preview_bulk", "confirm_bulk", "apply_bulk"),
         ],
         "act",
@@ -88,6 +88,7 @@ BODIES: dict[str, Any] = {
     "send_message": {"name": "anything"},
     "note_on_run": {"text": "anything"},
     "act_on_exception": {"action": "acknowledge"},
+    "act_on_group": {"action": "reopen", "reason": "anything"},
     "preview_bulk": {"action": "acknowledge", "chosen": {"kind": "none"}},
     "free_parked": {"position": "0:1"},
     "decide_approval": {"decision": "approved"},
@@ -141,6 +142,7 @@ NAMES = {
     "view": "none",
     "wish": "pause",
     "action": "retry",
+    "cause": "0" * 12,
 }
 
 
@@ -217,6 +219,7 @@ async def other_teams(ada: Client) -> dict[str, str]:
         "wish": "pause",
         "action": "retry",
         "owner": "team:support",
+        "cause": found["cause"],
     }
 
 

@@ -85,7 +85,18 @@ async def test_a_step_that_fails_is_an_exception_that_is_repaired(meshline: Inst
         answer = await ada.post(f"{path}/actions", {"action": "skip", "value": "By hand"})
         done = await reaches(ada, run, "succeeded")
         resolved = await ada.get(path, min_position=answer["position"])
+        said = {"action": "resolve", "in_version": 2, "reason": "asks another directory"}
+        mend = f"/v1/exception-groups/{group['cause']}/actions"
+        answers = (await ada.post(mend, said))["items"]
+        for each in answers:
+            await ada.get(path, min_position=each["position"])
+        [mended] = (await ada.get("/v1/exception-groups", all=True))["items"]
+        await ada.post("/v1/exception-groups/000000000000/actions", said, status=404)
 
+    assert [each["status"] for each in answers] == ["accepted", "accepted"]
+    assert (group["state"], mended["state"], mended["in_version"], mended["resolved_by"]) == (
+        "open", "resolved", 2, "user:ada",
+    )  # fmt: skip
     assert (found["route"], found["kind"]) == ("queue:triage", "step_failed")
     assert found["error"]["type"] == "LookupError"
     assert answer["status"] == "accepted"

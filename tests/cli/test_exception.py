@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import typer
 
+from meshline.cli import exception_group
 from meshline.cli.errors import CommandRefused
 from meshline.cli.exception import assign, groups, list_exceptions, retry, show, skip
 from meshline.cli.exception_text import show_text
@@ -15,7 +16,8 @@ from meshline.cli.output import Form
 from meshline.events.codec import decode
 from meshline.events.corrections import Correction
 from meshline.events.facts import TriggerAccepted
-from meshline.events.requests import ExceptionActionRequested, TriggerReceived
+from meshline.events.requests import CauseActionRequested, ExceptionActionRequested, TriggerReceived
+from meshline.projections.errors import NotFound
 from meshline.projections.queries import ExceptionGroup
 from tests.cli import rows
 from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
@@ -66,6 +68,39 @@ async def test_a_page_that_is_not_the_last_says_how_to_go_on() -> None:
     assert call.words == "More: --after abc\n"
 
 
+async def test_a_group_that_came_again_says_when_in_which_version_and_who_took_it_as_mended() -> (
+    None
+):
+    mended = ExceptionGroup(
+        "c1", "step_failed", 7, 5, 6, NOW, NOW, "no ledger", ["invoice"], ["queue:a"],
+        state="reopened", in_version=4, resolved_at=NOW, resolved_by="user:ada",
+        resolution="asks twice", reopened_at=NOW + timedelta(hours=1), reopened_version=5,
+    )  # fmt: skip
+    call = TestedCall(views=FakeViews({"exception_groups": [mended]}))
+
+    await groups(call)
+
+    assert "reopened in v5" in call.data and "resolved in v4 by user:ada" in call.data
+
+
+async def test_a_cause_is_said_to_be_mended_in_every_partition() -> None:
+    log, views = await memory_log(), FakeViews({"exceptions": TWO})
+    call = TestedCall(Form.jsonl, log=log, views=views, wait_s=None)
+
+    await exception_group.resolve(call, "3fa94c01b2d7", in_version=4, reason="asks twice")
+
+    said = [(r.partition, decode(r.value).data) for r in await everything(log)]
+    asked = CauseActionRequested(
+        cause="3fa94c01b2d7", action="resolve", in_version=4, reason="asks twice"
+    )
+    assert said == [(0, asked), (1, asked)]
+
+
+async def test_a_cause_of_which_there_is_no_exception_was_mistyped() -> None:
+    with pytest.raises(NotFound, match="No exception has the cause"):
+        await exception_group.reopen(TestedCall(views=FakeViews()), "3fa9", reason="it is not")
+
+
 async def test_groups_put_together_what_has_one_cause() -> None:
     group = ExceptionGroup(
         "c1", "step_failed", 7, 5, 6, NOW, NOW, "no ledger", ["invoice"], ["queue:accounting"]
@@ -74,8 +109,8 @@ async def test_groups_put_together_what_has_one_cause() -> None:
 
     await groups(call)
 
-    assert call.data.splitlines()[1].split()[:6] == [
-        "c1", "step_failed", "5", "7", "6", "queue:accounting",
+    assert call.data.splitlines()[1].split()[:7] == [
+        "c1", "step_failed", "open", "5", "7", "6", "queue:accounting",
     ]  # fmt: skip
 
 

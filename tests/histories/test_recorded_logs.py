@@ -32,7 +32,12 @@ from meshline.events.errors import EventVersionUnknown
 from meshline.events.history import History
 from meshline.events.log import Entry, LogRecord
 from meshline.events.log.memory import MemoryLog
-from meshline.events.requests import ParkedActionRequested, RefusalReported, Request
+from meshline.events.requests import (
+    CauseActionRequested,
+    ParkedActionRequested,
+    RefusalReported,
+    Request,
+)
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.from_scratch import compare_views, fold_views
 from meshline.testing.keeper_simulation import KeeperSimulation
@@ -138,6 +143,8 @@ def about_no_run() -> list[LogRecord]:
         ParkedActionRequested(view="owners", partition=0, offset=0, action="retry", reason="seen"),
         ParkedActionRequested(view="owners", partition=0, offset=0, action="skip", reason="seen"),
         RefusalReported(request="meshline.cancel.requested", code="forbidden", reason="no"),
+        CauseActionRequested(cause="3" * 12, action="resolve", in_version=2, reason="mended"),
+        CauseActionRequested(cause="3" * 12, action="reopen", reason="not after all"),
     ]
     actor = Actor("user", "user:ada")
     for number, data in enumerate(said):

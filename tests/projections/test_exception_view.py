@@ -4,7 +4,7 @@ from typing import Any
 
 from meshline.events import facts
 from meshline.events.requests import BusinessCase, StepError
-from meshline.projections.exception_view import ExceptionRow, exceptions
+from meshline.projections.exception_view import ExceptionRow, exceptions, resolutions
 from tests.projections.given import at, rows_after
 from tests.projections.test_runs_view import OPENED, STARTED
 
@@ -120,3 +120,49 @@ async def test_what_is_dismissed_is_not_seen_assigned_or_closed_again() -> None:
     )
 
     assert (row.state, row.started_at, row.how) == ("dismissed", None, None)
+
+
+# -- causes ------------------------------------------------------------------------------------
+
+MENDED = facts.CauseResolved(cause="c", in_version=2, reason="asks twice")
+
+
+def again(version: int, number: int = 2) -> facts.ExceptionOpened:
+    return OPENED.model_copy(update={"exception_id": f"ex-{number}", "version": version})
+
+
+async def said_of_the_cause(*events: Any) -> tuple[Any, ...]:
+    (row,) = await rows_after(resolutions, OPENED, *events)
+    return row.state, row.reopened_at, row.reopened_by, row.reopened_version
+
+
+async def test_a_cause_that_is_mended_comes_again_in_that_version_or_a_later_one() -> None:
+    mended = ("resolved", None, None, None)
+
+    assert await said_of_the_cause(MENDED) == mended
+    assert await said_of_the_cause(MENDED, again(1), again(0, 3)) == mended
+    for version in (2, 3):
+        assert await said_of_the_cause(MENDED, again(1), again(version, 3)) == (
+            "reopened", at(3), None, version,
+        )  # fmt: skip
+    assert (await said_of_the_cause(MENDED, again(2), again(3, 3)))[3] == 2
+
+
+async def test_a_cause_that_is_mended_once_more_is_mended_again() -> None:
+    once_more = MENDED.model_copy(update={"in_version": 3})
+
+    assert (await said_of_the_cause(MENDED, again(2), once_more, again(2, 3)))[0] == "resolved"
+    assert (await said_of_the_cause(MENDED, again(2), once_more, again(3, 3)))[0] == "reopened"
+
+
+async def test_a_person_says_that_it_is_not_mended_after_all() -> None:
+    not_after_all = facts.CauseReopened(cause="c", reason="only in the tests")
+
+    assert await said_of_the_cause(MENDED, not_after_all) == ("reopened", at(2), "user:ada", None)
+    assert await rows_after(resolutions, OPENED, not_after_all) == []
+
+
+async def test_another_cause_reopens_nothing() -> None:
+    other = again(2).model_copy(update={"cause": "d"})
+
+    assert (await said_of_the_cause(MENDED, other))[0] == "resolved"

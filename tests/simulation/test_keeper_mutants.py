@@ -12,6 +12,7 @@ from meshline.engine.core import (
     answers,
     appliers,
     business,
+    cause_actions,
     decider,
     endings,
     exception_actions,
@@ -89,6 +90,9 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     ),
     "what holds a step is dismissed": (
         exception_actions._dismiss, "_not_to_be_closed(opened, request, cause) or", "",
+    ),
+    "a cause is mended without a word": (
+        cause_actions.answer_cause, "if not data.reason.strip():", "if False:",
     ),
     "what is retried can be opened again": (
         appliers._exception_resolved, "if not found.blocking:", "if True:",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from meshline.cli import exception_group
 from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.call import Call, command, group, known_words
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = group("Exceptions: what a person must see, whose it is, and what to do about it.")
+app.add_typer(exception_group.app, name="group")
 
 Action = Literal["acknowledge", "start", "assign", "resolve", "retry", "skip", "dismiss", "reopen"]
 

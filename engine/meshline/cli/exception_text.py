@@ -12,6 +12,7 @@ from meshline.cli.words import ago, clock_time, due, prompt_name, short
 
 if TYPE_CHECKING:
     from meshline.projections.exception_view import ExceptionRow
+    from meshline.projections.queries import ExceptionGroup
 
 __all__ = ["exception_columns", "group_columns", "show_text"]
 
@@ -40,6 +41,7 @@ def group_columns(now: datetime) -> list[Column]:
     return [
         Column("cause", lambda g: g.cause, whole=True),
         Column("kind", lambda g: g.kind),
+        Column("state", _said_of),
         Column("open", lambda g: str(g.open), right=True),
         Column("total", lambda g: str(g.total), right=True),
         Column("runs", lambda g: str(g.runs), right=True),
@@ -47,6 +49,16 @@ def group_columns(now: datetime) -> list[Column]:
         Column("last seen", lambda g: ago(g.last_seen, now)),
         Column("message", lambda g: cut(g.message)),
     ]
+
+
+def _said_of(group: ExceptionGroup) -> str:
+    if group.resolved_at is None:
+        return group.state
+    mended = f"resolved in v{group.in_version} by {group.resolved_by or 'somebody'}"
+    if group.state != "reopened" or group.reopened_at is None:
+        return f"{mended}, {clock_time(group.resolved_at)}"
+    again = f"in v{group.reopened_version}" if group.reopened_version else f"by {group.reopened_by}"
+    return f"reopened {again}, {clock_time(group.reopened_at)}; {mended}"
 
 
 def cut(text: str) -> str:

@@ -139,6 +139,13 @@ class Crowd:
             known = [*state.ended, "no-such-run"]
             return self._random.choice(known), requests.CancelRequested(reason="a guess")
         run = self._random.choice(runs)
+        if self._random.random() < 0.03:
+            return "causes", requests.CauseActionRequested(
+                cause=self._random.choice(["3fa94c01b2d7", "none"]),
+                action=self._random.choice(["resolve", "resolve", "reopen"]),
+                in_version=self._random.choice([None, 0, 1, 2]),
+                reason=self._random.choice(["", "mended"]),
+            )
         if is_concerned(run, state.people) and self._random.random() < 0.5:
             return run.run_id, handover(self._random, run, state.people)
         return self._about(run)

@@ -23,6 +23,7 @@ __all__ = [
     "ApprovalSubmitted",
     "BusinessCase",
     "CancelRequested",
+    "CauseActionRequested",
     "ExceptionActionRequested",
     "MessageReceived",
     "NoteRequested",
@@ -213,6 +214,21 @@ class ExceptionActionRequested(Request):
     owner: str | None = None
     value: Any = None
     corrections: tuple[Correction, ...] = ()
+    reason: str = ""
+
+
+class CauseActionRequested(Request):
+    """Say of a group of exceptions that its cause is mended, or not after all; in every partition.
+
+    ``resolve``: it is, from version ``in_version`` of the workflow on. What such a run opens of the
+    same cause later opens the group again; what an older run opens does not.
+    """
+
+    TYPE = "meshline.cause.action.requested"
+
+    cause: str
+    action: Literal["resolve", "reopen"]
+    in_version: int | None = None
     reason: str = ""
 
 

@@ -9,13 +9,19 @@ from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
-from meshline.api.context import After, Ask, AtLeast, Body, IfNoneMatch, Limit, Past, Reader
+from meshline.api.context import After, Ask, AtLeast, Body, IfNoneMatch, Limit, Past, Reader, Wait
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
 from meshline.api.runs import tagged
+from meshline.api.work import PartitionAnswers, told
 from meshline.events.corrections import Correction
-from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
+from meshline.events.requests import (
+    ApprovalSubmitted,
+    CauseActionRequested,
+    ExceptionActionRequested,
+)
+from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.pages import page_of_all
 from meshline.projections.queries import ExceptionGroup
@@ -50,6 +56,18 @@ class Action(Body):
     value: Any = None
     corrections: tuple[Correction, ...] = Field((), max_length=100)
     reason: str = Field("", max_length=2_000)
+
+
+class GroupAction(Body):
+    """What is said of a group of exceptions.
+
+    ``resolve``: its cause is mended from version ``in_version`` of the workflow on; comes it again
+    in such a run, the group is reopened. ``reopen``: it is not mended after all.
+    """
+
+    action: Literal["resolve", "reopen"]
+    in_version: int | None = Field(None, ge=1, le=1_000_000)
+    reason: str = Field(min_length=1, max_length=2_000)
 
 
 class Decision(Body):
@@ -102,6 +120,25 @@ async def exception_groups(
         limit=limit, after=after,
     )  # fmt: skip
     return desk.page(page, "exceptions")
+
+
+@router.post(
+    "/exception-groups/{cause}/actions",
+    status_code=202,
+    response_model=PartitionAnswers,
+    responses=documented(404, 409, 411, 413, 415, 422),
+)
+async def act_on_group(
+    desk: Annotated[Desk, Depends(requires(Permission.OPERATE, CauseActionRequested))],
+    cause: str,
+    body: GroupAction,
+    wait_s: Wait = 10.0,
+) -> Any:
+    """Say that a cause is mended, or not after all; every partition answers for itself."""
+    if not (await desk.views.exceptions(states=None, cause=cause, limit=1)).rows:
+        raise NotFound(f"No exception has the cause {cause[:60]!r}: see /v1/exception-groups.")
+    asked = CauseActionRequested(cause=cause, **dict(body))
+    return told(await desk.ask_everywhere("causes", asked, wait_s))
 
 
 @router.get(

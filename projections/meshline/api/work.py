@@ -41,7 +41,7 @@ from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
 
-__all__ = ["router"]
+__all__ = ["PartitionAnswers", "router", "told"]
 
 router = APIRouter(prefix="/v1", tags=["people"])
 
@@ -268,7 +268,7 @@ async def set_absence(desk: _Everywhere, body: Absence, wait_s: Wait = 10.0) -> 
         until=body.until,
         reason=body.reason,
     )
-    return _told(await desk.ask_everywhere(ABSENCES, asked, wait_s))
+    return told(await desk.ask_everywhere(ABSENCES, asked, wait_s))
 
 
 @router.post("/absences/end", status_code=202, response_model=PartitionAnswers, responses=_ALL_ACT)
@@ -278,10 +278,11 @@ async def end_absence(desk: _Everywhere, body: AbsenceEnd, wait_s: Wait = 10.0) 
     asked = AbsenceChangeRequested(
         user=body.user or desk.principal.actor.id, since=now, until=now, reason=body.reason
     )
-    return _told(await desk.ask_everywhere(ABSENCES, asked, wait_s))
+    return told(await desk.ask_everywhere(ABSENCES, asked, wait_s))
 
 
-def _told(answers: list[RequestAnswer]) -> PartitionAnswers:
+def told(answers: list[RequestAnswer]) -> PartitionAnswers:
+    """Return what every partition says, as it is answered."""
     return PartitionAnswers(
         items=[
             PartitionAnswer(

@@ -29,6 +29,7 @@ from meshline.events.requests import (
     ActivityReported,
     ApprovalSubmitted,
     CancelRequested,
+    CauseActionRequested,
     ExceptionActionRequested,
     MessageReceived,
     NoteRequested,
@@ -220,16 +221,21 @@ class RemotePublisher(Publisher):
         Raises:
             ServerRefused: the key may not. Nothing was done.
         """
-        if not isinstance(data, AbsenceChangeRequested) or partitions is not None:
+        body = data.model_dump(mode="json", exclude_none=True)
+        if partitions is not None or not isinstance(
+            data, AbsenceChangeRequested | CauseActionRequested
+        ):
             raise SettingsInvalid(
                 f"{type(data).__name__} is not asked of every partition over a server: expected "
-                "AbsenceChangeRequested. Type it where the log is."
+                "AbsenceChangeRequested or CauseActionRequested. Type it where the log is."
             )
-        body = data.model_dump(mode="json", exclude_none=True)
-        path = "/v1/absences"
-        if data.substitute is None:
+        if isinstance(data, CauseActionRequested):
+            path = f"/v1/exception-groups/{quote(body.pop('cause'), safe='')}/actions"
+        elif data.substitute is None:
             path = "/v1/absences/end"
             body = {"user": data.user, "reason": data.reason}
+        else:
+            path = "/v1/absences"
         answered = await self._connection.post(path, orjson.dumps(body), wait_s=_waited(wait_s))
         if answered.status != 202:
             return [_request_answer(subject, answered)]

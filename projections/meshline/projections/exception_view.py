@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from meshline.events.envelope import Recorded
 from meshline.events.facts import (
+    CauseReopened,
+    CauseResolved,
     ExceptionAcknowledged,
     ExceptionAssigned,
     ExceptionDismissed,
@@ -61,12 +63,36 @@ class ExceptionRow(NamedTuple):
     reason: str
 
 
+class ResolutionRow(NamedTuple):
+    """What a partition knows of a cause that somebody said is mended.
+
+    It is ``reopened`` by the first exception of the cause behind that, in this partition, of a run
+    in ``in_version`` or a later one; or by the person ``reopened_by``.
+    """
+
+    cause: str
+    partition: int
+    state: Literal["resolved", "reopened"]
+    in_version: int
+    resolved_at: datetime
+    resolved_by: str | None
+    reason: str
+    reopened_at: datetime | None
+    reopened_by: str | None
+    reopened_version: int | None
+
+
+def _by_cause(event: Recorded[Any]) -> Iterable[Key]:
+    cause = getattr(event.event.data, "cause", None)
+    return () if cause is None else ((cause, event.position.partition),)
+
+
 def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     exception_id = getattr(event.event.data, "exception_id", None)
     return () if exception_id is None else ((exception_id,),)
 
 
-projection = Projection("exceptions", version=4)
+projection = Projection("exceptions", version=5)
 exceptions = projection.table(
     "exceptions",
     ExceptionRow,
@@ -74,9 +100,17 @@ exceptions = projection.table(
     keys=_by_exception,
     indexes=[["run_id"], ["state", "owner"], ["cause"], ["opened_at"]],
 )
+resolutions = projection.table(
+    "cause_resolutions", ResolutionRow, key=["cause", "partition"], keys=_by_cause
+)
 projection.query(
     "exception_groups",
     """
+    select grouped.*,
+           coalesce(said.state, 'open') as state,
+           said.in_version, said.resolved_at, said.resolved_by, said.resolution,
+           said.reopened_at, said.reopened_by, said.reopened_version
+    from (
     select cause,
            min(kind) as kind,
            count(*) as total,
@@ -89,6 +123,20 @@ projection.query(
            array_agg(distinct route) as routes
     from {exceptions}
     group by cause
+    ) as grouped
+    left join (
+    select cause,
+           case when bool_or(state = 'reopened') then 'reopened' else 'resolved' end as state,
+           max(resolved_at) as resolved_at,
+           (array_agg(in_version order by resolved_at desc, partition))[1] as in_version,
+           (array_agg(resolved_by order by resolved_at desc, partition))[1] as resolved_by,
+           (array_agg(reason order by resolved_at desc, partition))[1] as resolution,
+           min(reopened_at) as reopened_at,
+           (array_agg(reopened_by order by reopened_at, partition))[1] as reopened_by,
+           (array_agg(reopened_version order by reopened_at, partition))[1] as reopened_version
+    from {cause_resolutions}
+    group by cause
+    ) as said using (cause)
     """,
 )
 
@@ -101,9 +149,10 @@ def _actor(event: Recorded[Any]) -> str | None:
 @projection.on(ExceptionOpened)
 def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
     data, run_id = event.event.data, event.event.subject
-    business = None if data.error is None else data.error.business
     if rows.get(exceptions, data.exception_id) is not None:
         return
+    _reopen_cause(rows, event, data.version or None, by=None)
+    business = None if data.error is None else data.error.business
     row = ExceptionRow(
         exception_id=data.exception_id,
         run_id=run_id,
@@ -220,4 +269,49 @@ def _reopened(row: ExceptionRow | None, event: Recorded[ExceptionReopened]) -> E
         reopened_at=event.event.time,
         reopened_by=_actor(event),
         reason=event.event.data.reason,
+    )
+
+
+# -- causes ------------------------------------------------------------------------------------
+
+
+@resolutions.on(CauseResolved)
+def _cause_resolved(row: ResolutionRow | None, event: Recorded[CauseResolved]) -> ResolutionRow:
+    data = event.event.data
+    return ResolutionRow(
+        cause=data.cause,
+        partition=event.position.partition,
+        state="resolved",
+        in_version=data.in_version,
+        resolved_at=event.event.time,
+        resolved_by=_actor(event),
+        reason=data.reason,
+        reopened_at=None,
+        reopened_by=None,
+        reopened_version=None,
+    )
+
+
+@projection.on(CauseReopened)
+def _cause_reopened(rows: RowAccess, event: Recorded[CauseReopened]) -> None:
+    _reopen_cause(rows, event, None, by=_actor(event))
+
+
+def _reopen_cause(
+    rows: RowAccess, event: Recorded[Any], version: int | None, *, by: str | None
+) -> None:
+    row = rows.get(resolutions, event.event.data.cause, event.position.partition)
+    if row is None or row.state == "reopened":
+        return
+    # A run of an older version, or of one that is not known, has what was mended since.
+    if by is None and (version is None or version < row.in_version):
+        return
+    rows.put(
+        resolutions,
+        row._replace(
+            state="reopened",
+            reopened_at=event.event.time,
+            reopened_by=by,
+            reopened_version=version,
+        ),
     )

@@ -9,12 +9,15 @@ from meshline.events.catalogue import CATALOGUE
 from meshline.events.envelope import Recorded
 from meshline.events.facts import (
     AbsenceChanged,
+    CauseReopened,
+    CauseResolved,
     DirectoryChanged,
     LogCreated,
     PartitionClaimed,
     WorkflowRegistered,
 )
 from meshline.events.people_requests import AbsenceChangeRequested, DirectoryChangeRequested
+from meshline.events.requests import CauseActionRequested
 from meshline.projections.columns import Json, json_text
 from meshline.projections.projection import Projection, RowAccess
 
@@ -44,7 +47,7 @@ class HistoryRow(NamedTuple):
 
 _OF_NO_RUN = (
     LogCreated, PartitionClaimed, WorkflowRegistered, DirectoryChangeRequested, DirectoryChanged,
-    AbsenceChangeRequested, AbsenceChanged,
+    AbsenceChangeRequested, AbsenceChanged, CauseActionRequested, CauseResolved, CauseReopened,
 )  # fmt: skip
 _NAMES = {data_type: name for name, data_type in CATALOGUE.items()}
 

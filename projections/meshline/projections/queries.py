@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.log import EventLog
@@ -46,7 +46,11 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 
 class ExceptionGroup(NamedTuple):
-    """All exceptions of one cause; ``message`` is the newest one's."""
+    """All exceptions of one cause; ``message`` is the newest one's.
+
+    ``resolved`` is one of which somebody said that it is mended in ``in_version``; ``reopened``
+    where it came again in that version or a later one, or somebody said that it is not.
+    """
 
     cause: str
     kind: str
@@ -58,6 +62,14 @@ class ExceptionGroup(NamedTuple):
     message: str
     workflows: list[str] | None
     routes: list[str]
+    state: Literal["open", "resolved", "reopened"] = "open"
+    in_version: int | None = None
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    resolution: str | None = None
+    reopened_at: datetime | None = None
+    reopened_by: str | None = None
+    reopened_version: int | None = None
 
 
 def as_json(row: tuple[Any, ...]) -> dict[str, Any]:

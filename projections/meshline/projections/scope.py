@@ -87,7 +87,12 @@ class Scope(NamedTuple):
         def ruled(table: str) -> str:
             if table == "exception_groups":
                 grouped: str = exception_view.projection.queries["exception_groups"]
-                return f"({grouped.format(exceptions=ruled('exceptions') + ' as exceptions')})"
+                tables = {
+                    "exceptions": ruled("exceptions") + " as exceptions",
+                    # What is said of a cause says nothing of a run.
+                    "cause_resolutions": "{ns}.cause_resolutions",
+                }
+                return f"({grouped.format_map(tables)})"
             rule = _RULES.get(table)
             if rule is None:
                 raise NotFound(

@@ -56,7 +56,7 @@ VALUES: dict[str, Any] = {
     "by": "user:ada", "previous": "team:a", "exception_id": "e", "kind": "step_failed",
     "about": "n", "route": "queue:q", "severity": "high", "cause": "c", "blocking": True,
     "how": "retried", "count": 2, "view": "runs", "offset": 1, "number": 1, "directory_hash": "h",
-    "directory": {}, "votes": 1, "of": 2, "task": "n", "due_at": NOW,
+    "in_version": 2, "directory": {}, "votes": 1, "of": 2, "task": "n", "due_at": NOW,
     "assignee": "user:ada", "delegate": "user:bob", "text": "well",
     "user": "user:ada", "since": NOW, "until": NOW, "requested_at": NOW,
 }  # fmt: skip

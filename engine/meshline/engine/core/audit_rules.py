@@ -183,6 +183,8 @@ def _exception_opened(case: Case, data: facts.ExceptionOpened) -> Iterator[Wrong
     is_somebodys = is_principal(data.owner) and is_principal(data.route)
     yield from _expect(is_somebodys, "wait_unowned", "an owner and a route")
     case.noted.exceptions.add(data.exception_id)
+    is_known = data.version in (0, case.run.version)
+    yield from _expect(is_known, "fact_out_of_turn", f"version {case.run.version}")
     if data.kind == OWNER_GONE:
         open_by_now = {
             e.about for e in (case.run.exceptions or {}).values() if e.kind == OWNER_GONE

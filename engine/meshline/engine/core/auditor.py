@@ -37,6 +37,8 @@ _WITHOUT_RUN = (
     facts.RequestRejected,
     facts.ParkedEventRetried,
     facts.ParkedEventSkipped,
+    facts.CauseResolved,
+    facts.CauseReopened,
     *PEOPLE_FACTS,
 )
 _OF_NO_RUN = (facts.PartitionClaimed, facts.WorkflowRegistered, facts.LogCreated)
@@ -141,6 +143,10 @@ class Auditor:
             yield from self._check_accepted(event)
         elif kind in PEOPLE_FACTS:
             yield from self._check_people(data)
+        elif isinstance(data, facts.CauseResolved | facts.CauseReopened):
+            is_said = event.actor is not None and bool(data.reason.strip())
+            if not is_said or getattr(data, "in_version", 1) < 1:
+                yield Wrong("fact_out_of_turn", "somebody to say so, of a version, and why")
         run = state.runs.get(run_id)
         if run is None:
             ended = state.ended.get(run_id)

@@ -12,6 +12,7 @@ from typing import Any
 
 from meshline.engine.core.absences import answer_absence
 from meshline.engine.core.answers import answer_request
+from meshline.engine.core.cause_actions import answer_cause
 from meshline.engine.core.decision import Decision, Decisions, Moment
 from meshline.engine.core.directory import answer_directory
 from meshline.engine.core.gaps import close_gaps
@@ -25,6 +26,7 @@ from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.people_requests import AbsenceChangeRequested, DirectoryChangeRequested
 from meshline.events.requests import (
+    CauseActionRequested,
     ParkedActionRequested,
     RefusalReported,
     StepError,
@@ -68,6 +70,9 @@ def decide_request(
         return
     if isinstance(request.data, ParkedActionRequested):
         yield answer_parked(request, cause)
+        return
+    if isinstance(request.data, CauseActionRequested):
+        yield answer_cause(request, cause)
         return
     if isinstance(request.data, DirectoryChangeRequested):
         yield answer_directory(moment, request, cause)

@@ -36,6 +36,7 @@ def open_exception(
         ExceptionOpened(
             exception_id=exception_id_of(run.run_id, kind, about, number),
             workflow=run.workflow,
+            version=run.version,
             kind=kind,
             about=about,
             route=route,

@@ -19,6 +19,8 @@ from meshline.events.facts import (
     ApprovalExpired,
     ApprovalRequested,
     ApprovalVoted,
+    CauseReopened,
+    CauseResolved,
     CompensationStarted,
     ExceptionAcknowledged,
     ExceptionAssigned,
@@ -138,7 +140,7 @@ TRANSITIONS: Final[Pairs] = {
         STATUSES,
         (
             RequestRejected, TriggerDeduplicated, TriggerRejected, ParkedEventRetried,
-            ParkedEventSkipped, RunNoted,
+            ParkedEventSkipped, RunNoted, CauseResolved, CauseReopened,
         ),
         SAME,
     ),

@@ -16,6 +16,8 @@ __all__ = [
     "ApprovalEscalated",
     "ApprovalExpired",
     "ApprovalRequested",
+    "CauseReopened",
+    "CauseResolved",
     "ExceptionAcknowledged",
     "ExceptionAssigned",
     "ExceptionDismissed",
@@ -123,12 +125,14 @@ class ExceptionOpened(Fact):
     """A person must see this. ``cause`` groups exceptions that have the same reason.
 
     ``blocking`` exceptions hold the step ``about`` which they are; others only want to be seen.
+    ``version`` is the workflow's in which the run is; 0: not known.
     """
 
     TYPE = "meshline.exception.opened"
 
     exception_id: str
     workflow: str
+    version: int = 0
     kind: str
     about: str
     route: str
@@ -198,3 +202,22 @@ class ExceptionReopened(Fact):
     exception_id: str
     owner: str
     reason: str = ""
+
+
+class CauseResolved(Fact):
+    """What causes these exceptions is mended from that version of the workflow on."""
+
+    TYPE = "meshline.cause.resolved"
+
+    cause: str
+    in_version: int
+    reason: str
+
+
+class CauseReopened(Fact):
+    """It is not mended after all."""
+
+    TYPE = "meshline.cause.reopened"
+
+    cause: str
+    reason: str
