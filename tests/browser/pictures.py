@@ -106,10 +106,12 @@ async def more_pages(stage: Stage) -> dict[str, str]:
         "runs-held": "/runs?state=held",
         "runs-as-of": f"/runs?as_of={tuesday:%Y-%m-%dT%H:%M:%S}",
         "approvals-decided": "/approvals?state=approved",
+        "exceptions-resolved": "/exceptions?state=resolved",
         "triggers-rejected": "/triggers?status=rejected",
         "audit-none": "/audit?actor=user:nobody",
     }
-    groups = await stage.site.views.exception_groups(limit=1)
+    pages |= {"workflow": f"/workflows/{(await stage.site.views.workflows())[0].workflow}"}
+    groups = await stage.site.views.exception_groups(limit=1, open_only=False)
     if groups:
         pages["exceptions-of-a-cause"] = f"/exceptions?cause={groups[0].cause}"
     return pages

@@ -47,7 +47,10 @@ async def show_workflow(
     rows = [row for row in await visit.views.workflows() if row.workflow == workflow]
     chosen = [row for row in rows if version in (None, row.version)]
     if not chosen:
-        raise NotFound(f"There is no workflow {workflow[:100]!r} in this version.")
+        raise NotFound(
+            f"There is no workflow {workflow[:100]!r} in this version: expected one that a worker "
+            "has registered. The page Workflows lists them."
+        )
     shown = chosen[-1]
     earlier = [row for row in rows if row.version < shown.version]
     others = earlier if against is None else [row for row in rows if row.version == against]
