@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from tests.api.houses import HOUSES, houses
 from tests.browser.shop import CARRIER
 from tests.browser.stage import Stage, kept, stage_at
 from tests.services.postgres import namespace
@@ -259,3 +261,35 @@ async def test_whatever_a_payload_says_is_shown_as_text(stage: Stage, kind: str)
         assert "<script>alert(1)</script>" in shown and "{{7*7}}" in shown
     if kind == "turned":
         assert "⟨U+202E⟩" in shown
+
+
+async def test_work_is_claimed_completed_and_the_next_comes_by_itself(
+    chromium: Browser, postgres_dsn: str
+) -> None:
+    async with stage_at(namespace(postgres_dsn), chromium, houses) as stage:
+        runs = []
+        for number in (1, 2):
+            answer = await stage.site.publisher.publish(
+                HOUSES, {"street": f"Elm {number}"}, trigger_id=f"H-{number}"
+            )
+            await stage.reaches(answer.run_id, "waiting")
+            runs.append(answer.run_id)
+        async with stage.as_("ada", "approver") as page:
+            await page.get_by_role("link", name="My work", exact=True).click()
+            await expect(page.get_by_role("row")).to_have_count(3)
+            await page.get_by_role("link", name="measure", exact=True).first.click()
+            await page.get_by_role("button", name="Claim").click()
+            await expect(page.get_by_role("status")).to_contain_text("It is yours.")
+            await page.get_by_label("Square metres").fill("84")
+            await page.get_by_role("button", name="Complete").click()
+
+            # The next one, without going back to the list.
+            await expect(page.get_by_role("status")).to_contain_text("It is done.")
+            await expect(page).to_have_url(re.compile(f"/runs/{runs[1]}/tasks/measure"))
+            await page.get_by_label("Square metres").fill("12")
+            await page.get_by_role("button", name="Complete").click()
+            await expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
+            await kept(page, "my-work")
+        for run_id in runs:
+            await stage.reaches(run_id, "succeeded")
+        assert stage.complaints == []

@@ -29,6 +29,8 @@ LISTS = {
     "exceptions": "/exceptions",
     "exceptions-list": "/exceptions?state=open",
     "approvals": "/approvals",
+    "work": "/work",
+    "queues": "/queues",
     "triggers": "/triggers",
     "workflows": "/workflows",
     "workflow": "/workflows/orders",

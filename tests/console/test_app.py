@@ -75,7 +75,8 @@ def routes() -> list[tuple[str, str]]:
 
 def filled(path: str, **values: str) -> str:
     known = {
-        "run": "1", "exception": "1", "approval": "big_deal", "workflow": "leads",
+        "run": "1", "exception": "1", "approval": "big_deal", "task": "big_deal",
+        "workflow": "leads",
         "action": "retry", "decision": "approved", "key": "0123456789ab",
         "bulk": "bulk-1", "view": "runs",
     }  # fmt: skip
@@ -398,7 +399,7 @@ async def test_no_page_has_a_script_or_style_of_its_own(site: Site) -> None:
     exception = (await site.views.exceptions()).rows[0].exception_id
     async with site.as_("ada", "admin") as ada:
         for method, path in [*routes(), ("GET", "/login"), ("GET", "/nowhere")]:
-            if method == "GET" and "approval}" not in path:
+            if method == "GET" and "approval}" not in path and "task}" not in path:
                 address = filled(path, run=run_id, exception=exception)
                 answer = await ada.http.get(address)
                 policy = answer.headers["content-security-policy"]
@@ -425,7 +426,7 @@ async def test_whatever_an_address_says_is_answered_and_no_mistake_of_ours(
     async with site.as_("ada", "admin") as ada:
         for method, path in routes():
             if method == "GET":
-                names = ("run", "exception", "approval", "workflow")
+                names = ("run", "exception", "approval", "task", "workflow")
                 answer = await ada.http.get(filled(path, **dict.fromkeys(names, weird)))
                 assert answer.status_code < 500, f"{path}: {answer.text}"
         for name in ("after", "as_of", "at", "state", "owner", "run", "id", "version", "by"):

@@ -29,6 +29,7 @@ _MAY = {
     Permission.APPROVE: "decide approvals",
     Permission.AUDIT: "see the audit and this page",
     Permission.ACCESS: "revoke keys",
+    Permission.KEEP_VIEWS: "keep the views",
 }
 
 

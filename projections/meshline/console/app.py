@@ -27,6 +27,7 @@ from meshline.console import (
     signing_in,
     triggers,
     view_keeping,
+    work,
     workflows,
 )
 from meshline.console.accounts import Accounts
@@ -45,6 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     exceptions.router,
     bulk.router,
     approvals.router,
+    work.router,
     triggers.router,
     workflows.router,
     looking_after.router,

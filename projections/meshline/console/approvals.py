@@ -1,24 +1,29 @@
-"""Approvals: what people are asked, and their answers."""
+"""Approvals and tasks: what people are asked for, and what they do about it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
-from meshline.console.commands import decision_typed
+from meshline.console.commands import task_typed
 from meshline.console.form_fields import fields_of, value_of
 from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, Visit, acts, tag_of
+from meshline.events.clock import SystemClock
+from meshline.events.people_requests import TaskActionRequested, TaskCompletionRequested
 from meshline.events.requests import ApprovalSubmitted
-from meshline.projections.tasks_view import OPEN_TASKS
+from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
+from meshline.projections.work import WorkRow
 
-__all__ = ["router"]
+__all__ = ["address_of", "after_it", "router"]
 
 router = APIRouter()
+_clock = SystemClock()
 STATES = [*OPEN_TASKS, "approved", "denied", "withdrawn"]
 Text = Annotated[str, Query(max_length=300)]
 
@@ -50,23 +55,35 @@ async def list_approvals(
 @router.get("/runs/{run}/approvals/{approval}")
 async def show_approval(request: Request, visit: Reader, run: str, approval: str) -> Response:
     """Show one question, the run that asks it, and the form for the answer."""
+    return await _shown(request, visit, run, approval, "approval")
+
+
+@router.get("/runs/{run}/tasks/{task}")
+async def show_task(request: Request, visit: Reader, run: str, task: str) -> Response:
+    """Show one task, the run that it is for, and the form that ends it; an approval is one."""
+    return await _shown(request, visit, run, task, None)
+
+
+async def _shown(request: Request, visit: Visit, run: str, task: str, kind: str | None) -> Response:
     shows_all = await reached(request, visit, "tasks", "runs")
-    row = await visit.desk.approval(run, approval)
+    row = await visit.desk.task(run, task, kind)
     origin = str(request.base_url).rstrip("/")
+    ends = ("approved", "denied") if row.kind == "approval" else ("completed",)
     return rendered(
         request,
-        "approval.html",
-        approval=row,
-        form=values_of(visit, row, f"approval {row.task} of run {row.run_id}")["form"],
+        "task.html",
+        task=row,
+        form=values_of(visit, row, f"{row.kind} {row.task} of run {row.run_id}")["form"],
         run=await visit.views.run(row.run_id),
         trigger=await _trigger(visit, row.run_id),
         fields=fields_of(row.form_schema),
         tag=tag_of(row),
         shows_all=shows_all,
         may=visit.may(Permission.APPROVE) and row.state in OPEN_TASKS,
+        is_next=request.query_params.get("next") == "1",
         typed={
-            decision: decision_typed(origin, row.run_id, row.task, decision, bool(row.form_schema))
-            for decision in ("approved", "denied")
+            end: task_typed(origin, row.run_id, row.task, end, bool(row.form_schema))
+            for end in ends
         },
     )
 
@@ -86,10 +103,58 @@ async def decide(
 ) -> Response:
     """Answer an approval."""
     row = await act.visit.desk.approval(run, approval)
-    form = None
-    if decision == "approved":
-        fields = fields_of(row.form_schema)
-        form = act.json("form") if fields is None else value_of(fields, act.form)
+    form = _filled(act, row) if decision == "approved" else None
     asked = ApprovalSubmitted(approval=row.task, decision=decision, form=form, reason=act.reason)
     answered = await act.ask(row, asked)
-    return act.shown(f"/runs/{row.run_id}/approvals/{row.task}", decision, answered)
+    return act.shown(await after_it(act, row), decision, answered)
+
+
+@router.post("/runs/{run}/tasks/{task}/completed")
+async def complete(
+    run: str,
+    task: str,
+    act: Annotated[Act, Depends(acts(Permission.APPROVE, {"": TaskCompletionRequested}))],
+) -> Response:
+    """Complete a task with what was filled in."""
+    row = await act.visit.desk.task(run, task, "task")
+    form = None if row.form_schema is None else _filled(act, row)
+    asked = TaskCompletionRequested(task=row.task, form=form, reason=act.reason)
+    answered = await act.ask(row, asked)
+    return act.shown(await after_it(act, row), "completed", answered)
+
+
+@router.post("/runs/{run}/tasks/{task}/actions/{action}")
+async def act_on_task(
+    run: str,
+    task: str,
+    action: Literal["claim", "release", "assign", "delegate", "comment"],
+    act: Annotated[Act, Depends(acts(Permission.APPROVE, {"": TaskActionRequested}))],
+) -> Response:
+    """Claim, release, assign, delegate or comment on a task or an approval."""
+    row = await act.visit.desk.task(run, task)
+    to = act.text("to")[:300] or None
+    asked = TaskActionRequested(task=row.task, action=action, to=to, reason=act.reason)
+    answered = await act.ask(row, asked)
+    return act.shown(address_of(row, is_next=bool(act.text("next"))), action, answered)
+
+
+def _filled(act: Act, row: TaskRow) -> Any:
+    fields = fields_of(row.form_schema)
+    return act.json("form") if fields is None else value_of(fields, act.form)
+
+
+async def after_it(act: Act, row: TaskRow) -> str:
+    """Return where to go when it is ended: to the next of one's own work, or to its page."""
+    if not act.text("next"):
+        return address_of(row)
+    visit = act.visit
+    mine = await visit.views.work(visit.principal.actor.id, _clock.now(), limit=2)
+    others = (each for each in mine.rows if (each.run_id, each.task) != (row.run_id, row.task))
+    following = next(others, None)
+    return "/work" if following is None else address_of(following, is_next=True)
+
+
+def address_of(row: TaskRow | WorkRow, *, is_next: bool = False) -> str:
+    """Return the page of a task or an approval; with ``is_next`` one's work goes on behind it."""
+    path = f"/runs/{row.run_id}/{row.kind}s/{quote(row.task, safe='')}"
+    return f"{path}?next=1" if is_next else path

@@ -11,10 +11,10 @@ import orjson
 __all__ = [
     "Typed",
     "bulk_typed",
-    "decision_typed",
     "exception_typed",
     "list_typed",
     "run_typed",
+    "task_typed",
     "view_typed",
 ]
 
@@ -57,18 +57,22 @@ def exception_typed(origin: str, exception_id: str, action: str) -> Typed:
     return Typed(_words(words), _curl(f"{origin}/v1/exceptions/{exception_id}/actions", body))
 
 
-def decision_typed(origin: str, run_id: str, approval: str, decision: str, form: bool) -> Typed:
-    """Return what answers an approval."""
-    verb = {"approved": "approve", "denied": "deny"}[decision]
-    words = ["meshline", "approval", verb, run_id[:8], approval]
-    body: dict[str, Any] = {"decision": decision}
-    if form and decision == "approved":
+def task_typed(origin: str, run_id: str, task: str, end: str, form: bool) -> Typed:
+    """Return what ends an approval or a task so."""
+    if end == "completed":
+        words, noun = ["meshline", "task", "complete", run_id[:8], task], "tasks"
+        body: dict[str, Any] = {}
+    else:
+        verb = {"approved": "approve", "denied": "deny"}[end]
+        words, noun = ["meshline", "approval", verb, run_id[:8], task], "approvals"
+        body = {"decision": end}
+    if form and end != "denied":
         words += ["--form", "{…}"]
         body["form"] = {"…": "…"}
-    if decision == "denied":
+    if end == "denied":
         words += ["--reason", "…"]
         body["reason"] = "…"
-    return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/approvals/{approval}", body))
+    return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/{noun}/{task}", body))
 
 
 def bulk_typed(origin: str, action: str, chosen: Mapping[str, str]) -> Typed:

@@ -51,6 +51,13 @@ def rendered(
 # What a form led to, by the word in the address: nobody can put other words on a page.
 _DONE = {
     "retry": "It is tried again.",
+    "claim": "It is yours.",
+    "release": "It is given back.",
+    "delegate": "Somebody else may do it for you.",
+    "comment": "The comment is kept.",
+    "completed": "It is done.",
+    "away": "You are away, and somebody stands in.",
+    "back": "You are back.",
     "skip": "The step is left out, and the run goes on.",
     "cancel": "The run is cancelled.",
     "message": "The message is sent.",

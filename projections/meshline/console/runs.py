@@ -157,7 +157,7 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
         moment=moment,
         shows_all=shows_all,
         exceptions=(await views.exceptions(states=None, run_id=row.run_id, limit=50)).rows[::-1],
-        approvals=(await views.approvals(states=None, run_id=row.run_id, limit=50)).rows[::-1],
+        tasks=(await views.tasks(states=None, run_id=row.run_id, limit=50)).rows[::-1],
         periods=periods,
         began_by=history[0].actor if history else None,
         drawing=drawn(spec, painting) if spec and not row.observed else None,

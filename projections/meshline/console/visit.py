@@ -155,7 +155,7 @@ class Act:
     def shown(path: str, done: str, answered: Answered) -> RedirectResponse:
         """Lead to the page that shows what this led to, as soon as the views do."""
         query = urlencode({"done": done, "at": answered.position, "how": answered.status})
-        return RedirectResponse(f"{path}?{query}", 303)
+        return RedirectResponse(f"{path}{'&' if '?' in path else '?'}{query}", 303)
 
 
 _COUNTERS = ("log_offset", "changed_at", "events")
