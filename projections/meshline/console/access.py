@@ -29,7 +29,7 @@ _MAY = {
     Permission.APPROVE: "decide approvals",
     Permission.AUDIT: "see the audit and this page",
     Permission.ACCESS: "revoke keys",
-    Permission.KEEP_VIEWS: "keep the views",
+    Permission.KEEP_VIEWS: "rebuild views and put them live",
 }
 
 
@@ -50,7 +50,7 @@ async def show_access(
         left_out=max(0, len(listed) - KEYS_MAX),
         users=await accounts.all(),
         roles={
-            role: [_MAY[each] for each in Permission if each in permissions]
+            role: [_MAY.get(each, each.value) for each in Permission if each in permissions]
             for role, permissions in ROLES.items()
         },
         may_revoke=visit.may(Permission.ACCESS),
