@@ -139,7 +139,7 @@ class Crowd:
             known = [*state.ended, "no-such-run"]
             return self._random.choice(known), requests.CancelRequested(reason="a guess")
         run = self._random.choice(runs)
-        if self._random.random() < 0.03:
+        if self.people is not PEOPLE and self._random.random() < 0.03:
             return "causes", requests.CauseActionRequested(
                 cause=self._random.choice(["3fa94c01b2d7", "none"]),
                 action=self._random.choice(["resolve", "resolve", "reopen"]),

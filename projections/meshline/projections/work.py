@@ -65,10 +65,14 @@ def right_to(row: TaskRow, people: People, user: str, now: datetime) -> Right | 
     """
     if row.state not in OPEN_TASKS or len(row.votes) >= row.of:
         return None
-    right = people.right_of(row.assignee or user, row.candidates, now)
-    if right is not None and row.assignee is not None:
-        is_delegate = user == row.delegate
-        right = Right(row.assignee) if is_delegate else people.right_of(user, [row.assignee], now)
+    if row.assignee is None:
+        right = people.right_of(user, row.candidates, now)
+    elif people.through(row.assignee, row.candidates) is None:
+        right = None
+    elif user == row.delegate:
+        right = Right(row.assignee)
+    else:
+        right = people.right_of(user, [row.assignee], now)
     if right is None:
         return None
     names = {user, right.on_behalf_of}

@@ -107,6 +107,21 @@ def test_a_substitute_is_given_nothing_of_their_own() -> None:
         run.act("deal", "assign", by="user:dot", to="user:eve")
 
 
+def test_what_is_had_in_ones_own_name_is_not_decided_as_a_substitute() -> None:
+    """Claimed before there was a directory, by somebody who then only stands in."""
+    test, run = asked(directory=False, sent_by="user:cid")
+    run.act("deal", "claim", by="user:eve")
+    test.given_directory(WITH_ADMIN)
+    away(test, "user:ada", "user:eve")
+
+    refused(run, "not_allowed", "user:eve is none of them", by="user:eve")
+    run.act("deal", "release", by="user:eve")
+    run.act("deal", "claim", by="user:eve")
+    run.approve("deal", by="user:eve")
+
+    assert (decided(run).by, decided(run).on_behalf_of) == ("user:eve", "user:ada")
+
+
 def test_a_substitute_of_a_substitute_is_none() -> None:
     test, run = asked()
     away(test)

@@ -92,11 +92,15 @@ def right_to_claim(asked: Asked) -> Right | Decision:
 
 def _right(asked: Asked) -> Right | Decision:
     task, actor, people = asked.task, asked.actor, asked.people
-    right = people.right_of(task.assignee or actor, asked.candidates, asked.moment.now)
-    if right is None:
-        who = actor if task.assignee is None else task.assignee
+    right = people.right_of(actor, asked.candidates, asked.moment.now)
+    may_have = right is not None
+    if task.assignee is not None:
+        # In their own name: what somebody takes as a substitute is had by who is away.
+        may_have = people.through(task.assignee, asked.candidates) is not None
+    if not may_have:
         reason = (
-            f"only {people.named(asked.candidates)} may {asked.does}, and {who} is none of them"
+            f"only {people.named(asked.candidates)} may {asked.does}, and "
+            f"{task.assignee or actor} is none of them"
         )
         return asked.refused("not_allowed", reason)
     if task.assignee is not None:
@@ -105,6 +109,7 @@ def _right(asked: Asked) -> Right | Decision:
             may = " or ".join(each for each in (task.assignee, task.delegate) if each)
             reason = f"{task.assignee} has it: only {may} may {asked.does}, and {actor} asked"
             return asked.refused("claimed", reason)
+    assert right is not None
     if asked.barred is not None and asked.barred in (actor, right.on_behalf_of):
         reason = f"{asked.barred} asks for it, and another must decide"
         return asked.refused("own_request", reason)
