@@ -32,6 +32,7 @@ LISTS = {
     "work": "/work",
     "queues": "/queues",
     "triggers": "/triggers",
+    "send": "/triggers/send?source=shop.orders",
     "workflows": "/workflows",
     "workflow": "/workflows/orders",
     "owners": "/owners",

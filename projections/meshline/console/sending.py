@@ -1,0 +1,133 @@
+"""Sending a trigger from the console: a refused one set right, or one to try a workflow with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from meshline.api.principals import Permission
+from meshline.console.reading import Reader, values_of
+from meshline.console.rendering import rendered
+from meshline.console.visit import WAIT_S, Act, FormRefused, Visit, acts
+from meshline.events.publish import Answer
+from meshline.events.requests import TriggerReceived
+from meshline.projections.triggers_view import TriggerRow
+
+__all__ = ["example_of", "router"]
+
+router = APIRouter()
+Text = Annotated[str, Query(max_length=300)]
+_DEPTH_MAX = 5
+_EXAMPLES: dict[str, Any] = {
+    "string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "null": None,
+}  # fmt: skip
+
+
+@router.get("/triggers/send")
+async def compose(
+    request: Request,
+    visit: Reader,
+    source: Text = "",
+    trigger_id: Annotated[str, Query(alias="id", max_length=300)] = "",
+) -> Response:
+    """Show a trigger to be sent: the refused one with this id, or one as the workflow takes it."""
+    refused = await _refused(visit, source, trigger_id)
+    value: Any = None
+    if refused is not None:
+        value = values_of(visit, refused, f"trigger {trigger_id} of {source}")["payload"]
+    definitions = [each for each in await visit.views.workflows() if each.source == source]
+    newest = max(definitions, key=lambda each: each.version, default=None)
+    schema = {} if newest is None else (newest.spec or {}).get("trigger", {}).get("schema", {})
+    return rendered(
+        request,
+        "send.html",
+        source=source,
+        trigger_id=trigger_id,
+        trigger_type=refused.trigger_type if refused is not None else "",
+        refused=refused,
+        value=example_of(schema) if value is None else value,
+        schema=schema,
+        sources=sorted({each.source for each in await visit.views.workflows()}),
+        answer=None,
+        may=visit.may(Permission.PUBLISH),
+    )
+
+
+@router.post("/triggers/send")
+async def send(
+    request: Request,
+    act: Annotated[Act, Depends(acts(Permission.PUBLISH, {"": TriggerReceived}))],
+) -> Response:
+    """Publish it in the name of who is signed in; a refusal is shown with what is wrong."""
+    source, trigger_id = act.text("source"), act.text("id")
+    if not source or not trigger_id:
+        raise FormRefused("A trigger has a source and an id of the source's own: expected both.")
+    visit = act.visit
+    visit.desk.check_source(source)
+    payload = act.json("payload")
+    answer = await visit.services.publisher.publish(
+        source, payload, trigger_id=trigger_id, trigger_type=act.text("type"),
+        actor=visit.principal.actor, wait_s=WAIT_S,
+    )  # fmt: skip
+    if answer.status == "rejected":
+        return await _shown_again(request, act, answer, payload)
+    if answer.status == "appended":
+        # Nobody has decided yet: there may be no run.
+        asked = urlencode({"source": answer.source, "id": answer.trigger_id})
+        return RedirectResponse(f"/triggers?{asked}", 303)
+    return RedirectResponse(f"/runs/{answer.run_id}?at={answer.decided_at or answer.position}", 303)
+
+
+async def _shown_again(request: Request, act: Act, answer: Answer, payload: Any) -> Response:
+    visit = act.visit
+    return rendered(
+        request,
+        "send.html",
+        status=422,
+        source=act.text("source"),
+        trigger_id=act.text("id"),
+        trigger_type=act.text("type"),
+        refused=None,
+        value=payload,
+        schema={},
+        sources=sorted({each.source for each in await visit.views.workflows()}),
+        answer=answer,
+        may=True,
+    )
+
+
+async def _refused(visit: Visit, source: str, trigger_id: str) -> TriggerRow | None:
+    if not source or not trigger_id:
+        return None
+    page = await visit.views.triggers(
+        statuses=["rejected"], source=source, trigger_id=trigger_id, limit=1
+    )
+    return page.rows[0] if page.rows else None
+
+
+def example_of(schema: Mapping[str, Any]) -> Any:
+    """Return a value of the JSON schema's shape to begin with: its defaults, and else empty."""
+    return _example(schema, schema.get("$defs", {}), 0)
+
+
+def _example(schema: Mapping[str, Any], defs: Mapping[str, Any], depth: int) -> Any:
+    if "default" in schema:
+        return schema["default"]
+    if "const" in schema:
+        return schema["const"]
+    for given in ("examples", "enum"):
+        if schema.get(given):
+            return schema[given][0]
+    if "$ref" in schema and depth < _DEPTH_MAX:
+        return _example(defs.get(schema["$ref"].rpartition("/")[2], {}), defs, depth + 1)
+    for several in ("anyOf", "oneOf", "allOf"):
+        if schema.get(several):
+            return _example(schema[several][0], defs, depth + 1)
+    if schema.get("type") == "object" or "properties" in schema:
+        properties = schema.get("properties", {}) if depth < _DEPTH_MAX else {}
+        return {name: _example(each, defs, depth + 1) for name, each in properties.items()}
+    return _EXAMPLES.get(str(schema.get("type")))
