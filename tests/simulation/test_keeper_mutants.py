@@ -34,7 +34,7 @@ from tests.simulation.breaking import assert_found, break_code
 
 pytestmark = pytest.mark.slow
 
-SEEDS_MAX = 400
+SEEDS_MAX = 1_000
 
 # What is broken: the function, a piece of it, and what stands there instead.
 MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
