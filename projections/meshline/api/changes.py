@@ -57,7 +57,7 @@ class ChangesSettings(NamedTuple):
 
 
 class Change(NamedTuple):
-    """``about``: the exception's id or the approval's name, empty for a run."""
+    """``about``: the exception's id or the task's name, empty for a run."""
 
     kind: str
     run_id: str
@@ -69,7 +69,7 @@ class Change(NamedTuple):
     def line(self) -> bytes:
         data: dict[str, str] = {"run_id": self.run_id}
         if self.about:
-            data["exception_id" if self.kind == "exception" else "approval"] = self.about
+            data["exception_id" if self.kind == "exception" else "task"] = self.about
         data |= {"type": self.type, "position": str(self.position)}
         return b"event: %s\ndata: %s\n\n" % (self.kind.encode(), orjson.dumps(data))
 

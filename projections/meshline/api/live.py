@@ -20,13 +20,13 @@ router = APIRouter(prefix="/v1", tags=["live"])
 FOR_S_MAX = 3_600.0
 
 _STREAM = {
-    "description": "Events `run`, `exception` and `approval`, with the ids of what changed.",
+    "description": "Events `run`, `exception`, `task` and `approval`: the ids of what changed.",
     "content": {
         "text/event-stream": {
             "schema": {
                 "type": "object",
                 "properties": {
-                    "event": {"enum": ["run", "exception", "approval", "reset"]},
+                    "event": {"enum": ["run", "exception", "task", "approval", "reset"]},
                     "data": {"type": "string", "contentMediaType": "application/json"},
                     "id": {"type": "string"},
                     "retry": {"type": "integer"},
@@ -44,7 +44,7 @@ async def follow_changes(
     request: Request,
     desk: Reader,
     kind: Annotated[
-        list[Literal["run", "exception", "approval"]] | None, Query(description="Else all.")
+        list[Literal["run", "exception", "task", "approval"]] | None, Query(description="Else all.")
     ] = None,
     for_s: Annotated[
         float, Query(ge=0, le=FOR_S_MAX, description="Then the stream ends; come again.")
