@@ -21,6 +21,8 @@ from meshline.projections.rebuild import Progress
 from meshline.projections.rebuild_verify import Verdict
 from tests.projections.streams import fill, write
 
+VERSION = str(runs_view.projection.version)
+
 
 @pytest.fixture
 def view(postgres_address: str) -> Callable[..., int]:
@@ -50,7 +52,7 @@ def test_from_a_rebuild_to_going_back(
         ["swap", "runs"],
         ["rollback", "runs"],
         ["verify", "runs"],
-        ["retire", "runs", "--version", "1", "--build", "2"],
+        ["retire", "runs", "--version", VERSION, "--build", "2"],
     ):
         assert view(*command) == 0, command
     out, words = capsys.readouterr()
@@ -69,7 +71,7 @@ def test_from_a_rebuild_to_going_back(
     history = orjson.loads(capsys.readouterr().out)
     assert [change["what"] for change in history] == ["swap", "swap", "rollback", "retire"]
 
-    assert view("retire", "runs", "--version", "1") == 3
+    assert view("retire", "runs", "--version", VERSION) == 3
     assert view("pause", "runs") == 4
     assert view("rebuild", "nothing") == 2
 
@@ -90,7 +92,7 @@ def test_a_rebuild_whose_process_was_killed_is_not_said_to_go_on(
     asyncio.run(begin())
 
     assert view("swap", "runs") == 3
-    assert "runs version 1 is not loaded yet" in capsys.readouterr().err
+    assert f"runs version {VERSION} is not loaded yet" in capsys.readouterr().err
     assert view("pause", "runs") == 0
     assert "To go on: meshline view rebuild runs" in capsys.readouterr().err
     assert view("list", "--output", "json") == 0
@@ -98,7 +100,7 @@ def test_a_rebuild_whose_process_was_killed_is_not_said_to_go_on(
     assert view("resume", "runs") == 1
     assert "does not go on: start one with `meshline view rebuild runs`" in capsys.readouterr().err
     assert view("cancel", "runs") == 0
-    assert "Dropped runs version 1." in capsys.readouterr().err
+    assert f"Dropped runs version {VERSION}." in capsys.readouterr().err
     assert view("cancel", "runs") == 4
 
 

@@ -17,7 +17,7 @@ from meshline.events.envelope import Recorded
 from meshline.events.facts import RunStarted
 from meshline.events.log import Entry
 from meshline.events.log.memory import MemoryLog
-from meshline.projections import postgres_store
+from meshline.projections import postgres_store, runs_view
 from meshline.projections.as_of import fold_as_of
 from meshline.projections.as_of_queries import ABOUT_RUNS
 from meshline.projections.columns import Json
@@ -54,6 +54,8 @@ class Odd(NamedTuple):
     is_so: bool
 
 
+RUNS_VERSION = runs_view.projection.version
+SCHEMA = f'"{{ns}}_view_runs_v{RUNS_VERSION}"'
 odd = Projection("odd", version=1)
 odds = odd.table("odds", Odd, key=["run_id"], keys=by_run)
 
@@ -236,7 +238,7 @@ async def test_one_that_was_not_finished_is_never_used(
     postgres_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await with_snapshots(await disorder(7, runs=120), postgres_address, parts=2)
-    await query(postgres_address, 'truncate "{ns}_view_runs_v1"._snapshots cascade')
+    await query(postgres_address, f"truncate {SCHEMA}._snapshots cascade")
     monkeypatch.setattr("meshline.projections.postgres_snapshots.CHUNK_BYTES", 1)
     keep = PostgresSnapshots._keep
 
@@ -326,7 +328,7 @@ async def test_a_rebuild_makes_its_own_and_after_the_swap_they_are_used(
         await books.swap(
             target, await log.ends(), behind_max=0, actor="user:ada", allow_parked=True
         )
-        await books.retire(Build("runs", 1, 1), actor="user:ada")
+        await books.retire(Build("runs", RUNS_VERSION, 1), actor="user:ada")
         sizes = await books.sizes()
     finally:
         await books.aclose()
@@ -338,7 +340,8 @@ async def test_a_rebuild_makes_its_own_and_after_the_swap_they_are_used(
     assert sizes[target].snapshot_bytes > 0
     left = await query(
         postgres_address,
-        "select 1 from information_schema.schemata where schema_name = '{ns}_view_runs_v1'",
+        "select 1 from information_schema.schemata "
+        f"where schema_name = '{{ns}}_view_runs_v{RUNS_VERSION}'",
     )
     assert left == []
     spans = await query(postgres_address, "select distinct build from {ns}_views.spans")
@@ -363,7 +366,7 @@ async def test_they_keep_to_their_limits_and_are_made_no_more_often_than_is_said
     await maker.aclose()
 
     kept = await query(
-        postgres_address, 'select events, bytes from "{ns}_view_runs_v1"._snapshots order by 1'
+        postgres_address, f"select events, bytes from {SCHEMA}._snapshots order by 1"
     )
     places = [record["events"] for record in kept]
     assert len(places) == 3
@@ -373,7 +376,7 @@ async def test_they_keep_to_their_limits_and_are_made_no_more_often_than_is_said
 
 async def test_a_maker_goes_on_when_a_build_is_dropped_under_it(postgres_address: str) -> None:
     log = await with_snapshots(await disorder(11, runs=10), postgres_address, parts=1)
-    await query(postgres_address, 'drop schema "{ns}_view_runs_v1" cascade')
+    await query(postgres_address, f"drop schema {SCHEMA} cascade")
     maker = SnapshotMaker(postgres_address, VIEWS, OFTEN)
     working = asyncio.create_task(maker.run())
     try:
