@@ -155,6 +155,47 @@ async def test_a_clock_that_jumps_sets_no_timer_and_fires_none(by: timedelta) ->
     await ending
 
 
+class SlowReader:
+    """The worker looks at its clock once more before it reads what it has claimed."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    async def fetch(self, *arguments: Any) -> Any:
+        records = await self._reader.fetch(*arguments)
+        await asyncio.sleep(0.05)
+        return records
+
+
+async def test_a_clock_that_jumps_while_a_claim_is_on_its_way_says_nothing_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The claim was made by the clock as it was, and taken as it should be: it looks right."""
+    log, clock = MemoryLog(), OffClock(timedelta(0))
+    await log.open(create_partitions=1)
+    await publish(log)
+    appended = log.append
+
+    async def and_then_it_jumps(*arguments: Any, **more: Any) -> Any:
+        result = await appended(*arguments, **more)
+        clock.by = DAY
+        return result
+
+    monkeypatch.setattr(log, "append", and_then_it_jumps)
+    read = log.reader
+    monkeypatch.setattr(log, "reader", lambda start: SlowReader(read(start)))
+    async with asyncio.timeout(10):
+        with pytest.raises(ClockOff):
+            await worker(log, clock).run()
+
+    monkeypatch.undo()
+    _created, *said = await facts_in(log)
+    assert [type(event.data) for event in said] == [PartitionClaimed, PartitionClaimed]
+
+
 async def test_a_clock_that_is_set_right_goes_on() -> None:
     """A jump alone is no fault: it is what correcting a clock looks like."""
     log = MemoryLog()

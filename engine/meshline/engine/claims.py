@@ -57,7 +57,7 @@ class Claims:
             held.claim = self._loop.create_task(self._claim(partition, held, now))
 
     async def _claim(self, partition: int, held: Held, now: datetime) -> None:
-        held.claimed_at = now
+        held.claimed_at, held.claimed_after_jumps = now, self._watch.jumps
         entry = held.keeper.claim(self._new_id(), now)
         crash_point("claim.before")
         result = await self._log.append(partition, [entry])
@@ -78,8 +78,14 @@ class Claims:
         """
         claim = next(record for record in records if record.offset == held.keeper.epoch)
         assert held.claimed_at is not None, "what is read back was made"
+        now = self._clock.now()
+        self._watch.has_jumped(now)
+        if held.claimed_after_jumps != self._watch.jumps:
+            # It was made by another clock than goes now, and says nothing about this one.
+            self._claim_anew(claim.partition, held)
+            return
         try:
-            self._watch.compare(held.claimed_at, claim.appended_ms, self._clock.now())
+            self._watch.compare(held.claimed_at, claim.appended_ms, now)
         except ClockOff:
             # Before the pump has its turn, and says something by this clock.
             held.keeper.give_way()
@@ -87,11 +93,13 @@ class Claims:
 
     def renew_after_jump(self, held_now: Mapping[int, Held], now: datetime) -> None:
         """Let all claim anew if the clock has jumped: by that the log tells what time it is."""
-        if not self._watch.has_jumped(now):
-            return
-        logger.warning("The clock has jumped to %s", now)
+        if self._watch.has_jumped(now):
+            logger.warning("The clock has jumped to %s", now)
         for partition, held in held_now.items():
-            if held.keeper.is_active:
-                held.keeper.give_way()
-                held.claim_not_before = 0.0
-                self._mark(partition)
+            if held.keeper.is_active and held.claimed_after_jumps != self._watch.jumps:
+                self._claim_anew(partition, held)
+
+    def _claim_anew(self, partition: int, held: Held) -> None:
+        held.keeper.give_way()
+        held.claim_not_before = 0.0
+        self._mark(partition)

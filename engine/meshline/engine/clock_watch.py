@@ -27,6 +27,7 @@ class ClockWatch:
         self._off_max = timedelta(seconds=off_s_max)
         self._elapsed = elapsed
         self._began: datetime | None = None
+        self.jumps = 0
 
     def has_jumped(self, now: datetime) -> bool:
         """Return whether the clock went on by other than what has passed; once for each jump."""
@@ -36,6 +37,7 @@ class ClockWatch:
         if self._began is not None and abs(began - self._began) <= self._off_max:
             return False
         is_first, self._began = self._began is None, began
+        self.jumps += not is_first
         return not is_first
 
     def compare(self, claimed_at: datetime, appended_ms: int, now: datetime) -> None:

@@ -20,6 +20,7 @@ class Held:
     append: asyncio.Task[None] | None = None
     claim: asyncio.Task[None] | None = None
     claimed_at: datetime | None = None
+    claimed_after_jumps: int = 0
     claim_not_before: float = 0.0
     accepted_last: int | None = None
     snapshot_at: int = 0

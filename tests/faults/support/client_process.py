@@ -115,7 +115,7 @@ class Client:
         pool = await asyncpg.create_pool(address.dsn, min_size=0, max_size=1, command_timeout=3)
         asked = (
             f"select run_id, trigger_id from {address.namespace}.tasks"
-            f" join {address.namespace}.runs using (run_id) where approvals.state = 'requested'"
+            f" join {address.namespace}.runs using (run_id) where tasks.state = 'requested'"
         )
         while True:
             try:
