@@ -147,7 +147,7 @@ async def pages(address: str) -> dict[str, str]:
         "approvals": "/approvals",
         "approvals, decided": "/approvals?state=approved",
         "approvals, of nobody": "/approvals?owner=team:nobody",
-        "an approval": f"/runs/{approval.run_id}/approvals/{approval.approval}",
+        "an approval": f"/runs/{approval.run_id}/approvals/{approval.task}",
         "triggers": "/triggers",
         "triggers, far behind": f"/triggers?after={far['triggers']}",
         "triggers, of a source": "/triggers?source=web.forms",
