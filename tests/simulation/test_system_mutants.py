@@ -52,7 +52,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, int]] = {
         ClockWatch.compare, "if self._off_max and", "if False and", 17,
     ),
     "a clock that jumps is not noticed": (
-        ClockWatch.has_jumped, "return not is_first", "return False", 17,
+        ClockWatch.has_jumped, "self.jumps += not is_first", "pass", 17,
     ),
     "tries that gave an outcome are taken for under way": (
         Performer._forget, "self._under_way.tries.discard(trial.key)", "pass", 559,
