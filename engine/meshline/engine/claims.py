@@ -45,6 +45,7 @@ class Claims:
         self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._watch = ClockWatch(settings.clock_off_s_max, self._loop.time)
+        self._renewed_after = 0
 
     def claim_if_due(self, partition: int, held: Held, now: datetime) -> None:
         """Claim a partition of which all that stood in it is read."""
@@ -79,7 +80,7 @@ class Claims:
         claim = next(record for record in records if record.offset == held.keeper.epoch)
         assert held.claimed_at is not None, "what is read back was made"
         now = self._clock.now()
-        self._watch.has_jumped(now)
+        self._look_at(now)
         if held.claimed_after_jumps != self._watch.jumps:
             # It was made by another clock than goes now, and says nothing about this one.
             self._claim_anew(claim.partition, held)
@@ -93,11 +94,17 @@ class Claims:
 
     def renew_after_jump(self, held_now: Mapping[int, Held], now: datetime) -> None:
         """Let all claim anew if the clock has jumped: by that the log tells what time it is."""
-        if self._watch.has_jumped(now):
-            logger.warning("The clock has jumped to %s", now)
+        self._look_at(now)
+        if self._renewed_after == self._watch.jumps:
+            return
+        self._renewed_after = self._watch.jumps
         for partition, held in held_now.items():
             if held.keeper.is_active and held.claimed_after_jumps != self._watch.jumps:
                 self._claim_anew(partition, held)
+
+    def _look_at(self, now: datetime) -> None:
+        if self._watch.has_jumped(now):
+            logger.warning("The clock has jumped to %s", now)
 
     def _claim_anew(self, partition: int, held: Held) -> None:
         held.keeper.give_way()
