@@ -15,12 +15,12 @@ from meshline.cli.serve import listening
 from meshline.events.ids import run_id_of
 from meshline.projections.reasons import QUESTIONS
 from meshline.workflow.registry import Registry
-from tests.api.installation import Client, Installation, installed, reaches
+from tests.api.installation import Client, Installation, installed
 from tests.api.leads import SOURCE, leads
+from tests.api.test_desk import ADA, asking
 
 pytestmark = pytest.mark.postgres
 
-ADA = {"email": "ada@example.org", "company": "Acme", "employees": 900}
 SMALL = ADA | {"employees": 3}
 
 
@@ -28,12 +28,6 @@ SMALL = ADA | {"employees": 3}
 async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
     async with installed(postgres_address, Registry(leads)) as installation:
         yield installation
-
-
-async def asking(ada: Client) -> str:
-    run: str = (await ada.post("/v1/triggers", ADA, source=SOURCE, id="F-1"))["run_id"]
-    await reaches(ada, run, "waiting")
-    return run
 
 
 async def test_why_is_told_with_the_event_that_says_so_by_question_and_by_thing(

@@ -32,7 +32,9 @@ EDITED_BYTES_MAX = 64 * 1024
 async def edit(request: Request, visit: Reader, exception: str) -> Response:
     """Show what the run knows, to be corrected."""
     row = await visit.views.exception(exception)
-    return await _page(request, visit, row)
+    may = visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS)
+    values = await _values(visit, row) if may else None
+    return _page(request, visit, row, values)
 
 
 @router.post("/exceptions/{exception}/edit")
@@ -55,24 +57,22 @@ async def preview(
     changes = [each for each in found if each.changes]
     if not changes:
         raise FormRefused("Nothing is different: expected a value to be changed. Go back.")
-    return await _page(request, act.visit, row, typed, changes, act.reason)
+    return _page(request, act.visit, row, values, typed, changes, act.reason)
 
 
-async def _page(
+def _page(
     request: Request,
     visit: Visit,
     row: ExceptionRow,
+    values: dict[str, Any] | None,
     typed: dict[str, Any] | None = None,
     changes: list[Corrected] | None = None,
     reason: str = "",
 ) -> Response:
-    may = visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS)
-    values = await _values(visit, row) if may else {}
-    shown = {
-        name: value
-        for name, value in values.items()
-        if len(orjson.dumps(value)) <= EDITED_BYTES_MAX
-    }
+    """Return the page; ``values`` are None for who may not correct any."""
+    known = values or {}
+    too_long = [name for name in known if len(orjson.dumps(known[name])) > EDITED_BYTES_MAX]
+    shown = {name: value for name, value in known.items() if name not in too_long}
     corrections = [
         {"of": each.of, "path": "", "value": (typed or {})[each.of]} for each in changes or ()
     ]
@@ -80,9 +80,9 @@ async def _page(
         request,
         "correct.html",
         exception=row,
-        may=may and row.blocking and row.state in OPEN_EXCEPTIONS,
+        may=values is not None and row.blocking and row.state in OPEN_EXCEPTIONS,
         values=shown | (typed or {}),
-        too_long=sorted(values.keys() - shown.keys()),
+        too_long=too_long,
         changes=[(each.of, change) for each in changes or () for change in each.changes],
         corrections=corrections,
         reason=reason,

@@ -36,24 +36,11 @@ async def compose(
 ) -> Response:
     """Show a trigger to be sent: the refused one with this id, or one as the workflow takes it."""
     refused = await _refused(visit, source, trigger_id)
-    value: Any = None
-    if refused is not None:
-        value = values_of(visit, refused, f"trigger {trigger_id} of {source}")["payload"]
-    definitions = [each for each in await visit.views.workflows() if each.source == source]
-    newest = max(definitions, key=lambda each: each.version, default=None)
-    schema = {} if newest is None else (newest.spec or {}).get("trigger", {}).get("schema", {})
-    return rendered(
-        request,
-        "send.html",
-        source=source,
-        trigger_id=trigger_id,
-        trigger_type=refused.trigger_type if refused is not None else "",
-        refused=refused,
-        value=example_of(schema) if value is None else value,
-        schema=schema,
-        sources=sorted({each.source for each in await visit.views.workflows()}),
-        answer=None,
-        may=visit.may(Permission.PUBLISH),
+    if refused is None:
+        return await _page(request, visit, source, trigger_id)
+    payload = values_of(visit, refused, f"trigger {trigger_id} of {source}")["payload"]
+    return await _page(
+        request, visit, source, trigger_id, refused.trigger_type, payload, refused=refused
     )
 
 
@@ -74,7 +61,8 @@ async def send(
         actor=visit.principal.actor, wait_s=WAIT_S,
     )  # fmt: skip
     if answer.status == "rejected":
-        return await _shown_again(request, act, answer, payload)
+        kind = act.text("type")
+        return await _page(request, visit, source, trigger_id, kind, payload, answer=answer)
     if answer.status == "appended":
         # Nobody has decided yet: there may be no run.
         asked = urlencode({"source": answer.source, "id": answer.trigger_id})
@@ -82,21 +70,35 @@ async def send(
     return RedirectResponse(f"/runs/{answer.run_id}?at={answer.decided_at or answer.position}", 303)
 
 
-async def _shown_again(request: Request, act: Act, answer: Answer, payload: Any) -> Response:
-    visit = act.visit
+async def _page(
+    request: Request,
+    visit: Visit,
+    source: str,
+    trigger_id: str,
+    trigger_type: str = "",
+    payload: Any = None,
+    *,
+    refused: TriggerRow | None = None,
+    answer: Answer | None = None,
+) -> Response:
+    """Return the form; without a payload it begins as the source's newest workflow takes it."""
+    definitions = await visit.views.workflows()
+    own = [each for each in definitions if each.source == source]
+    newest = max(own, key=lambda each: each.version, default=None)
+    schema = {} if newest is None else (newest.spec or {}).get("trigger", {}).get("schema", {})
     return rendered(
         request,
         "send.html",
-        status=422,
-        source=act.text("source"),
-        trigger_id=act.text("id"),
-        trigger_type=act.text("type"),
-        refused=None,
-        value=payload,
-        schema={},
-        sources=sorted({each.source for each in await visit.views.workflows()}),
+        status=200 if answer is None else 422,
+        source=source,
+        trigger_id=trigger_id,
+        trigger_type=trigger_type,
+        refused=refused,
+        value=example_of(schema) if payload is None else payload,
+        schema=schema,
+        sources=sorted({each.source for each in definitions}),
         answer=answer,
-        may=True,
+        may=visit.may(Permission.PUBLISH),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -24,13 +24,14 @@ from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
 from meshline.projections.projection import Table
 from meshline.projections.queries import OPEN_RUNS, Views
+from meshline.projections.run_values import whole_history
 from meshline.projections.runs_view import RunRow
 from meshline.projections.scope import Scope
 from meshline.projections.snapshots import KeptViews
 from meshline.projections.summaries import OwnerLoad
 from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 
-__all__ = ["ABOUT_RUNS", "ViewsAsOf", "whole_history"]
+__all__ = ["ABOUT_RUNS", "ViewsAsOf"]
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -86,7 +87,7 @@ class ViewsAsOf:
             NotFound: there is no such run, or at the moment there was none yet.
         """
         run_id = (await views.run(begins)).run_id
-        history = [row async for row in whole_history(views, run_id)]
+        history = await whole_history(views, run_id)
         store = await fold_history(history, ABOUT_RUNS, moment)
         found = ViewsAsOf(store, rows_until(history, moment))
         if not await store.rows(runs_view.runs):
@@ -229,18 +230,6 @@ class ViewsAsOf:
         """See ``Views.directory``; only where people were folded."""
         rows = await self._store.rows(directory_view.directories)
         return max(rows, key=lambda row: (row.number, row.directory_hash), default=None)
-
-
-async def whole_history(views: Views, run_id: str) -> AsyncIterator[HistoryRow]:
-    """Yield all that was said about a run, however much it is."""
-    offset = -1
-    while True:
-        rows = await views.history(run_id, limit=LIMIT_MAX, after_offset=offset)
-        for row in rows:
-            yield row
-        if len(rows) < LIMIT_MAX:
-            return
-        offset = rows[-1].log_offset
 
 
 def _is(row: Any, **fields: str | None) -> bool:

@@ -12,12 +12,12 @@ from meshline.events import facts
 from meshline.events.corrections import Corrected, Correction, changed, corrected, differences
 from meshline.events.requests import TriggerReceived
 from meshline.projections.history_view import HistoryRow
+from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.reasons import Told
 
 __all__ = ["TRIGGER", "previewed", "values_in", "whole_history"]
 
 TRIGGER = "trigger"
-_PAGE = 1_000
 
 
 class _Views(Protocol):
@@ -28,12 +28,10 @@ class _Views(Protocol):
 
 async def whole_history(views: _Views, run_id: str) -> list[HistoryRow]:
     """Return all that was said about the run, however much that is, in the order of the log."""
-    rows = await views.history(run_id, limit=_PAGE)
-    while rows and len(rows) % _PAGE == 0:
-        more = await views.history(run_id, limit=_PAGE, after_offset=rows[-1].log_offset)
-        if not more:
-            break
-        rows += more
+    rows = some = await views.history(run_id, limit=LIMIT_MAX)
+    while len(some) == LIMIT_MAX:
+        some = await views.history(run_id, limit=LIMIT_MAX, after_offset=rows[-1].log_offset)
+        rows = rows + some
     return rows
 
 
