@@ -93,6 +93,13 @@ async def until_open(meshline: Installation, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def until_seen(meshline: Installation, view: str) -> None:
+    """Return as soon as the view shows all that the log holds now."""
+    ends = await meshline.log.ends()
+    last = [Position(partition, end - 1) for partition, end in ends.items() if end]
+    await meshline.services.views.reached(last, [view], timeout_s=20)
+
+
 async def applied(bulks: Bulks, made: BulkList, meshline: Installation) -> list[BulkItem]:
     services = meshline.services
     found = applying(bulks, made.name, services.views, services.publisher, meshline.log, actor=ADA)
@@ -165,6 +172,7 @@ async def test_whoever_is_ended_in_the_middle_repeats_nothing(
 
     assert Counter(item.result for item in items) == {"done": FAILURES}
     assert Counter(item.detail for item in items)["asked before"] == 50
+    await until_seen(meshline, "history")
     for item in items[:60]:
         history = await views.history(item.run_id)
         requests = [h for h in history if h.type == "meshline.exception.action.requested.v1"]
@@ -219,13 +227,11 @@ async def test_what_can_not_be_done_is_left_out_before_and_said(
 async def test_a_list_says_at_which_place_of_the_log_it_was_seen(
     meshline: Installation, bulks: Bulks
 ) -> None:
-    views = meshline.services.views
+    await until_seen(meshline, "exceptions")
     ends = await meshline.log.ends()
-    await views.reached([Position(p, end - 1) for p, end in ends.items()], ["exceptions"],
-                        timeout_s=20)  # fmt: skip
 
     made = await bulks.freeze(
-        views, "acknowledge", Chosen(workflow="jobs"), actor="user:ada", reason=""
+        meshline.services.views, "acknowledge", Chosen(workflow="jobs"), actor="user:ada", reason=""
     )
 
     assert made.seen_at == {str(p): end for p, end in ends.items()}
