@@ -169,7 +169,13 @@ class Meshline:
         return await self.call(who, "POST", path, body, status=status)
 
     async def history(self, run_id: str) -> list[dict[str, Any]]:
-        found = await self.call("user:olga", "GET", f"/v1/runs/{run_id}/history", status=200)
+        """Return a run's events, at least as far as the run itself is shown."""
+        path = f"/v1/runs/{run_id}"
+        run = await self.call("user:olga", "GET", path, status=200)
+        least = f"{run['partition']}:{run['log_offset']}"
+        found = await self.call(
+            "user:olga", "GET", f"{path}/history", status=200, min_position=least
+        )
         return list(found["items"])
 
     def story(self, run_id: str) -> str:

@@ -16,6 +16,7 @@ from meshline.api.keys import ApiKeys
 from meshline.api.refusals import Refusals
 from meshline.api.webhooks import Webhooks
 from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
+from meshline.events.envelope import Position
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
 from meshline.projections.bulk import Bulks
@@ -23,7 +24,7 @@ from meshline.projections.projection import Projection
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
-__all__ = ["GAP_S", "Client", "Installation", "installed", "reaches"]
+__all__ = ["GAP_S", "Client", "Installation", "installed", "reaches", "until_seen"]
 
 
 @dataclass
@@ -36,6 +37,10 @@ class Installation:
     health: httpx.ASGITransport
     services: Services
     api: FastAPI
+
+    async def until_seen(self, view: str) -> None:
+        """Return as soon as the view shows all that the log holds now."""
+        await until_seen(self.log, self.services.views, view)
 
     @asynccontextmanager
     async def as_(self, actor: str | None, *roles: str, **narrowed: Any) -> AsyncIterator[Client]:
@@ -70,6 +75,13 @@ GAP_S = 0.3
 """Between two reports of what is refused alike."""
 
 SETTINGS = ApiSettings(body_bytes_max=200_000, unknown_per_s=10_000)
+
+
+async def until_seen(log: EventLog, views: Views, view: str) -> None:
+    """Return as soon as the view shows all that the log holds now."""
+    ends = await log.ends()
+    last = [Position(partition, end - 1) for partition, end in ends.items() if end]
+    await views.reached(last, [view], timeout_s=30)
 
 
 async def reaches(client: Client, run_id: str, state: str) -> Any:

@@ -49,6 +49,7 @@ async def test_a_program_publishes_waits_decides_and_reads_what_happened(
     assert (paused, late.status, late.code) == (again, "rejected", "already_paused")
     assert (run.state, done.state, done.reason) == ("waiting", "cancelled", "enough")
     assert history[0].type == "meshline.trigger.received.v1"
+    assert history[-1].type == "meshline.run.cancelled.v1"
     assert len(found) == len(set(found)) == 101
     assert stale.value.code == "ML6006"
 

@@ -18,6 +18,7 @@ from meshline.cli.processes import Service, open_or_create, viewing_on, worker_o
 from meshline.cli.serve import listening
 from meshline.console import Accounts, beside, create_console
 from meshline.console.oidc_login import OidcLogin
+from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
 from meshline.projections.bulk import Bulks
 from meshline.projections.projection import Projection
@@ -33,6 +34,7 @@ PASSWORD = "correct horse battery"
 class Site:
     """What a test looks at; ``as_`` gives a browser without JavaScript, signed in."""
 
+    log: EventLog
     publisher: Publisher
     views: Views
     bulks: Bulks
@@ -128,7 +130,7 @@ async def site_at(
         app = beside(
             create_api(services, keys), create_console(services, accounts, keys, login=login)
         )
-        yield Site(publisher, views, bulks, accounts, keys, app)
+        yield Site(log, publisher, views, bulks, accounts, keys, app)
 
 
 @asynccontextmanager

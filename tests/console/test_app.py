@@ -18,6 +18,7 @@ from meshline.console.signing_in import PUBLIC
 from meshline.projections.bulk_list import Chosen
 from meshline.workflow import Retry, Workflow
 from meshline.workflow.registry import Registry
+from tests.api.installation import until_seen
 from tests.api.leads import SOURCE, leads
 from tests.console.site import PASSWORD, Site, site_at
 from tests.engine.core.workflows import Done as Shipped
@@ -467,6 +468,8 @@ async def test_a_form_that_is_sent_twice_asks_once(site: Site) -> None:
             ada.page = form
             answer = await ada.send(f"/runs/{run_id}/owner", {"owner": "user:bob"})
             await ada.open(answer.headers["location"])
+    await until_seen(site.log, site.views, "ownership")
+    await until_seen(site.log, site.views, "history")
     periods = [p.owner for p in await site.views.periods(run_id)]
 
     assert periods.count("user:bob") == 1

@@ -10,6 +10,7 @@ import pytest
 
 from meshline.console.sending import example_of
 from meshline.workflow.registry import Registry
+from tests.api.installation import until_seen
 from tests.api.leads import SOURCE, leads
 from tests.console.site import Site, site_at
 
@@ -42,6 +43,7 @@ async def test_a_refused_trigger_is_set_right_and_sent_again(site: Site) -> None
     assert "F-1" in run
     row = await site.views.run(refused.run_id)
     assert row.trigger_id == "F-1"
+    await until_seen(site.log, site.views, "history")
     first = (await site.views.history(refused.run_id))[2]
     assert (first.type, first.actor) == ("meshline.trigger.received.v1", "user:ada")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from meshline.events.envelope import Actor, Position
+from meshline.events.envelope import Actor
 from meshline.events.publish import Publisher, Trigger
 from meshline.events.requests import CancelRequested, ExceptionActionRequested
 from meshline.projections.bulk import Bulks
@@ -93,13 +93,6 @@ async def until_open(meshline: Installation, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until_seen(meshline: Installation, view: str) -> None:
-    """Return as soon as the view shows all that the log holds now."""
-    ends = await meshline.log.ends()
-    last = [Position(partition, end - 1) for partition, end in ends.items() if end]
-    await meshline.services.views.reached(last, [view], timeout_s=20)
-
-
 async def applied(bulks: Bulks, made: BulkList, meshline: Installation) -> list[BulkItem]:
     services = meshline.services
     found = applying(bulks, made.name, services.views, services.publisher, meshline.log, actor=ADA)
@@ -172,7 +165,7 @@ async def test_whoever_is_ended_in_the_middle_repeats_nothing(
 
     assert Counter(item.result for item in items) == {"done": FAILURES}
     assert Counter(item.detail for item in items)["asked before"] == 50
-    await until_seen(meshline, "history")
+    await meshline.until_seen("history")
     for item in items[:60]:
         history = await views.history(item.run_id)
         requests = [h for h in history if h.type == "meshline.exception.action.requested.v1"]
@@ -227,7 +220,7 @@ async def test_what_can_not_be_done_is_left_out_before_and_said(
 async def test_a_list_says_at_which_place_of_the_log_it_was_seen(
     meshline: Installation, bulks: Bulks
 ) -> None:
-    await until_seen(meshline, "exceptions")
+    await meshline.until_seen("exceptions")
     ends = await meshline.log.ends()
 
     made = await bulks.freeze(
@@ -280,8 +273,7 @@ async def test_runs_are_handed_over_and_cancelled_in_bulk(
     )
     assert ended.decided_at is not None
     items = await applied(bulks, given, meshline)
-    ends = await meshline.log.ends()
-    await views.reached([Position(p, e - 1) for p, e in ends.items()], ["runs"], timeout_s=20)
+    await meshline.until_seen("runs")
     over = await bulks.freeze(
         views, "cancel", Chosen(owner="team:night"), actor="user:ada", reason="no longer wanted"
     )

@@ -14,6 +14,7 @@ from meshline.client.connection import Connection
 from meshline.client.remote_bulks import RemoteBulks
 from meshline.client.remote_publisher import RemotePublisher
 from meshline.client.remote_views import RemoteViews
+from meshline.events.envelope import Position
 from meshline.events.ids import run_id_of
 from meshline.events.people_requests import TaskCompletionRequested
 from meshline.events.publish import Answer, RequestAnswer, Trigger
@@ -113,12 +114,13 @@ class Meshline:
                 return
 
     async def history(self, run: str) -> list[HistoryRow]:
-        """Return all that was said about a run, in order."""
+        """Return all that was said about a run, in order: at least as far as ``run`` shows it."""
         rows: list[HistoryRow] = []
-        run_id = (await self.run(run)).run_id
+        row = await self.run(run)
+        least = Position(row.partition, row.log_offset)
         while True:
             offset = rows[-1].log_offset if rows else -1
-            page = await self.views.history(run_id, after_offset=offset)
+            page = await self.views.history(row.run_id, after_offset=offset, least=least)
             rows += page
             if len(page) < 1_000:
                 return rows

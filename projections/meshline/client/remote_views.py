@@ -82,12 +82,19 @@ class RemoteViews(Views):
         return row_of(RunRow, found)
 
     async def history(
-        self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
+        self,
+        run_id: str,
+        *,
+        limit: int = LIMIT_MAX,
+        after_offset: int = -1,
+        least: Position | None = None,
     ) -> list[HistoryRow]:
+        """Return a run's events, and not before the history has read ``least``."""
         after = None if after_offset < 0 else next_after([after_offset])
         page = await self._listed(
-            HistoryRow, f"/v1/runs/{run_id}/history", limit=limit, after=after
-        )
+            HistoryRow, f"/v1/runs/{run_id}/history", limit=limit, after=after,
+            min_position=None if least is None else str(least),
+        )  # fmt: skip
         return page.rows
 
     async def reasons(
