@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -600,6 +601,21 @@ async def test_a_worker_is_ready_when_it_holds_all_and_not_only_what_is_loaded()
             await worker.ready()
     slow.go_on.set()
     await worker.ready()
+
+    assert worker.status().partitions == (0, 1)
+    worker.stop()
+    await running
+
+
+async def test_a_worker_is_ready_as_soon_as_it_holds_all() -> None:
+    async def ship(trigger: Order) -> Shipped:
+        return Shipped(number=trigger.number)
+
+    settings = dataclasses.replace(QUICK, sweep_s=3600)
+    worker = Worker(await new_log(), Registry(order_flow(ship)), name="w", settings=settings)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(20):
+        await worker.ready()
 
     assert worker.status().partitions == (0, 1)
     worker.stop()

@@ -253,6 +253,7 @@ class Worker:
             raise
         if keeper.epoch is not None and keeper.epoch != epoch:
             self._claims.read_back(held, records)
+            self._check_ready()
         self._records_read += len(records)
         self._mark(partition)
 
