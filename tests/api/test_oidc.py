@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from meshline.api.oidc import KeysAndTokens, OidcSettings, OidcTokens
@@ -53,6 +53,12 @@ class Provider:
         self.asked += 1
         listed = []
         for key_id, secret in self.keys.items():
+            if isinstance(secret, ed25519.Ed25519PrivateKey):
+                listed.append(
+                    json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(secret.public_key()))
+                    | {"kid": key_id}
+                )
+                continue
             is_rsa = isinstance(secret, rsa.RSAPrivateKey)
             algorithm: Any = jwt.algorithms.RSAAlgorithm if is_rsa else jwt.algorithms.ECAlgorithm
             shown = json.loads(algorithm.to_jwk(secret.public_key()))
@@ -145,6 +151,22 @@ async def test_a_token_cannot_choose_how_it_is_checked(provider: Provider) -> No
     assert await tokens.principal(provider.token()[:-4] + "AAAA") is None
     for rubbish in (None, "", "a.b.c", "x" * 20_000, "mlk_1"):
         assert await tokens.principal(rubbish) is None
+
+
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+async def test_what_is_critical_is_known_or_refused_and_a_key_may_name_no_algorithm(
+    provider: Provider,
+) -> None:
+    tokens = tokens_of(provider)
+    claims = jwt.decode(provider.token(), options={"verify_signature": False})
+
+    def signed(secret: Any, algorithm: str, **headers: Any) -> str:
+        return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": "k1"} | headers)
+
+    assert await tokens.principal(signed(provider.secret, "RS256", x5t="a", own=1)) is not None
+    assert await tokens.principal(signed(provider.secret, "RS256", crit=["own"], own=1)) is None
+    provider.keys["k3"] = ed25519.Ed25519PrivateKey.generate()
+    assert await tokens.principal(signed(provider.keys["k3"], "EdDSA", kid="k3")) is not None
 
 
 async def test_keys_are_kept_changed_and_looked_for_now_and_then(provider: Provider) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from meshline.api.oidc import OidcSettings
 from meshline.api.principals import Permission
@@ -18,7 +25,7 @@ from meshline.events.errors import SettingsInvalid
 from meshline.workflow.registry import Registry
 from tests.api.leads import SOURCE, leads
 from tests.api.refunds import REFUNDS, refunds
-from tests.console.provider import CLIENT, SECRET, IdentityProvider, providing
+from tests.console.provider import ACCESS, CLIENT, SECRET, IdentityProvider, providing
 from tests.console.site import Browser, Site, site_at
 from tests.console.test_app import ADA, begun
 
@@ -122,28 +129,140 @@ async def sees_refunds_alone(browser: Browser, own: str, other: str) -> None:
     await browser.open("/views")
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"nonce": "another"},
-        {"nonce": None},
-        {"aud": "meshline"},
-        {"iss": "https://evil.example"},
-        {"exp": 1},
-        {"email": None},
-        {"groups": ["others"]},
-        {"groups": []},
-    ],
+LIES: tuple[dict[str, Any], ...] = (
+    {"nonce": "another"},
+    {"nonce": None},
+    {"aud": "meshline"},
+    {"iss": "https://evil.example"},
+    {"aud": [CLIENT, "another"]},
+    {"aud": [CLIENT, "another"], "azp": "another"},
+    {"azp": "another"},
+    {"aud": "another", "azp": CLIENT},
+    {"sub": None},
+    {"exp": 1},
+    {"exp": None},
+    {"exp": True},
+    {"exp": "tomorrow"},
+    {"iat": 9_999_999_999},
+    {"nbf": 9_999_999_999},
+    {"at_hash": "of another access token"},
+    {"at_hash": 7},
+    {"email": None},
+    {"groups": ["others"]},
+    {"groups": []},
 )
-async def test_a_token_that_is_not_for_this_sign_in_lets_nobody_in(
-    door: Door, changed: dict[str, Any]
-) -> None:
-    door.provider.changed = changed
+
+
+async def test_a_token_that_is_not_for_this_sign_in_lets_nobody_in(door: Door) -> None:
     async with door.site.as_(None) as eve:
-        answer = await door.signs_in(eve, email="eve@example.org", groups=["it"])
-        assert answer.status_code == 403
-        assert "session" not in eve.http.cookies
+        for changed in LIES:
+            door.provider.changed = changed
+            answer = await door.signs_in(eve, email="eve@example.org", groups=["it"])
+            assert answer.status_code == 403, changed
+            assert "session" not in eve.http.cookies, changed
         await eve.open("/login")
+        door.provider.changed = {}
+        answer = await door.signs_in(eve, email="eve@example.org", groups=["it"])
+
+    assert answer.status_code == 303, "only the lies were refused"
+
+
+async def test_what_a_provider_may_say_besides_is_taken(door: Door) -> None:
+    half = hashlib.sha256(ACCESS.encode()).digest()[:16]
+    door.provider.changed = {
+        "aud": [CLIENT, "another"], "azp": CLIENT, "amr": ["pwd"], "auth_time": 1,
+        "at_hash": base64.urlsafe_b64encode(half).decode().rstrip("="),
+    }  # fmt: skip
+    async with door.site.as_(None) as ada:
+        answer = await door.signs_in(ada, email="ada@example.org", groups=["it"])
+
+    assert answer.status_code == 303
+
+
+async def test_a_token_that_the_provider_did_not_sign_so_lets_nobody_in(door: Door) -> None:
+    provider, own = door.provider, rsa.generate_private_key(65537, 2048)
+    public = provider.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def signed(claims: dict[str, Any], key: Any, algorithm: str, key_id: str = "k1") -> str:
+        return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id})
+
+    def with_the_public_key(claims: dict[str, Any]) -> str:
+        head, body, _ = signed(claims, "k" * 64, "HS256").split(".")
+        signature = hmac.digest(public, f"{head}.{body}".encode(), "sha256")
+        return f"{head}.{body}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+    forgeries: dict[str, Callable[[dict[str, Any]], str]] = {
+        "unsigned": lambda claims: signed(claims, "", "none"),
+        "the public key as a secret": with_the_public_key,
+        "another algorithm": lambda claims: signed(claims, provider.key, "PS256"),
+        "another key": lambda claims: signed(claims, own, "RS256"),
+        "a key that nobody knows": lambda claims: signed(claims, own, "RS256", "k9"),
+        "cut off": lambda claims: signed(claims, provider.key, "RS256").rpartition(".")[0] + ".",
+    }
+    async with door.site.as_(None) as eve:
+        for how, forgery in forgeries.items():
+            provider.forged = forgery
+            answer = await door.signs_in(eve, email="eve@example.org", groups=["it"])
+            assert answer.status_code == 403, how
+            assert "can&#39;t be believed" in answer.text, how
+
+
+async def test_keys_that_change_while_somebody_is_away_are_found(door: Door) -> None:
+    async with door.site.as_(None) as bob, door.site.as_(None) as ada:
+        first = await door.signs_in(bob, email="bob@example.org", groups=["it"])
+        back = await door.go(ada)
+        door.provider.rotate()
+        second = await ada.http.get(back)
+
+    assert (first.status_code, second.status_code) == (303, 303)
+
+
+async def test_the_console_says_who_it_is_as_the_provider_takes_it(door: Door) -> None:
+    door.provider.method = "client_secret_post"
+    async with door.site.as_(None) as ada:
+        answer = await door.signs_in(ada, email="ada@example.org", groups=["it"])
+
+    assert answer.status_code == 303
+
+
+async def test_a_stolen_code_is_good_for_nobody_else(door: Door) -> None:
+    """The code of one sign-in, put into the answer to another: the proof does not fit."""
+    door.provider.claims = {"email": "ada@example.org", "groups": ["it"]}
+    async with door.site.as_(None) as ada, door.site.as_(None) as eve:
+        adas = parse_qs(urlsplit(await door.go(ada)).query)
+        eves = parse_qs(urlsplit(await door.go(eve)).query)
+        mixed = {"code": adas["code"][0], "state": eves["state"][0], "iss": eves["iss"][0]}
+        answer = await eve.http.get("/login/oidc/callback", params=mixed)
+
+    assert answer.status_code == 403 and "session" not in eve.http.cookies
+
+
+async def test_who_answers_must_be_who_was_asked(door: Door) -> None:
+    """RFC 9207: where the provider says who it is, an answer that does not is another's."""
+    door.provider.claims = {"email": "ada@example.org", "groups": ["it"]}
+    async with door.site.as_(None) as ada:
+        back = await door.go(ada)
+        said = parse_qs(urlsplit(back).query)
+        without = f"/login/oidc/callback?code={said['code'][0]}&state={said['state'][0]}"
+        refused = await ada.http.get(without)
+        door.provider.says_who = False
+        taken = await ada.http.get(without)
+
+    assert refused.status_code == 403 and "Another identity provider" in refused.text
+    assert taken.status_code == 303
+
+
+async def test_what_is_no_token_lets_nobody_in_and_is_told(door: Door) -> None:
+    for fails in (
+        Response("no", 500), Response("<html>", 200), JSONResponse(["x"]), JSONResponse({"a": 1}),
+        JSONResponse({"id_token": 7}), RedirectResponse("http://127.0.0.1:1/", 307),
+    ):  # fmt: skip
+        door.provider.fails = fails
+        async with door.site.as_(None) as ada:
+            answer = await door.signs_in(ada, email="ada@example.org", groups=["it"])
+        assert answer.status_code == 403
+        assert 'role="alert"' in answer.text and "identity provider" in answer.text
+        assert "session" not in answer.headers.get("set-cookie", "")
 
 
 async def test_an_answer_counts_in_the_browser_that_asked_and_once(door: Door) -> None:

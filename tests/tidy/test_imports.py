@@ -25,7 +25,8 @@ DOORS = {
     "starlette": r"meshline\.(api|console)(\..*)?",
     "uvicorn": r"meshline\.(api|console|cli)(\..*)?",
     "httpx": r"meshline\.(client\.connection|client\.client|api\.oidc)",
-    "jwt": r"meshline\.api\.oidc",
+    "authlib": r"meshline\.console\.oidc_login",
+    "joserfc": r"meshline\.(api\.oidc|console\.oidc_login)",
     "jinja2": r"meshline\.console(\..*)?",
 }
 

@@ -13,10 +13,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
-import jwt
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, Key
+from joserfc.jws import JWSRegistry, extract_compact
+from joserfc.jwt import JWTClaimsRegistry, Token
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meshline.api.keys import scope_of
@@ -30,8 +34,10 @@ __all__ = [
     "is_private",
 ]  # fmt: skip
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 """Signatures with a public key. Never `none`, and never HMAC, for which the public key would do."""
+
+KEY_KINDS = ("RSA", "EC", "OKP")
 
 TOKEN_CHARACTERS_MAX = 16_000
 KEYS_BYTES_MAX = 1_000_000
@@ -167,7 +173,7 @@ class OidcTokens:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._http = httpx.AsyncClient(timeout=10, transport=transport)
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys: dict[str, Key] = {}
         self._known_until_s = 0.0
         self._asked_at_s = float("-inf")
         self._asking = asyncio.Lock()
@@ -195,39 +201,48 @@ class OidcTokens:
 
     async def claims_of(self, credential: str | None) -> Mapping[str, Any] | None:
         """Return what a token says, once all about it was checked; see ``principal``."""
+        token = await self.signed(credential)
+        if token is None:
+            return None
+        settings = self._settings
+        expected: dict[str, Any] = {
+            "iss": {"essential": True, "value": settings.issuer},
+            "aud": {"essential": True, "value": settings.audience},
+            **{name: {"essential": True} for name in ("exp", "iat", settings.name_claim)},
+        }
+        try:
+            JWTClaimsRegistry(self.now_s, self.leeway_s, **expected).validate(token.claims)
+        except JoseError:
+            return None
+        return token.claims
+
+    async def signed(self, credential: str | None) -> Token | None:
+        """Return a token whose signature is the provider's; what it says is still to be checked.
+
+        Raises:
+            LogUnavailable: the provider does not tell its keys, and none are known.
+        """
         if not credential or len(credential) > TOKEN_CHARACTERS_MAX or credential.count(".") != 2:
             return None
+        # Headers that providers add are no harm; what is marked critical is still looked at.
+        registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
         try:
-            header = jwt.get_unverified_header(credential)
-        except jwt.InvalidTokenError:
+            key_id = (
+                extract_compact(credential.encode(), registry=registry).headers().get("kid", "")
+            )
+            key = await self._key(key_id) if isinstance(key_id, str) else None
+            # The key says for what algorithm it is, if it says so: a token can't choose another.
+            return None if key is None else jwt.decode(credential, key, registry=registry)
+        except (JoseError, ValueError):
             return None
-        algorithm, key_id = header.get("alg"), header.get("kid", "")
-        if algorithm not in ALGORITHMS or not isinstance(key_id, str):
-            return None
-        key = await self._key(key_id)
-        # A key is for one algorithm: a token can't choose another for it.
-        if key is None or key.algorithm_name != algorithm:
-            return None
-        return self._claims(credential, key, algorithm)
 
-    def _claims(self, token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any] | None:
-        settings, now_s = self._settings, self._clock.now().timestamp()
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token, key, algorithms=[algorithm], audience=settings.audience,
-                issuer=settings.issuer,
-                options={
-                    "require": ["exp", "iat", "iss", "aud", settings.name_claim],
-                    "verify_exp": False, "verify_nbf": False, "verify_iat": False,
-                },
-            )  # fmt: skip
-            # The times against our clock, which tests can turn.
-            starts_s = max(float(claims["iat"]), float(claims.get("nbf", 0)))
-            ends_s = float(claims["exp"])
-        except (jwt.InvalidTokenError, TypeError, ValueError):
-            return None
-        is_now = starts_s - settings.leeway_s <= now_s < ends_s + settings.leeway_s
-        return claims if is_now else None
+    @property
+    def now_s(self) -> int:
+        return int(self._clock.now().timestamp())
+
+    @property
+    def leeway_s(self) -> int:
+        return int(self._settings.leeway_s)
 
     def granted_to(self, claims: Mapping[str, Any]) -> Granted | None:
         """Return what the claims are worth here; None where they name nobody."""
@@ -248,7 +263,7 @@ class OidcTokens:
             _listed(_all_of(grant.queues for grant in grants)),
         )
 
-    async def _key(self, key_id: str) -> jwt.PyJWK | None:
+    async def _key(self, key_id: str) -> Key | None:
         """Return the provider's key; one that is not known is looked for, but not all the time."""
         loop = asyncio.get_running_loop()
         async with self._asking:
@@ -267,17 +282,17 @@ class OidcTokens:
                         ) from error
             return self._keys.get(key_id)
 
-    async def _fetched(self) -> dict[str, jwt.PyJWK]:
+    async def _fetched(self) -> dict[str, Key]:
         said = await self.configuration()
         listed = (await self._read(said["jwks_uri"]))["keys"]
-        found: dict[str, jwt.PyJWK] = {}
+        found: dict[str, Key] = {}
         for each in listed:
-            if each.get("use", "sig") != "sig":
+            if each.get("use", "sig") != "sig" or each.get("kty") not in KEY_KINDS:
                 continue
             try:
-                found[each.get("kid", "")] = jwt.PyJWK(each)
-            except jwt.PyJWTError:
-                continue  # Of a kind that is not taken here.
+                found[each.get("kid", "")] = JWKRegistry.import_key(each)
+            except (JoseError, ValueError):
+                continue  # Of a curve that is not taken here, or broken.
         return found
 
     async def configuration(self) -> dict[str, Any]:
@@ -292,46 +307,33 @@ class OidcTokens:
             raise ValueError("the provider calls itself otherwise")
         return said
 
-    async def endpoint(self, name: str) -> str:
-        """Return the provider's address for this.
+    async def told(self) -> dict[str, Any]:
+        """As ``configuration``, for people.
 
         Raises:
-            SignInRefused: it does not tell it.
+            SignInRefused: the provider does not tell it, or addresses that anybody can answer at.
         """
         try:
-            address = (await self.configuration()).get(name)
-            if not isinstance(address, str) or not is_private(address):
-                raise ValueError(f"its {name} is no https address")
+            said = await self.configuration()
+            for name in ("authorization_endpoint", "token_endpoint"):
+                if not isinstance(said.get(name), str) or not is_private(said[name]):
+                    raise ValueError(f"its {name} is no https address")
         except (httpx.HTTPError, ValueError) as error:
             raise _silent(self._settings.issuer, error) from error
-        return address
+        return said
 
-    async def exchanged(
-        self, form: dict[str, str], client_id: str, client_secret: str | None
-    ) -> str | None:
-        """Return the token of identity that a code is good for; it is still to be checked.
+    async def exchanged(self, address: str, body: str, headers: Mapping[str, str]) -> Any:
+        """Return what the provider gives for a code; all of it is still to be checked.
 
         Raises:
             SignInRefused: the code is good for nothing, or the provider does not answer.
         """
-        authority = None
-        if client_secret is None:
-            form = form | {"client_id": client_id}
-        else:
-            # RFC 6749, 2.3.1: both are encoded as in a form before they become a header.
-            authority = httpx.BasicAuth(quote(client_id, safe=""), quote(client_secret, safe=""))
         try:
-            answer = await self._http.post(
-                await self.endpoint("token_endpoint"), data=form,
-                auth=authority or httpx.USE_CLIENT_DEFAULT,
-                headers={"Accept": "application/json"},
-            )  # fmt: skip
+            answer = await self._http.post(address, content=body, headers=headers)
             answer.raise_for_status()
-            said = answer.json()
+            return answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise _silent(self._settings.issuer, error) from error
-        token = said.get("id_token") if isinstance(said, dict) else None
-        return token if isinstance(token, str) else None
 
     async def _read(self, address: str) -> dict[str, Any]:
         answer = await self._http.get(address)

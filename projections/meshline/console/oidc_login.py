@@ -10,15 +10,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import quote
+
+from authlib.oauth2 import ClientAuth, OAuth2Client
+from authlib.oauth2.rfc6749.parameters import prepare_token_request
+from authlib.oidc.core import CodeIDToken
+from joserfc.errors import JoseError
 
 from meshline.api.oidc import ConsoleLogin, Granted, OidcSettings, OidcTokens, SignInRefused
 from meshline.events.clock import Clock
-from meshline.events.errors import SettingsInvalid
+from meshline.events.errors import LogUnavailable, SettingsInvalid
 
 __all__ = ["OidcLogin"]
 
 CODE_CHARACTERS_MAX = 4_000
+_BASIC, _POST = "client_secret_basic", "client_secret_post"
+_ISS_IS_SAID = "authorization_response_iss_parameter_supported"
+_FORM = {
+    "Accept": "application/json",
+    "Content-Type": "application/x-www-form-urlencoded",
+}
 
 
 class OidcLogin:
@@ -36,9 +48,7 @@ class OidcLogin:
         self._console: ConsoleLogin = settings.console
         self._issuer = settings.issuer
         self._secret = _secret_of(self._console)
-        # A token that says who signed in is for the console; those of the API are for the API.
-        own = settings.model_copy(update={"audience": self._console.client_id})
-        self._tokens = OidcTokens(own, clock=clock)
+        self._tokens = OidcTokens(settings, clock=clock)
 
     @property
     def name(self) -> str:
@@ -53,19 +63,21 @@ class OidcLogin:
         Raises:
             SignInRefused: the provider does not answer.
         """
-        scopes = dict.fromkeys(["openid", *self._console.scopes])
-        asked = {
-            "response_type": "code",
-            "client_id": self._console.client_id,
-            "redirect_uri": back,
-            "scope": " ".join(scopes),
-            "state": _made(secret, "state"),
-            "nonce": _made(secret, "nonce"),
-            "code_challenge": _challenge(_made(secret, "verifier")),
-            "code_challenge_method": "S256",
-        }
-        address = await self._tokens.endpoint("authorization_endpoint")
-        return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}"
+        provider = await self._tokens.told()
+        client = OAuth2Client(
+            None,
+            self._console.client_id,
+            scope=[*dict.fromkeys(["openid", *self._console.scopes])],
+            redirect_uri=back,
+            code_challenge_method="S256",
+        )
+        address, _ = client.create_authorization_url(
+            provider["authorization_endpoint"],
+            state=_made(secret, "state"),
+            nonce=_made(secret, "nonce"),
+            code_verifier=_made(secret, "verifier"),
+        )
+        return str(address)
 
     async def granted(self, secret: str, back: str, said: dict[str, str]) -> Granted:
         """Return who came back, and what they are granted.
@@ -81,7 +93,10 @@ class OidcLogin:
                 "This answer of the identity provider is to no sign-in that this browser began, or "
                 "to one that is too old. Sign in again."
             )
-        if said.get("iss", self._issuer) != self._issuer:
+        provider = await self._tokens.told()
+        # RFC 9207: a provider that says who it is does so always; without, it is another.
+        who = None if provider.get(_ISS_IS_SAID) is True else self._issuer
+        if said.get("iss", who) != self._issuer:
             raise SignInRefused("Another identity provider answered than was asked. Sign in again.")
         code = said.get("code", "")
         if not code or len(code) > CODE_CHARACTERS_MAX:
@@ -89,22 +104,17 @@ class OidcLogin:
                 f"The identity provider let nobody in: {said.get('error', 'it says no code')[:100]}"
                 ". Sign in again, or ask who runs it."
             )
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": back,
-            "code_verifier": _made(secret, "verifier"),
-        }
-        token = await self._tokens.exchanged(form, self._console.client_id, self._secret)
-        claims = await self._tokens.claims_of(token)
-        if claims is None or not hmac.compare_digest(
-            str(claims.get("nonce", "")).encode(), _made(secret, "nonce").encode()
-        ):
-            raise SignInRefused(
-                "What the identity provider says of who you are can't be believed: expected a "
-                f"token of {self._issuer} for {self._console.client_id}, and for this sign-in."
-            )
-        granted = self._tokens.granted_to(claims)
+        body = prepare_token_request(
+            "authorization_code",
+            redirect_uri=back,
+            code=code,
+            code_verifier=_made(secret, "verifier"),
+        )
+        address, headers, body = self._client(provider).prepare(
+            "POST", provider["token_endpoint"], {**_FORM}, body
+        )
+        told = await self._tokens.exchanged(address, body, headers)
+        granted = self._tokens.granted_to(await self._identity(told, _made(secret, "nonce")))
         if granted is None or not granted.roles:
             who = "You" if granted is None else granted.actor.id
             raise SignInRefused(
@@ -113,19 +123,52 @@ class OidcLogin:
             )
         return granted
 
+    def _client(self, provider: dict[str, Any]) -> ClientAuth:
+        client_id, secret = self._console.client_id, self._secret
+        if secret is None:
+            return ClientAuth(client_id, None, "none")
+        taken = provider.get("token_endpoint_auth_methods_supported") or [_BASIC]
+        if _BASIC not in taken and _POST in taken:
+            return ClientAuth(client_id, secret, _POST)
+        # RFC 6749, 2.3.1: both are encoded as in a form before they become a header, which the
+        # library leaves to us.
+        return ClientAuth(quote(client_id, safe=""), quote(secret, safe=""), _BASIC)
+
+    async def _identity(self, told: Any, nonce: str) -> CodeIDToken:
+        """Return what the token of identity says, once all about it was checked."""
+        token = told.get("id_token") if isinstance(told, dict) else None
+        try:
+            signed = await self._tokens.signed(token) if isinstance(token, str) else None
+            if signed is not None:
+                client_id = self._console.client_id
+                claims = CodeIDToken(
+                    signed.claims,
+                    signed.header,
+                    {
+                        "iss": {"essential": True, "value": self._issuer},
+                        "aud": {"essential": True, "value": client_id},
+                    },
+                    {
+                        "nonce": nonce,
+                        "client_id": client_id,
+                        "access_token": told.get("access_token"),
+                    },
+                )
+                claims.validate(self._tokens.now_s, self._tokens.leeway_s)
+                return claims
+        except LogUnavailable as error:
+            raise SignInRefused(error.message) from error
+        except (JoseError, TypeError, ValueError):
+            pass
+        raise SignInRefused(
+            "What the identity provider says of who you are can't be believed: expected a "
+            f"token of {self._issuer} for {self._console.client_id}, and for this sign-in."
+        )
+
 
 def _made(secret: str, use: str) -> str:
     made = hmac.new(secret.encode(), f"meshline oidc {use}".encode(), hashlib.sha256).digest()
-    return _text(made)
-
-
-def _challenge(verifier: str) -> str:
-    """Source: RFC 7636, 4.2."""
-    return _text(hashlib.sha256(verifier.encode()).digest())
-
-
-def _text(some: bytes) -> str:
-    return base64.urlsafe_b64encode(some).decode().rstrip("=")
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
 
 
 def _secret_of(console: ConsoleLogin) -> str | None:
