@@ -69,7 +69,9 @@ NEEDS = {
     ),
     "report_outcome": "report",
     "report_activity": "report",
-    **dict.fromkeys(["list_audit", "export_audit"], "audit"),
+    **dict.fromkeys(
+        ["list_audit", "export_audit", "list_readings", "export_payload_readings"], "audit"
+    ),
 }
 MAY = {
     "source": {"publish"},
@@ -224,7 +226,7 @@ async def other_teams(ada: Client) -> dict[str, str]:
 
 
 NO_LISTS = (
-    *("export_audit", "list_view_builds"),
+    *("export_audit", "export_payload_readings", "list_view_builds"),
     *("publish_trigger", "publish_triggers", "list_views", "follow_changes"),
     *("set_absence", "end_absence"),
 )
@@ -275,7 +277,7 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
                     # Nobody has claimed anything, and nobody is away; a viewer may see no audit.
                     is_empty = route.name in (
                         *("list_person_loads", "list_absences", "list_handovers"),
-                        *("list_audit", "export_audit"),
+                        *("list_audit", "export_audit", "list_readings", "export_payload_readings"),
                         # Views are of all teams, and kept by admins.
                         *("list_view_builds", "show_rebuilds", "diff_of_view", "list_parked"),
                     )

@@ -13,6 +13,8 @@ import orjson
 import pytest
 
 from meshline.api.exports import neutral
+from meshline.projections.errors import StoreUnavailable
+from meshline.projections.readings import Readings
 from meshline.workflow.registry import Registry
 from tests.api.installation import Client, Installation, installed, reaches
 from tests.api.leads import SOURCE, leads
@@ -132,3 +134,60 @@ async def test_all_of_it_is_sent_as_a_file_that_no_spreadsheet_takes_for_formula
 def test_a_cell_that_begins_like_a_formula_is_quoted(text: str) -> None:
     assert neutral(text) == f"'{text}"
     assert neutral(f"a{text}") == f"a{text}"
+
+
+async def test_who_reads_payloads_stands_on_a_list_of_its_own_once_for_each_answer(
+    meshline: Installation,
+) -> None:
+    async with (
+        meshline.as_("user:ada", "admin") as ada,
+        meshline.as_("user:aud", "auditor") as aud,
+        meshline.as_("user:team", "auditor", workflows=["refunds"]) as team,
+        meshline.as_("user:eve", "viewer") as eve,
+    ):
+        runs = await happened(ada, eve)
+        lead, refund = runs[SOURCE], runs[REFUNDS]
+        before = (await aud.get("/v1/audit/readings", actor="user:aud"))["items"]
+        history = (await aud.get(f"/v1/runs/{lead}/history"))["items"]
+        await aud.get("/v1/triggers")
+        await aud.get(f"/v1/runs/{lead}")
+        await eve.get(f"/v1/runs/{lead}/history")
+        [triggers, of_lead] = (await aud.get("/v1/audit/readings", actor="user:aud"))["items"]
+        by_eve = (await aud.get("/v1/audit/readings", actor="user:eve"))["items"]
+        of_refund = (await aud.get("/v1/audit/readings", run=refund))["items"]
+        leads_only = (await aud.get("/v1/audit/readings", workflow="leads"))["items"]
+        of_team = (await team.get("/v1/audit/readings"))["items"]
+        await eve.get("/v1/audit/readings", status=403)
+        table = await aud.http.get("/v1/audit/readings/export", params={"format": "csv"})
+
+    assert before == [] and by_eve == []
+    assert (of_lead["what"], of_lead["about"]) == ("data", f"run {lead}")
+    assert of_lead["run_ids"] == [lead] and of_lead["items"] == len(history)
+    assert of_lead["positions"] == [f"{e['partition']}:{e['log_offset']}" for e in history]
+    assert of_lead["credential"].startswith("key ")
+    assert triggers["run_ids"] == sorted(runs.values()) and triggers["items"] == 2
+    assert [each["number"] for each in of_refund] == [triggers["number"]]
+    assert of_lead in leads_only and of_lead not in of_team
+    # One answer that is of two teams is of both.
+    assert [each["number"] for each in of_team] == [triggers["number"]]
+    lines = [*csv.DictReader(io.StringIO(table.text))]
+    assert [line["what"] for line in lines] == ["payload, problems", "data"]
+    assert lines[1]["run_ids"] == lead
+
+
+async def test_a_payload_is_not_shown_where_it_can_not_be_kept_who_reads_it(
+    meshline: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(self: Readings, rows: object) -> None:
+        raise StoreUnavailable("PostgreSQL is away.")
+
+    async with meshline.as_("user:ada", "admin") as ada, meshline.as_("user:eve", "viewer") as eve:
+        answer = await ada.post("/v1/triggers", ADA, source=SOURCE, id="1", wait_s=10)
+        run_id = answer["run_id"]
+        await reaches(ada, run_id, "waiting")
+        monkeypatch.setattr(Readings, "_write", away)
+        refused = await ada.get(f"/v1/runs/{run_id}/history", status=503)
+        masked = await eve.get(f"/v1/runs/{run_id}/history")
+
+    assert "Acme" not in str(refused)
+    assert {each["data"] for each in masked["items"]} == {None}

@@ -29,7 +29,10 @@ async def memory_log(partitions: int = 2) -> MemoryLog:
     return log
 
 
-_PAGED = ("runs", "exceptions", "tasks", "approvals", "triggers", "possessions", "handovers")
+_PAGED = (
+    *("runs", "exceptions", "tasks", "approvals", "triggers", "possessions", "handovers"),
+    *("audit", "readings"),
+)
 
 
 @dataclass

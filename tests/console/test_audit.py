@@ -70,6 +70,8 @@ async def test_who_is_no_auditor_sees_neither_page_nor_the_way_there(site: Site)
         page = await olga.open("/")
         await olga.open("/audit", status=403)
         await olga.open("/audit/export", status=403)
+        await olga.open("/audit/readings", status=403)
+        await olga.open("/audit/readings/export", status=403)
         await olga.open("/access", status=403)
 
     assert 'href="/audit"' not in page
@@ -102,3 +104,20 @@ async def test_a_second_revocation_leaves_who_did_it_first_and_why(site: Site) -
     again = await site.keys.revoke(key.id, by="user:eve", reason="not me")
 
     assert (again.revoked_by, again.revoked_for) == ("user:ada", "lost")
+
+
+async def test_who_read_payloads_stands_on_the_audit_page_with_run_and_event(site: Site) -> None:
+    async with site.as_("ada", "admin") as ada, site.as_("aud", "auditor") as aud:
+        run_id = await paused_and_refused(site, ada)
+        await aud.open(f"/triggers?id=F-1&note={run_id}")
+        asked = await aud.open("/audit")
+        page = await aud.open("/audit/readings?actor=user:aud")
+        of_another = await aud.open("/audit/readings?run=nobody")
+        table = await aud.open("/audit/readings/export?actor=user:aud")
+
+    assert 'href="/audit/readings"' in asked
+    assert "payload, problems of <bdi>triggers</bdi>" in page and "in the console" in page
+    assert f"/runs/{run_id}" in page and "user:ada" not in page
+    assert "Nobody read a payload like that." in of_another
+    [row] = csv.DictReader(io.StringIO(table))
+    assert (row["actor"], row["what"], row["run_ids"]) == ("user:aud", "payload, problems", run_id)

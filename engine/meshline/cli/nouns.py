@@ -36,6 +36,7 @@ NOUNS = {
         Noun("task", "task", "See and act", "list, show, complete, claim, delegate …"),
         Noun("approval", "approval", "See and act", "list, approve, deny, claim, delegate …"),
         Noun("trigger", "trigger", "See and act", "accepted, repeated, rejected; resubmit"),
+        Noun("audit", "audit", "Look after", "who asked for what, and who read payloads"),
         Noun("directory", "directory", "Look after", "who there is: check, apply, show"),
         Noun("workflow", "workflow", "Look after", "list: the definitions that the log knows"),
         Noun("view", "view", "Look after", "list: how far the views are behind the log"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, create_model
 
-from meshline.api.principals import Permission, Principal
 from meshline.projections.asked_rebuilds import AskedRebuild
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
@@ -19,6 +17,7 @@ from meshline.projections.lag import ViewLag
 from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.queries import ExceptionGroup
+from meshline.projections.readings import ReadingRow
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
 from meshline.projections.summaries import OwnerLoad
@@ -28,9 +27,7 @@ from meshline.projections.work import WorkRow
 from meshline.projections.work_queries import PersonLoad, QueueLoad
 from meshline.projections.workflows_view import WorkflowRow
 
-__all__ = ["PAYLOAD_FIELDS", "ListOf", "item_of", "list_of", "reads", "shown"]
-
-_audit = logging.getLogger("meshline.audit")
+__all__ = ["PAYLOAD_FIELDS", "ListOf", "item_of", "list_of", "payloads_in"]
 
 PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
     RunRow: ("outcome",),
@@ -60,6 +57,7 @@ _NAMES: dict[type[Any], str] = {
     TriggerRow: "Trigger",
     WorkflowRow: "Workflow",
     AuditRow: "Asked",
+    ReadingRow: "PayloadReading",
     ViewLag: "View",
     BulkItem: "BulkItem",
     AskedRebuild: "Rebuild",
@@ -99,18 +97,6 @@ def list_of(row: type[Any]) -> Any:
     return ListOf.__class_getitem__(item_of(row))
 
 
-def shown(row: Any, principal: Principal, about: str) -> dict[str, Any]:
-    """Return a row as this principal may see it; who reads a payload is noted."""
-    fields: dict[str, Any] = row._asdict()
-    hidden = [name for name in PAYLOAD_FIELDS.get(type(row), ()) if fields[name] is not None]
-    if not hidden:
-        return fields
-    return fields if reads(principal, ", ".join(hidden), about) else fields | dict.fromkeys(hidden)
-
-
-def reads(principal: Principal, what: str, about: str) -> bool:
-    """Return whether this principal may read such a payload; who does is noted."""
-    if not principal.may(Permission.READ_PAYLOADS):
-        return False
-    _audit.info("%s read %s of %s", principal.actor.id, what, about)
-    return True
+def payloads_in(row: Any) -> list[str]:
+    """Return the fields of the row in which there is a payload."""
+    return [name for name in PAYLOAD_FIELDS.get(type(row), ()) if getattr(row, name) is not None]

@@ -1,8 +1,8 @@
-"""Who asked for what, when and why, and what was refused: as a list, and as a file."""
+"""Who asked for what, when and why, what was refused, and who read payloads: lists and files."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import StreamingResponse
 
 from meshline.api.access import requires
-from meshline.api.answers import ListOf, item_of
+from meshline.api.answers import ListOf, item_of, list_of
 from meshline.api.context import After, AtLeast, Limit, invalid, utc
 from meshline.api.desk import Desk
 from meshline.api.exports import MEDIA_TYPES, as_csv, as_jsonl
@@ -19,8 +19,9 @@ from meshline.api.problems import documented
 from meshline.projections.audit_view import ACTIONS, AuditRow
 from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.queries import Views
+from meshline.projections.readings import ReadingRow
 
-__all__ = ["AuditFilter", "audited", "export", "router"]
+__all__ = ["AuditFilter", "ReadingFilter", "audited", "export", "export_readings", "router"]
 
 router = APIRouter(prefix="/v1/audit", tags=["looking after"])
 Auditor = Annotated[Desk, Depends(requires(Permission.AUDIT))]
@@ -29,6 +30,7 @@ COLUMNS = (
     *("recorded_at", "time", "actor_kind", "actor", "action", "what", "about", "run_id", "reason"),
     *("status", "led_to", "code", "refusal", "partition", "log_offset", "event_id"),
 )
+Items = list[Mapping[str, Any]]
 
 
 class AuditFilter(NamedTuple):
@@ -37,6 +39,16 @@ class AuditFilter(NamedTuple):
     actor: str | None = None
     actions: Sequence[str] | None = None
     status: str | None = None
+    workflow: str | None = None
+    run_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class ReadingFilter(NamedTuple):
+    """Which readings of payloads are meant; all that is given must hold."""
+
+    actor: str | None = None
     workflow: str | None = None
     run_id: str | None = None
     since: datetime | None = None
@@ -65,19 +77,56 @@ async def audited(
 def export(views: Views, meant: AuditFilter, kind: Literal["csv", "jsonl"]) -> StreamingResponse:
     """Return all of it as a file, sent as it is read."""
 
-    async def all_of_it() -> AsyncIterator[list[dict[str, Any]]]:
+    async def some(after: str | None) -> tuple[Items, str | None]:
+        items, following = await audited(views, meant, limit=LIMIT_MAX, after=after)
+        return [*items], following
+
+    return _file("audit", COLUMNS, some, kind)
+
+
+def export_readings(
+    views: Views, meant: ReadingFilter, kind: Literal["csv", "jsonl"]
+) -> StreamingResponse:
+    """Return who read payloads as a file, sent as it is read."""
+
+    async def some(after: str | None) -> tuple[Items, str | None]:
+        page = await views.readings(**meant._asdict(), limit=LIMIT_MAX, after=after)
+        items: Items = [row._asdict() for row in page.rows]
+        if kind == "csv":
+            lists = ("run_ids", "positions")
+            items = [{**each, **{name: " ".join(each[name]) for name in lists}} for each in items]
+        return items, page.next
+
+    return _file("payload-readings", ReadingRow._fields, some, kind)
+
+
+def _file(
+    name: str,
+    columns: Sequence[str],
+    some_of: Callable[[str | None], Awaitable[tuple[Items, str | None]]],
+    kind: Literal["csv", "jsonl"],
+) -> StreamingResponse:
+    async def all_of_it() -> AsyncIterator[Items]:
         after = None
         while True:
-            items, after = await audited(views, meant, limit=LIMIT_MAX, after=after)
+            items, after = await some_of(after)
             yield items
             if after is None:
                 return
 
-    body = as_csv(COLUMNS, all_of_it()) if kind == "csv" else as_jsonl(all_of_it())
+    body = as_csv(columns, all_of_it()) if kind == "csv" else as_jsonl(all_of_it())
     headers = {
-        "Content-Disposition": f'attachment; filename="audit.{kind}"', "Cache-Control": "no-store"
+        "Content-Disposition": f'attachment; filename="{name}.{kind}"', "Cache-Control": "no-store"
     }  # fmt: skip
     return StreamingResponse(body, media_type=MEDIA_TYPES[kind], headers=headers)
+
+
+_Run = Annotated[str | None, Query(max_length=300, description="Its whole id.")]
+_Since = Annotated[
+    datetime | None, Query(description="Recorded then or later (UTC without a zone).")
+]
+_Until = Annotated[datetime | None, Query(description="Recorded before then.")]
+_Format = Annotated[Literal["csv", "jsonl"], Query(alias="format")]
 
 
 async def _meant(
@@ -85,11 +134,9 @@ async def _meant(
     action: Annotated[list[str] | None, Query(description=f"Some of {', '.join(ACTIONS)}.")] = None,
     status: Literal["asked", "refused"] | None = None,
     workflow: Text = None,
-    run: Annotated[str | None, Query(max_length=300, description="Its whole id.")] = None,
-    since: Annotated[
-        datetime | None, Query(description="Recorded then or later (UTC without a zone).")
-    ] = None,
-    until: Annotated[datetime | None, Query(description="Recorded before then.")] = None,
+    run: _Run = None,
+    since: _Since = None,
+    until: _Until = None,
 ) -> AuditFilter:
     for each in action or ():
         if each not in ACTIONS:
@@ -101,7 +148,18 @@ async def _meant(
     return AuditFilter(actor, action, status, workflow, run, utc(since), utc(until))
 
 
+async def _readings_meant(
+    actor: Text = None,
+    workflow: Text = None,
+    run: _Run = None,
+    since: _Since = None,
+    until: _Until = None,
+) -> ReadingFilter:
+    return ReadingFilter(actor, workflow, run, utc(since), utc(until))
+
+
 Meant = Annotated[AuditFilter, Depends(_meant)]
+ReadingsMeant = Annotated[ReadingFilter, Depends(_readings_meant)]
 
 
 @router.get("", response_model=ListOf[AuditItem], responses=documented(404, 422))
@@ -128,8 +186,25 @@ _FILES: Any = {
 
 
 @router.get("/export", response_class=StreamingResponse, responses=documented(422) | _FILES)
-async def export_audit(
-    desk: Auditor, meant: Meant, form: Annotated[Literal["csv", "jsonl"], Query(alias="format")]
-) -> StreamingResponse:
+async def export_audit(desk: Auditor, meant: Meant, form: _Format) -> StreamingResponse:
     """Send the whole list as a file; a cell that begins like a formula is quoted in CSV."""
     return export(desk.views, meant, form)
+
+
+@router.get("/readings", response_model=list_of(ReadingRow), responses=documented(404, 422))
+async def list_readings(
+    desk: Auditor, meant: ReadingsMeant, limit: Limit = 50, after: After = None
+) -> Any:
+    """Tell who read payloads, of which runs and events and when: one line for each answer."""
+    page = await desk.views.readings(**meant._asdict(), limit=limit, after=after)
+    return await desk.page(page, "readings")
+
+
+@router.get(
+    "/readings/export", response_class=StreamingResponse, responses=documented(422) | _FILES
+)
+async def export_payload_readings(
+    desk: Auditor, meant: ReadingsMeant, form: _Format
+) -> StreamingResponse:
+    """Send the whole list as a file, as of the audit."""
+    return export_readings(desk.views, meant, form)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from meshline.api.access import requires
-from meshline.api.answers import ListOf, item_of, list_of, reads
+from meshline.api.answers import ListOf, item_of, list_of
 from meshline.api.bulk_work import BulkWork
 from meshline.api.context import After, AtLeast, Body, Limit, Reader
 from meshline.api.desk import Desk
@@ -124,9 +124,7 @@ async def shown_list(desk: Desk, made: BulkList) -> dict[str, Any]:
     """Return a list as this principal may see it, with what came of it."""
     bulks, work = bulks_of(desk)
     effect = await bulks.effect(made.name)
-    is_hidden = "value" in made.more and not reads(
-        desk.principal, "value", f"bulk list {made.name}"
-    )
+    is_hidden = "value" in made.more and not await desk.reads("value", f"bulk list {made.name}")
     # Before the counts: who reads that it has ended reads all that came of it.
     is_being_applied = await work.is_at(made.name)
     fields = made._asdict()

@@ -6,17 +6,18 @@ has the principal's name, whatever the client says.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel
 
-from meshline.api.answers import shown
+from meshline.api.answers import payloads_in
 from meshline.api.bulk_work import BulkWork
 from meshline.api.changes import Changes
-from meshline.api.principals import Principal
+from meshline.api.principals import Permission, Principal
 from meshline.api.problems import Conflict, Denied
 from meshline.api.refusals import Attempt, Refusals
 from meshline.api.repeats import Repeats, id_of_repeat
@@ -32,18 +33,22 @@ from meshline.projections.bulk import Bulks
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.explain import reasons_of
+from meshline.projections.history_view import HistoryRow
 from meshline.projections.moment import Moment
 from meshline.projections.pages import LIMIT_MAX, Page
 from meshline.projections.queries import Views
+from meshline.projections.readings import Readings
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_then import RunsWanted, page_then
 from meshline.projections.runs_view import RunRow
 from meshline.projections.snapshots import KeptViews
 from meshline.projections.tasks_view import TaskRow
+from meshline.projections.triggers_view import TriggerRow
 
 __all__ = ["Answered", "Asking", "Desk", "Services"]
 
 T = TypeVar("T")
+_audit = logging.getLogger("meshline.audit")
 
 
 class OutOfScope(MeshlineError):
@@ -86,7 +91,8 @@ class Services:
         refusals: where it is told what was refused; made here if it is not given.
         changes: what tells streams what changed; made here if it is not given.
         bulks: the lists of bulk operations, if this server is to have them.
-        views_at: the address of the views, if they can be rebuilt and swapped from here.
+        views_at: the address of the views, if they can be rebuilt and swapped from here; beside
+            them it is kept who reads payloads. Without it only the log of this process says so.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class Services:
         views_at: str | None = None,
     ) -> None:
         self.views_at = views_at
+        self.readings = None if views_at is None else Readings(views_at)
         self.bulks = bulks
         self.bulk_work = None if bulks is None else BulkWork(bulks, publisher, log)
         self.kept = kept
@@ -112,6 +119,8 @@ class Services:
         self.changes = changes or Changes(log, views)
 
     async def __aenter__(self) -> Self:
+        if self.readings is not None:
+            await self.readings.open()
         return self
 
     async def __aexit__(
@@ -124,6 +133,8 @@ class Services:
             await self.bulk_work.aclose()
         await self.changes.aclose()
         await self.refusals.aclose()
+        if self.readings is not None:
+            await self.readings.aclose()
 
 
 class Desk:
@@ -141,14 +152,56 @@ class Desk:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def shown(self, row: Any, about: str) -> dict[str, Any]:
-        """Return a row as the principal may see it."""
-        return shown(row, self.principal, about)
+    async def shown(self, row: Any, about: str) -> dict[str, Any]:
+        """Return a row as the principal may see it; who reads payloads is kept."""
+        answer = await self.page([row], about)
+        found: dict[str, Any] = answer["items"][0]
+        return found
 
-    def page(self, page: Page[Any] | Iterable[Any], about: str) -> dict[str, Any]:
-        """Return a page of rows as the principal may see them."""
-        rows, following = page if isinstance(page, Page) else (page, None)
-        return {"items": [self.shown(row, about) for row in rows], "next": following}
+    async def page(
+        self, page: Page[Any] | Iterable[Any], about: str, *, run_id: str | None = None
+    ) -> dict[str, Any]:
+        """Return a page of rows as the principal may see them; who reads payloads is kept, once.
+
+        Args:
+            run_id: whose rows they are, where they don't say so themselves.
+        """
+        rows: Iterable[Any] = page.rows if isinstance(page, Page) else page
+        following = page.next if isinstance(page, Page) else None
+        found = [(row, row._asdict(), payloads_in(row)) for row in rows]
+        read = [row for row, _, payloads in found if payloads]
+        fields = dict.fromkeys(name for _, _, payloads in found for name in payloads)
+        if read and not await self.reads(", ".join(fields), about, read, run_id):
+            found = [(row, shown | dict.fromkeys(names), names) for row, shown, names in found]
+        return {"items": [shown for _, shown, _ in found], "next": following}
+
+    async def reads(
+        self, what: str, about: str, rows: Sequence[Any] = (), run_id: str | None = None
+    ) -> bool:
+        """Return whether the principal may read such payloads; if so, that they do is kept.
+
+        Args:
+            rows: those with payloads, if it is not just one value.
+            run_id: as of ``page``.
+        Raises:
+            StoreUnavailable: it can't be kept, and nothing may be shown.
+        """
+        if not self.principal.may(Permission.READ_PAYLOADS):
+            return False
+        who = self.principal
+        _audit.info("%s read %s of %s", who.actor.id, what, about)
+        if self.services.readings is not None:
+            runs = {getattr(row, "run_id", None) for row in rows} | {run_id}
+            await self.services.readings.note(
+                who.actor.id,
+                who.credential,
+                what,
+                about,
+                items=max(1, len(rows)),
+                run_ids=sorted(run for run in runs if run),
+                positions=[*filter(None, map(_position_of, rows))],
+            )
+        return True
 
     async def run(self, begins: str) -> RunRow:
         """Return the run that is meant.
@@ -350,3 +403,10 @@ class Desk:
             time=time,
             wait_s=asking.wait_s or None,
         )
+
+
+def _position_of(row: Any) -> str | None:
+    """Return where the event stands whose payload is in the row."""
+    if isinstance(row, HistoryRow | TriggerRow):
+        return f"{row.partition}:{row.log_offset}"
+    return row.position if isinstance(row, Reason) else None

@@ -26,7 +26,7 @@ async def list_workflows(desk: Reader, limit: Limit = 50, after: After = None) -
         await desk.views.workflows(), lambda w: [w.workflow, w.version, w.spec_hash],
         kinds=[str, int, str], limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "workflows")
+    return await desk.page(page, "workflows")
 
 
 @router.get(
@@ -47,7 +47,7 @@ async def show_workflow(
             "one that a worker has registered. GET /v1/workflows lists them."
         )
     newest = max(found, key=lambda row: (row.version, row.registered_at))
-    return desk.shown(newest, f"workflow {workflow}")
+    return await desk.shown(newest, f"workflow {workflow}")
 
 
 @router.get("/views", response_model=list_of(ViewLag), responses=documented(404, 422))
@@ -58,4 +58,4 @@ async def list_views(desk: Reader, limit: Limit = 50, after: After = None) -> An
         lags, lambda v: [v.name, v.version, v.build], kinds=[str, int, int],
         limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "views")
+    return await desk.page(page, "views")

@@ -53,7 +53,7 @@ async def list_possessions(
     for view in ("runs", "exceptions", "tasks"):
         await least.reached(desk, view)
     page = await desk.views.possessions(owner, run_id=run_id, limit=limit, after=after)
-    return desk.page(page, "possessions")
+    return await desk.page(page, "possessions")
 
 
 @router.get("/handovers", response_model=list_of(HandoverRow), responses=documented(404, 422))
@@ -71,7 +71,7 @@ async def list_handovers(
     """
     await least.reached(desk, "handovers")
     page = await desk.views.handovers(run_id=run_id, owner=owner, limit=limit, after=after)
-    return desk.page(page, "handovers")
+    return await desk.page(page, "handovers")
 
 
 @router.post(

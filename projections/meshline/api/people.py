@@ -101,7 +101,7 @@ async def list_exceptions(
             severity=severity, cause=cause, workflow=workflow, run_id=run_id, limit=limit,
             after=after,
         )  # fmt: skip
-    return desk.page(page, "exceptions")
+    return await desk.page(page, "exceptions")
 
 
 @router.get(
@@ -119,7 +119,7 @@ async def exception_groups(
         found, lambda g: [-g.open, -g.total, g.cause], kinds=[int, int, str],
         limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "exceptions")
+    return await desk.page(page, "exceptions")
 
 
 @router.post(
@@ -156,7 +156,7 @@ async def show_exception(
     """Show an exception by its id, or by enough of its beginning."""
     await least.reached(desk, "exceptions")
     row = await desk.exception(exception)
-    return tagged(desk, row, f"exception {row.exception_id}", response, if_none_match)
+    return await tagged(desk, row, f"exception {row.exception_id}", response, if_none_match)
 
 
 _ACTS = documented(404, 409, 411, 412, 413, 415, 422)
@@ -192,7 +192,7 @@ async def list_approvals(
         page = await views.approvals(
             states=state or OPEN_TASKS, owner=owner, run_id=run_id, limit=limit, after=after
         )
-    return desk.page(page, "approvals")
+    return await desk.page(page, "approvals")
 
 
 @router.get(
@@ -211,7 +211,7 @@ async def show_approval(
     """Show what a run asks people, or asked."""
     await least.reached(desk, "tasks")
     row = await desk.approval(run, approval)
-    return tagged(desk, row, f"approval {approval} of {row.run_id}", response, if_none_match)
+    return await tagged(desk, row, f"approval {approval} of {row.run_id}", response, if_none_match)
 
 
 @router.post("/runs/{run}/approvals/{approval}", status_code=202, responses=_ACTS)
@@ -236,4 +236,4 @@ async def list_owners(desk: Reader, past: Past, limit: Limit = 50, after: After 
         owners, lambda o: [-o.total, o.owner], kinds=[int, str],
         limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "owners")
+    return await desk.page(page, "owners")

@@ -109,7 +109,7 @@ async def list_runs(
         limit=limit, after=after,
     )  # fmt: skip
     page = await desk.runs(past.moment, wanted)
-    return desk.page(page, "runs")
+    return await desk.page(page, "runs")
 
 
 @router.get("/{run}", response_model=item_of(RunRow), responses=documented(304, 404, 422))
@@ -123,15 +123,17 @@ async def show_run(
     """Show a run by its id, or by enough of its beginning: its state and its five answers."""
     async with past.seen_of(desk, run) as views:
         row = await views.run(run)
-    return tagged(desk, row, f"run {row.run_id}", response, if_none_match)
+    return await tagged(desk, row, f"run {row.run_id}", response, if_none_match)
 
 
-def tagged(desk: Desk, row: Any, about: str, response: Response, if_none_match: str | None) -> Any:
+async def tagged(
+    desk: Desk, row: Any, about: str, response: Response, if_none_match: str | None
+) -> Any:
     """Return a row with its tag, or that it is still as the asker knows it."""
     if is_known(if_none_match, row):
         return Response(status_code=304, headers={"ETag": tag_of(row)})
     response.headers["ETag"] = tag_of(row)
-    return desk.shown(row, about)
+    return await desk.shown(row, about)
 
 
 @router.get("/{run}/history", response_model=list_of(HistoryRow), responses=documented(404, 422))
@@ -148,7 +150,7 @@ async def run_history(
     run_id = (await desk.run(run)).run_id
     rows = await desk.views.history(run_id, limit=limit, after_offset=offset)
     following = next_after([rows[-1].log_offset]) if len(rows) == limit else None
-    return desk.page(Page(rows, following), f"run {run_id}")
+    return await desk.page(Page(rows, following), f"run {run_id}")
 
 
 @router.get("/{run}/reasons", response_model=list_of(ReasonRow), responses=documented(404, 422))
@@ -177,7 +179,7 @@ async def run_reasons(
     ]
     page = page_of_all(found, lambda each: [each[0]], kinds=[int], limit=limit, after=after)
     rows = [reason for _, reason in page.rows]
-    return desk.page(Page(rows, page.next), f"run {run_id}")
+    return await desk.page(Page(rows, page.next), f"run {run_id}", run_id=run_id)
 
 
 @router.get("/{run}/owners", response_model=list_of(PeriodRow), responses=documented(404, 422))
@@ -193,7 +195,7 @@ async def owner_periods(
     run_id = (await desk.run(run)).run_id
     periods = await desk.views.periods(run_id)
     page = page_of_all(periods, lambda p: [p.number], kinds=[int], limit=limit, after=after)
-    return desk.page(page, f"run {run_id}")
+    return await desk.page(page, f"run {run_id}")
 
 
 # -- acting ------------------------------------------------------------------------------------

@@ -199,4 +199,4 @@ async def list_triggers(
         statuses=status, source=source, trigger_id=trigger_id, run_id=run_id,
         since=utc(since), limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "triggers")
+    return await desk.page(page, "triggers")

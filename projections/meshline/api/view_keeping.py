@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from meshline.api.access import requires
-from meshline.api.answers import ListOf, item_of, list_of, reads
+from meshline.api.answers import ListOf, item_of, list_of
 from meshline.api.context import After, Body, Limit, Wait, invalid, position_of
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
@@ -188,7 +188,7 @@ async def compared(
     found = await diff_view(
         _address_of(desk), view, old=old, new=new, samples_max=samples, wait_s=COMPARE_S
     )
-    reads(desk.principal, "rows", f"two builds of the view {view}")
+    await desk.reads("rows", f"two builds of the view {view}")
     data = as_data(found)
     for table in data["tables"]:
         table["samples"] = [_sample(sample) for sample in table["samples"]]

@@ -129,7 +129,7 @@ async def list_work(
     page = await desk.views.work(
         user or desk.principal.actor.id, _clock.now(), limit=limit, after=after
     )
-    return desk.page(page, "work")
+    return await desk.page(page, "work")
 
 
 @router.get("/person-loads", response_model=list_of(PersonLoad), responses=documented(404, 422))
@@ -143,7 +143,7 @@ async def list_person_loads(
         lambda o: [-(o.claimed + o.delegated), -o.asked, o.person], kinds=[int, int, str],
         limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "work")
+    return await desk.page(page, "work")
 
 
 @router.get("/queue-loads", response_model=list_of(QueueLoad), responses=documented(404, 422))
@@ -156,7 +156,7 @@ async def list_queue_loads(
         await desk.views.queue_loads(_clock.now()),
         lambda o: [o.oldest_at.isoformat(), o.owner], kinds=[str, str], limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "work")
+    return await desk.page(page, "work")
 
 
 @router.get("/absences", response_model=list_of(AbsenceRow), responses=documented(404, 422))
@@ -169,7 +169,7 @@ async def list_absences(
         await _absences_seen(desk), lambda a: [a.since.isoformat(), a.absent], kinds=[str, str],
         limit=limit, after=after,
     )  # fmt: skip
-    return desk.page(page, "absences")
+    return await desk.page(page, "absences")
 
 
 async def _absences_seen(desk: Desk) -> list[AbsenceRow]:
@@ -203,7 +203,7 @@ async def list_tasks(
             states=state or OPEN_TASKS, kind=kind, owner=owner, run_id=run_id, limit=limit,
             after=after,
         )  # fmt: skip
-    return desk.page(page, "tasks")
+    return await desk.page(page, "tasks")
 
 
 @router.get(
@@ -222,7 +222,7 @@ async def show_task(
     """Show a task or an approval of a run."""
     await least.reached(desk, "tasks")
     row = await desk.task(run, task)
-    return tagged(desk, row, f"task {task} of {row.run_id}", response, if_none_match)
+    return await tagged(desk, row, f"task {task} of {row.run_id}", response, if_none_match)
 
 
 @router.post("/runs/{run}/tasks/{task}", status_code=202, responses=_ACTS)

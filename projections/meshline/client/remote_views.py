@@ -14,6 +14,7 @@ from meshline.events.envelope import Position
 from meshline.events.errors import SettingsInvalid
 from meshline.events.log import EventLog
 from meshline.projections.as_of import Moment
+from meshline.projections.audit_view import AuditRow
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
@@ -24,6 +25,7 @@ from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
 from meshline.projections.queries import ExceptionGroup, Views
+from meshline.projections.readings import ReadingRow
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
 from meshline.projections.summaries import OwnerLoad
@@ -226,8 +228,45 @@ class RemoteViews(Views):
     ) -> Page[TriggerRow]:
         return await self._listed(
             TriggerRow, "/v1/triggers", status=statuses, source=source, id=trigger_id,
-            run_id=run_id, since=None if since is None else since.isoformat(), limit=limit,
-            after=after,
+            run_id=run_id, since=_sent(since), limit=limit, after=after,
+        )  # fmt: skip
+
+    async def audit(
+        self,
+        *,
+        actor: str | None = None,
+        actions: Sequence[str] | None = None,
+        status: str | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[AuditRow]:
+        """See ``Views.audit``."""
+        body = await self._connection.get(
+            "/v1/audit", actor=actor, action=actions, status=status, workflow=workflow,
+            run=run_id, since=_sent(since), until=_sent(until), limit=limit, after=after,
+        )  # fmt: skip
+        items = ({name: item[name] for name in AuditRow._fields} for item in body["items"])
+        return Page([row_of(AuditRow, item) for item in items], body["next"])
+
+    async def readings(
+        self,
+        *,
+        actor: str | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ReadingRow]:
+        """See ``Views.readings``."""
+        return await self._listed(
+            ReadingRow, "/v1/audit/readings", actor=actor, workflow=workflow, run=run_id,
+            since=_sent(since), until=_sent(until), limit=limit, after=after,
         )  # fmt: skip
 
     async def workflows(self) -> list[WorkflowRow]:
@@ -273,6 +312,10 @@ class RemoteViews(Views):
             after = page.next
             if after is None:
                 return rows
+
+
+def _sent(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def _named(noun: str, begins: str) -> str:

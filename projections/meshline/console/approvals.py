@@ -73,7 +73,7 @@ async def _shown(request: Request, visit: Visit, run: str, task: str, kind: str 
         request,
         "task.html",
         task=row,
-        form=values_of(visit, row, f"{row.kind} {row.task} of run {row.run_id}")["form"],
+        form=(await values_of(visit, row, f"{row.kind} {row.task} of run {row.run_id}"))["form"],
         run=await visit.views.run(row.run_id),
         trigger=await _trigger(visit, row.run_id),
         fields=fields_of(row.form_schema),
@@ -91,7 +91,7 @@ async def _shown(request: Request, visit: Visit, run: str, task: str, kind: str 
 async def _trigger(visit: Visit, run_id: str) -> Any:
     """Return the payload that the run began with, for who is to decide; None if hidden."""
     found = (await visit.views.triggers(run_id=run_id, statuses=["accepted"], limit=1)).rows
-    return values_of(visit, found[0], f"run {run_id}")["payload"] if found else None
+    return (await values_of(visit, found[0], f"run {run_id}"))["payload"] if found else None
 
 
 @router.post("/runs/{run}/approvals/{approval}/{decision}")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
-from meshline.console.reading import Reader, values_of
+from meshline.console.reading import Reader
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.events.corrections import Corrected, Correction
@@ -92,6 +92,6 @@ def _page(
 
 async def _values(visit: Visit, row: ExceptionRow) -> dict[str, Any]:
     history = await whole_history(visit.views, row.run_id)
-    if history:
-        values_of(visit, history[0], f"run {row.run_id}")  # who reads it is noted
+    # Who reads it is kept.
+    await visit.desk.reads("values", f"run {row.run_id}", run_id=row.run_id)
     return values_in(history)

@@ -81,7 +81,7 @@ async def show_exception(request: Request, visit: Reader, exception: str) -> Res
         request,
         "exception.html",
         exception=row,
-        error=values_of(visit, row, f"exception {row.exception_id}")["error"],
+        error=(await values_of(visit, row, f"exception {row.exception_id}"))["error"],
         run=await visit.views.run(row.run_id),
         alike=await visit.views.exceptions(cause=row.cause, limit=1),
         shows_all=shows_all,

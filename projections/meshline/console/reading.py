@@ -55,6 +55,6 @@ async def reached(request: Request, visit: Visit, *views: str) -> bool:
     return True
 
 
-def values_of(visit: Visit, row: Any, about: str) -> Mapping[str, Any]:
-    """Return the row's fields as the principal may see them; who reads a payload is noted."""
-    return visit.desk.shown(row, about)
+async def values_of(visit: Visit, row: Any, about: str) -> Mapping[str, Any]:
+    """Return the row's fields as the principal may see them; who reads a payload is kept."""
+    return await visit.desk.shown(row, about)

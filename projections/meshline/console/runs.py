@@ -152,7 +152,7 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
         request,
         "run.html",
         run=row,
-        outcome=values_of(visit, row, about)["outcome"],
+        outcome=(await values_of(visit, row, about))["outcome"],
         tag=tag_of(row),
         moment=moment,
         shows_all=shows_all,
@@ -165,8 +165,8 @@ async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -
         timeline=timeline_of(painting, periods, row.started_at, end),
         whys=[]
         if "hx-request" in request.headers
-        else _whys(visit, row, history, shown, await visit.views.workflows()),
-        events=_events(visit, shown, about),
+        else await _whys(visit, row, history, shown, await visit.views.workflows()),
+        events=await _events(visit, shown, about),
         events_total=len(history),
         events_are_cut=len(history) >= EVENTS_READ_MAX,
         next_after=_next_after(history, after),
@@ -198,18 +198,18 @@ def _next_after(history: Sequence[HistoryRow], after: int) -> int | None:
     return left[EVENTS_MAX - 1] if len(left) > EVENTS_MAX else None
 
 
-def _events(visit: Visit, rows: Sequence[HistoryRow], about: str) -> list[dict[str, Any]]:
+async def _events(visit: Visit, rows: Sequence[HistoryRow], about: str) -> list[dict[str, Any]]:
     may = visit.may(Permission.READ_PAYLOADS)
     found = []
-    for row in rows:
+    items = (await visit.desk.page(rows, about))["items"]
+    for row, shown in zip(rows, items, strict=True):
         item = item_of(row)
         said = row.type if isinstance(item, Undecodable) else sentence(item.event, values=may)
-        data = values_of(visit, row, about)["data"] if may else None
-        found.append({"row": row, "said": said, "data": data})
+        found.append({"row": row, "said": said, "data": shown["data"]})
     return found
 
 
-def _whys(
+async def _whys(
     visit: Visit,
     row: RunRow,
     history: Sequence[HistoryRow],
@@ -225,6 +225,7 @@ def _whys(
     here = {f"{each.partition}:{each.log_offset}" for each in shown}
     about = f"run {row.run_id}"
     reasons = explain(row, history, workflows)
+    items = (await visit.desk.page(reasons, about, run_id=row.run_id))["items"]
     return [
         {
             "title": title,
@@ -232,11 +233,11 @@ def _whys(
             "reasons": [
                 {
                     "reason": reason,
-                    "saw": values_of(visit, reason, about)["saw"],
+                    "saw": saw["saw"],
                     "is_here": reason.position in here,
                     "offset": int(reason.position.partition(":")[2]),
                 }
-                for reason in reasons
+                for reason, saw in zip(reasons, items, strict=True)
                 if reason.question == question
             ],
         }

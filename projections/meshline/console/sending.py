@@ -38,7 +38,7 @@ async def compose(
     refused = await _refused(visit, source, trigger_id)
     if refused is None:
         return await _page(request, visit, source, trigger_id)
-    payload = values_of(visit, refused, f"trigger {trigger_id} of {source}")["payload"]
+    payload = (await values_of(visit, refused, f"trigger {trigger_id} of {source}"))["payload"]
     return await _page(
         request, visit, source, trigger_id, refused.trigger_type, payload, refused=refused
     )

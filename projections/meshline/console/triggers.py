@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from meshline.console.reading import PAGE_ROWS, Reader, values_of
+from meshline.console.reading import PAGE_ROWS, Reader
 from meshline.console.rendering import rendered
 from meshline.console.words import moment_of
 from meshline.events.clock import SystemClock
@@ -41,10 +41,11 @@ async def list_triggers(
     definitions = await visit.views.workflows()
     flows = {flow.source: flow for flow in await visit.views.source_flows(_clock.now() - INFLOW)}
     sources = sorted({*flows, *(each.source for each in definitions)})
+    items = (await visit.desk.page(page, "triggers"))["items"]
     return rendered(
         request,
         "triggers.html",
-        triggers=[(row, values_of(visit, row, "triggers")) for row in page.rows],
+        triggers=[*zip(page.rows, items, strict=True)],
         next=page.next,
         after=after,
         sources=[

@@ -1,4 +1,4 @@
-"""Reading who asked for what, and what it led to."""
+"""Reading who asked for what, what it led to, and who read payloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.conditions import Conditions
-from meshline.projections.pages import Page
+from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
+from meshline.projections.readings import ReadingRow
 
 __all__ = ["AuditQueries"]
 
@@ -16,6 +17,9 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 
 class _Reading(Protocol):
+    @property
+    def is_narrowed(self) -> bool: ...
+
     async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]: ...
 
     async def _page(
@@ -71,3 +75,48 @@ class AuditQueries:
             [f"{row.partition}:{row.log_offset}" for row in asked],
         )
         return {(each["run_id"], each["causation_id"]): each["type"] for each in found}
+
+    async def readings(
+        self: _Reading,
+        *,
+        actor: str | None = None,
+        workflow: str | None = None,
+        run_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[ReadingRow]:
+        """Return who read payloads, the last first; of a team those of its runs alone.
+
+        Args:
+            since, until: as of ``audit``.
+        """
+        table = "{ns}_access.payload_readings"
+        [kept] = await self._fetch(f"select to_regclass('{table}') is not null as is_there")
+        if not kept["is_there"]:
+            return Page([], None)
+        limit = max(1, min(limit, LIMIT_MAX))
+        where = Conditions()
+        where.equal(actor=actor)
+        if run_id is not None:
+            where.add("run_ids @> array[?]::text[]", run_id)
+        if since is not None:
+            where.add("read_at >= ?", since)
+        if until is not None:
+            where.add("read_at < ?", until)
+        about_runs = "exists (select 1 from {ns}.runs where run_id = any(run_ids)"
+        if workflow is not None:
+            where.add(f"{about_runs} and workflow = ?)", workflow)
+        elif self.is_narrowed:
+            where.add(f"{about_runs})")
+        if after is not None:
+            last = row_after(after, ReadingRow, ("read_at", "number"))
+            where.add("(read_at, number) < (?, ?)", *last)
+        found = await self._fetch(
+            f"select * from {table} {where} order by read_at desc, number desc limit {limit + 1}",
+            *where.arguments,
+        )
+        rows = [ReadingRow(**record) for record in found[:limit]]
+        following = (rows[-1].read_at, rows[-1].number) if len(found) > limit else None
+        return Page(rows, None if following is None else next_after(following))
