@@ -37,11 +37,11 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
         yield installation
 
 
-async def seen(client: Client, **chosen: Any) -> list[Any]:
+async def seen(client: Client, count: int = HELD, **chosen: Any) -> list[Any]:
     async with asyncio.timeout(20):
         while True:
             found: list[Any] = (await client.get("/v1/exceptions", **chosen))["items"]
-            if len(found) == HELD:
+            if len(found) == count:
                 return found
             await asyncio.sleep(0.02)
 
@@ -129,6 +129,77 @@ async def test_a_long_list_is_applied_when_somebody_else_has_agreed(
     assert done["counts"] == {"done": HELD}
 
 
+def edit(path: str, value: Any, **more: Any) -> dict[str, Any]:
+    corrections = [{"of": "trigger", "path": path, "value": value}]
+    return {
+        "action": "retry", "chosen": {"workflow": "leads"}, "corrections": corrections,
+        "reason": "mistyped", **more,
+    }  # fmt: skip
+
+
+async def test_what_is_wrong_in_many_is_set_right_in_each_and_tried_again(
+    meshline: Installation,
+) -> None:
+    async with (
+        meshline.as_("user:ada", "operator") as ada,
+        meshline.as_("user:bob", "operator") as bob,
+        meshline.as_("user:vic", "viewer") as vic,
+    ):
+        [late, *rows] = await seen(ada, workflow="leads")
+        made = await ada.post(PATH, edit("/company", "Acme"), status=201)
+        hidden = await vic.get(f"{PATH}/{made['name']}")
+        path = f"/v1/exceptions/{late['exception_id']}/actions"
+        own = edit("/company", "Bolt")["corrections"]
+        await bob.post(path, {"action": "retry", "corrections": own})
+        again = await ada.post(PATH, edit("/company", "Nobody"), status=404)
+        await bob.post(f"{PATH}/{made['name']}/confirm", status=200)
+        await ada.post(f"{PATH}/{made['name']}/apply")
+        done = await ended(ada, made["name"])
+        items = (await ada.get(f"{PATH}/{made['name']}/items"))["items"]
+        for row in rows:
+            run = await reaches(ada, row["run_id"], "succeeded")
+            assert run["outcome"]["crm_id"].startswith("Acme Ltd")
+        history = (await ada.get(f"/v1/runs/{rows[0]['run_id']}/history"))["items"]
+
+    changes = [{"path": "/company", "what": "changed", "before": "Nobody", "after": "Acme"}]
+    assert made["items"] == HELD
+    assert [item["corrected"] for item in made["samples"]] == [
+        [{"of": "trigger", "changes": changes}]
+    ] * 5
+    assert (hidden["more"], {item["corrected"] for item in hidden["samples"]}) == ({}, {None})
+    assert "its values are so already" in again["detail"]
+    assert done["counts"] == {"done": HELD - 1, "skipped": 1}
+    assert [item["run_id"] for item in items if item["result"] == "skipped"] == [late["run_id"]]
+    said = {each["type"]: each for each in history}
+    asked = said["meshline.exception.action.requested.v1"]
+    assert (asked["actor"], asked["data"]["corrections"][0]["value"]) == ("user:ada", "Acme")
+    assert asked["data"]["reason"] == f"mistyped ({made['name']}, agreed to by user:bob)"
+    resolved = said["meshline.exception.resolved.v1"]
+    assert resolved["data"]["corrected"] == [{"of": "trigger", "changes": changes}]
+
+
+async def test_what_can_not_be_corrected_so_is_left_out_and_said(
+    meshline: Installation,
+) -> None:
+    async with meshline.as_("user:ada", "admin") as ada:
+        right = await ada.post(
+            "/v1/triggers", NOBODY | {"employees": 4}, source=SOURCE, id="F-right"
+        )
+        await seen(ada, HELD + 1)
+        wrong = await ada.post(PATH, edit("/employees", "some"), status=404)
+        nowhere = await ada.post(PATH, edit("/lines/0", 1), status=404)
+        made = await ada.post(PATH, edit("/employees", 4), status=201)
+        out = await ada.get(f"{PATH}/{made['name']}/items", result="left_out")
+        all_of_it = await ada.get(f"{PATH}/{made['name']}/items")
+
+    assert "it would be no trigger: employees: expected a whole number" in wrong["detail"]
+    assert "it can't be corrected so: /lines/0 is no place in it" in nowhere["detail"]
+    why = "the corrections change nothing: its values are so already"
+    assert (made["items"], made["left_out"]) == (HELD, {why: 1})
+    assert [(i["run_id"], i["detail"]) for i in out["items"]] == [(right["run_id"], why)]
+    assert len(all_of_it["items"]) == HELD
+
+
 async def test_a_list_is_seen_by_its_team_and_its_value_by_who_reads_payloads(
     meshline: Installation,
 ) -> None:
@@ -187,6 +258,8 @@ async def test_asking_twice_with_one_key_makes_one_list(meshline: Installation) 
         ({"action": "cancel", "chosen": {"cause": "x"}}, 409, "not chosen by cause"),
         ({"action": "assign", "chosen": {"kind": "x"}, "owner": "x"}, 409, "new owner is 'x'"),
         ({"action": "retry", "chosen": {"cause": "x"}}, 404, "No open exception fits"),
+        ({"action": "dismiss", "chosen": {"kind": "x"}}, 409, "There is no reason"),
+        (skip(corrections=[{"of": "trigger", "value": 1}]), 409, "expected them with retry only"),
         ({"action": "retry", "chosen": {"kind": "x"}, "second_person_above": 2000}, 422, "1000"),
     ],
 )
@@ -230,7 +303,7 @@ async def test_the_command_line_does_the_same_over_a_server(
 ) -> None:
     async with (
         listening(meshline.api, "127.0.0.1", 0) as address,
-        meshline.as_("user:ada", "operator") as ada,
+        meshline.as_("user:ada", "admin") as ada,
         meshline.as_("user:bob", "operator") as bob,
     ):
         await seen(ada)
@@ -256,6 +329,20 @@ async def test_the_command_line_does_the_same_over_a_server(
         shown = await typed(ada, "show", name)
         listed = await typed(ada, "list")
         await typed(ada, "show", "bulk-none", code=Exit.NOT_FOUND)
+        lost = await ada.post("/v1/triggers", NOBODY | {"employees": 4}, source=SOURCE, id="F-9")
+        also = await ada.post("/v1/triggers", NOBODY, source=SOURCE, id="F-10")
+        await seen(ada, 2)
+        edited = await typed(
+            ada, "preview", "retry", "--workflow", "leads", "--set", "trigger/company=\"Acme\"",
+            "--set", "trigger/employees=3",
+        )  # fmt: skip
+        await typed(ada, "preview", "retry", "--kind", "step_failed", "--set",
+                    "trigger/company=Acme", code=Exit.USAGE)  # fmt: skip
+        left = await typed(ada, "preview", "retry", "--workflow", "leads", "--set",
+                           "trigger/employees=4")  # fmt: skip
+        await typed(ada, "apply", edited.split()[1].rstrip(":"))
+        for run in (lost, also):
+            await reaches(ada, run["run_id"], "succeeded")
 
     assert f"skip value x, {HELD} exceptions of {HELD} runs" in preview
     assert applied.count("done        ") == HELD
@@ -264,3 +351,8 @@ async def test_the_command_line_does_the_same_over_a_server(
     assert f"{HELD} done" in shown
     assert name in listed
     assert "user:bob" in listed
+    assert 'retry with trigger/company="Acme", trigger/employees=3, 2 exceptions' in edited
+    assert edited.count('      trigger/company: "Nobody" → "Acme"') == 2
+    assert edited.count("      trigger/employees: 4 → 3") == 1
+    assert "1 exception of 1 run\n" in left
+    assert "1  left out: the corrections change nothing: its values are so already" in left

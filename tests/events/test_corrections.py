@@ -8,7 +8,14 @@ import orjson
 import pytest
 from hypothesis import given
 
-from meshline.events.corrections import CHANGES_MAX, Change, Correction, changed, corrected
+from meshline.events.corrections import (
+    CHANGES_MAX,
+    Change,
+    Correction,
+    changed,
+    corrected,
+    correction_typed,
+)
 from meshline.events.corrections import differences as differences_of
 from tests.events.strategies import json_values
 
@@ -44,6 +51,34 @@ def test_a_part_of_a_value_becomes_another_and_the_rest_stays() -> None:
 def test_a_place_that_is_not_there_is_named(path: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         put(path, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "of", "path", "value"),
+    [
+        ('trigger/company="Acme"', "trigger", "/company", "Acme"),
+        ("enrich/lines/0/amount=12", "enrich", "/lines/0/amount", 12),
+        (' trigger = {"a": "x=y"}', "trigger", "", {"a": "x=y"}),
+    ],
+)
+def test_a_correction_is_typed_as_a_place_and_a_value(
+    text: str, of: str, path: str, value: Any
+) -> None:
+    assert correction_typed(text) == Correction(of=of, path=path, value=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("trigger/company", "expected PLACE=JSON"),
+        ("=1", "expected PLACE=JSON"),
+        ("/company=1", "expected PLACE=JSON"),
+        ("trigger/company=Acme", "'Acme' is no JSON"),
+    ],
+)
+def test_what_is_typed_wrongly_says_what_is_expected(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        correction_typed(text)
 
 
 def test_what_differs_is_told_place_by_place() -> None:

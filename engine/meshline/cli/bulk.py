@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +12,7 @@ import typer
 
 from meshline.cli.asking import json_value
 from meshline.cli.call import Call, command, end, group, seconds
+from meshline.cli.corrections import corrections_of, differences_text, json_text
 from meshline.cli.exception_text import cut
 from meshline.cli.exits import Exit
 from meshline.cli.tables import Column
@@ -30,7 +31,7 @@ SAMPLES = 5
 WAIT_S = 30.0
 
 Action = Literal[
-    "acknowledge", "start", "assign", "resolve", "retry", "skip", "cancel", "hand_over"
+    "acknowledge", "start", "assign", "resolve", "dismiss", "retry", "skip", "cancel", "hand_over"
 ]
 Name = Annotated[str, typer.Argument(metavar="LIST", help="As `bulk preview` named it.")]
 
@@ -63,6 +64,14 @@ async def preview(
     value: Annotated[
         str | None, typer.Option(metavar="JSON", help="skip: what stands in for the result.")
     ] = None,
+    corrections: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PLACE=JSON",
+            help="retry: set a value of each right first, such as trigger/company.",
+        ),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why; it stands in every history.")] = "",
     second_person_above: Annotated[
         int,
@@ -76,10 +85,15 @@ async def preview(
     cancel and hand_over are done to runs, everything else to exceptions. Nothing is done yet. The
     list stays, with who made it; what changes until it is applied is left out then, and said.
 
+    With --set, what was wrong in each is set right before it is tried again. What that changes is
+    shown; where it can't be made it is left out, and said. A place is `trigger` or the name of a
+    step or message, and behind a slash the path into its value.
+
     \b
     Examples:
       meshline bulk preview retry --cause 3fa94c01b2d7 --reason "the directory is back"
       meshline bulk preview assign --workflow lead-intake --older 2h --to team:platform
+      meshline bulk preview retry --cause 3fa94c01b2d7 --set trigger/company='"Acme"'
       meshline bulk preview cancel --workflow lead-intake --waiting-on message --older 30d
     """
     from meshline.projections.bulk_list import Chosen
@@ -93,7 +107,7 @@ async def preview(
     )  # fmt: skip
     if chosen.is_everything:
         raise typer.BadParameter("say which: --cause, --workflow, --step, --owner or the like")
-    more = _more(action, to, value)
+    more = _more(action, to, value, corrections)
     async with _bulks(call) as bulks, call.views() as views:
         made = await bulks.freeze(
             views, action, chosen, actor=call.actor.id, reason=reason, more=more,
@@ -101,20 +115,27 @@ async def preview(
         )  # fmt: skip
         effect = await bulks.effect(made.name)
         samples = await bulks.items(made.name, limit=SAMPLES)
-    data = _as_data(made, effect, samples)
-    call.out.thing(data, lambda: "\n".join(_preview_lines(made, effect, samples)))
+        out = await bulks.items(made.name, results=["left_out"], limit=SAMPLES)
+    data = _as_data(made, effect, samples, out)
+    call.out.thing(data, lambda: "\n".join(_preview_lines(made, effect, samples, out)))
     if made.is_unconfirmed:
         call.out.say(f"A second person has to agree: meshline bulk confirm {made.name}")
     call.out.say(f"Do it: meshline bulk apply {made.name}")
 
 
-def _more(action: Action, to: str | None, value: str | None) -> dict[str, Any]:
+def _more(
+    action: Action, to: str | None, value: str | None, corrections: list[str] | None
+) -> dict[str, Any]:
     if (action in ("assign", "hand_over")) != (to is not None):
         raise typer.BadParameter(
             "goes with assign and hand_over, and only with them", param_hint="--to"
         )
     if value is not None and action != "skip":
         raise typer.BadParameter("goes with skip only", param_hint="--value")
+    if corrections and action != "retry":
+        raise typer.BadParameter("goes with retry only", param_hint="--set")
+    if corrections:
+        return {"corrections": [each.model_dump() for each in corrections_of(corrections)]}
     if to is not None:
         return {"owner": to}
     return {} if value is None else {"value": json_value(value, "--value")}
@@ -219,12 +240,13 @@ async def show(call: Call, name: Name) -> None:
     async with _bulks(call) as bulks:
         made, items = await bulks.one(name), await bulks.items(name)
         effect, counts = await bulks.effect(name), await bulks.counts(name)
+        out = await bulks.items(name, results=["left_out"], limit=SAMPLES)
     samples = items[:SAMPLES]
-    data = _as_data(made, effect, samples)
+    data = _as_data(made, effect, samples, out)
     data |= {"counts": counts, "items": [item._asdict() for item in items]}
 
     def lines() -> Iterator[str]:
-        yield from _preview_lines(made, effect, samples)
+        yield from _preview_lines(made, effect, samples, out)
         yield ""
         yield _counted(counts)
         yield from (_line(item) for item in items if item.result not in (None, "done"))
@@ -253,22 +275,26 @@ async def _bulks(call: Call) -> AsyncIterator[Bulks | RemoteBulks]:
 # -- text --------------------------------------------------------------------------------------
 
 
-def _as_data(made: BulkList, effect: Effect, samples: list[BulkItem]) -> dict[str, Any]:
+def _as_data(
+    made: BulkList, effect: Effect, samples: list[BulkItem], out: list[BulkItem]
+) -> dict[str, Any]:
     return {
         **made._asdict(),
         "needs_second_person": made.is_unconfirmed,
         "effect": effect._asdict(),
         "samples": [item._asdict() for item in samples],
+        "samples_left_out": [item._asdict() for item in out],
     }
 
 
-def _preview_lines(made: BulkList, effect: Effect, samples: list[BulkItem]) -> Iterator[str]:
+def _preview_lines(
+    made: BulkList, effect: Effect, samples: list[BulkItem], out: list[BulkItem]
+) -> Iterator[str]:
     from meshline.projections.bulk_list import acts_on_runs
 
-    more = "".join(f" {word} {said}" for word, said in made.more.items())
-    runs = f"{effect.runs:,} runs"
-    what = runs if acts_on_runs(made.action) else f"{made.items:,} exceptions of {runs}"
-    yield f"List {made.name}: {made.action}{more}, {what}"
+    runs = _many(effect.runs, "run")
+    what = runs if acts_on_runs(made.action) else f"{_many(made.items, 'exception')} of {runs}"
+    yield f"List {made.name}: {made.action}{_with(made.more)}, {what}"
     why = f": {made.reason}" if made.reason else ""
     yield f"  made by {made.made_by} at {made.made_at:%Y-%m-%d %H:%M:%S} UTC{why}"
     yield f"  as seen at {', '.join(f'{p}:{offset}' for p, offset in made.seen_at.items())}"
@@ -282,6 +308,24 @@ def _preview_lines(made: BulkList, effect: Effect, samples: list[BulkItem]) -> I
     for item in samples:
         named = item.exception_id or f"{item.run_id}  {item.about}"
         yield f"    {named}  {item.state}, {item.owner}  {cut(item.message)}".rstrip()
+        yield from (f"      {line}" for line in differences_text(item.corrected or ()))
+    if out:
+        yield "  left out, for example:"
+    for item in out:
+        yield f"    {item.exception_id or item.run_id}  {item.detail}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _with(more: Mapping[str, Any]) -> str:
+    if "corrections" not in more:
+        return "".join(f" {word} {said}" for word, said in more.items())
+    made = (
+        f"{each['of']}{each['path']}={json_text(each['value'])}" for each in more["corrections"]
+    )
+    return f" with {', '.join(made)}"
 
 
 def _line(item: BulkItem) -> str:

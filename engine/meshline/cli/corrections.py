@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import typer
 
-from meshline.cli.asking import json_value
 from meshline.cli.errors import CommandRefused
 from meshline.cli.tables import Column
-from meshline.events.corrections import Correction
+from meshline.events.corrections import Correction, correction_typed
 
 if TYPE_CHECKING:
     from meshline.projections.queries import Views
 
-__all__ = ["CHANGES", "changes_of", "correction_typed"]
+__all__ = ["CHANGES", "changes_of", "corrections_of", "differences_text", "json_text"]
 
 _SHOWN_MAX = 120
 
@@ -33,26 +33,31 @@ class ChangeSeen(NamedTuple):
 CHANGES = (
     Column("place", lambda c: c.place, whole=True),
     Column("what", lambda c: c.what),
-    Column("is", lambda c: "" if c.what == "added" else _json(c.before)),
-    Column("would be", lambda c: "" if c.what == "removed" else _json(c.after)),
+    Column("is", lambda c: "" if c.what == "added" else json_text(c.before)),
+    Column("would be", lambda c: "" if c.what == "removed" else json_text(c.after)),
 )
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     text = orjson.dumps(value).decode()
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"
 
 
-def correction_typed(text: str) -> Correction:
-    """Return the correction that was typed as PLACE=JSON."""
-    place, equals, value = text.partition("=")
-    of, slash, path = place.partition("/")
-    if not equals or not of:
-        raise typer.BadParameter(
-            f"{text!r} is no correction: expected PLACE=JSON, such as trigger/company='\"Acme\"'",
-            param_hint="--set",
-        )
-    return Correction(of=of, path=slash + path, value=json_value(value, "--set"))
+def corrections_of(texts: list[str] | None) -> tuple[Correction, ...]:
+    """Return the corrections that were typed, each as PLACE=JSON."""
+    try:
+        return tuple(map(correction_typed, texts or ()))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.", param_hint="--set") from None
+
+
+def differences_text(corrected: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what corrections change, a line for each place."""
+    for each in corrected:
+        for change in each["changes"]:
+            before = "nothing" if change["what"] == "added" else json_text(change["before"])
+            after = "nothing" if change["what"] == "removed" else json_text(change["after"])
+            yield f"{each['of']}{change['path']}: {before} → {after}"
 
 
 async def changes_of(

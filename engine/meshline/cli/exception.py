@@ -10,7 +10,7 @@ from meshline.cli import exception_group
 from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
 from meshline.cli.call import Call, command, group, known_words
-from meshline.cli.corrections import CHANGES, changes_of, correction_typed
+from meshline.cli.corrections import CHANGES, changes_of, corrections_of
 from meshline.cli.exception_text import exception_columns, group_columns, show_text
 from meshline.events.corrections import Correction
 from meshline.events.requests import ExceptionActionRequested
@@ -175,7 +175,7 @@ async def retry(
       meshline exception retry ex-1f0c2a9b --set trigger/company='"Acme"' --dry-run
       meshline exception retry ex-1f0c2a9b --set enrich/lines/0/amount=12 --set trigger/vat=null
     """
-    made = tuple(correction_typed(text) for text in corrections or ())
+    made = corrections_of(corrections)
     if dry_run:
         await _show_changes(call, ids, made)
     else:

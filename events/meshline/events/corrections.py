@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Change", "Corrected", "Correction", "changed", "corrected", "differences"]
+__all__ = [
+    "Change",
+    "Corrected",
+    "Correction",
+    "changed",
+    "corrected",
+    "correction_typed",
+    "differences",
+]
 
 CHANGES_MAX = 200
 """Places that are named one by one; what differs in more is told as a whole."""
@@ -54,6 +63,27 @@ class Corrected(BaseModel):
 
     of: str
     changes: tuple[Change, ...]
+
+
+def correction_typed(text: str) -> Correction:
+    """Return the correction that somebody typed as PLACE=JSON, such as ``trigger/cents=950``.
+
+    Raises:
+        ValueError: it is none; the words say what is expected.
+    """
+    place, equals, value = text.partition("=")
+    of, slash, path = place.strip().partition("/")
+    if not equals or not of:
+        raise ValueError(
+            f'{text[:200]!r} is no correction: expected PLACE=JSON, such as trigger/company="Acme"'
+        )
+    try:
+        return Correction(of=of, path=slash + path, value=orjson.loads(value))
+    except orjson.JSONDecodeError:
+        raise ValueError(
+            f"{value[:200]!r} is no JSON: expected a value such as 12, null or, with its quotes, "
+            '"Acme"'
+        ) from None
 
 
 def corrected(value: Any, corrections: Iterable[Correction]) -> Any:

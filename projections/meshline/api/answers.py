@@ -36,6 +36,7 @@ PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
     ExceptionRow: ("error",),
     Reason: ("saw",),
     TaskRow: ("form",),
+    BulkItem: ("corrected",),
 }
 """What of a row comes from the outside, or goes there."""
 

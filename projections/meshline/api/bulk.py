@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from meshline.api.desk import Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import KeyReused, documented
 from meshline.api.repeats import id_of_repeat
+from meshline.events.corrections import Correction
 from meshline.events.envelope import Actor
 from meshline.events.requests import ExceptionActionRequested
 from meshline.projections.bulk import CONFIRMED_ABOVE, Bulks
@@ -35,7 +37,7 @@ router = APIRouter(prefix="/v1/bulk-lists", tags=["bulk"])
 
 SAMPLES = 5
 Operator = Annotated[Desk, Depends(requires(Permission.OPERATE, ExceptionActionRequested))]
-Outcome = Literal["done", "skipped", "refused", "unanswered", "left"]
+Outcome = Literal["done", "skipped", "refused", "unanswered", "left", "left_out"]
 _ACTS = documented(404, 409, 411, 413, 415, 422)
 
 
@@ -61,7 +63,8 @@ class Preview(Body):
     """What is to be done, to which. `cancel` and `hand_over` are done to runs, all else to
     exceptions.
 
-    `owner` goes with `assign` and `hand_over`, `value` with `skip`. A list that is longer than
+    `owner` goes with `assign` and `hand_over`, `value` with `skip`, `corrections` with `retry`: they
+    are made in each run before its step is tried again. A list that is longer than
     `second_person_above` has to be confirmed by somebody else than who made it.
     """
 
@@ -69,6 +72,7 @@ class Preview(Body):
     chosen: Which
     owner: str | None = None
     value: Any = None
+    corrections: tuple[Correction, ...] = Field((), max_length=100)
     reason: str = Field("", max_length=2_000)
     second_person_above: int = Field(CONFIRMED_ABOVE, ge=0, le=CONFIRMED_ABOVE)
 
@@ -124,7 +128,8 @@ async def shown_list(desk: Desk, made: BulkList) -> dict[str, Any]:
     """Return a list as this principal may see it, with what came of it."""
     bulks, work = bulks_of(desk)
     effect = await bulks.effect(made.name)
-    is_hidden = "value" in made.more and not await desk.reads("value", f"bulk list {made.name}")
+    values = [name for name in ("value", "corrections") if name in made.more]
+    is_hidden = values and not await desk.reads(", ".join(values), f"bulk list {made.name}")
     # Before the counts: who reads that it has ended reads all that came of it.
     is_being_applied = await work.is_at(made.name)
     fields = made._asdict()
@@ -138,8 +143,12 @@ async def shown_list(desk: Desk, made: BulkList) -> dict[str, Any]:
         "counts": await bulks.counts(made.name),
         "is_being_applied": is_being_applied,
         "problem": work.problem(made.name),
-        "samples": [item._asdict() for item in await bulks.items(made.name, limit=SAMPLES)],
+        "samples": _shown(desk, made.name, await bulks.items(made.name, limit=SAMPLES)),
     }
+
+
+def _shown(desk: Desk, name: str, items: Iterable[BulkItem]) -> list[dict[str, Any]]:
+    return [desk.shown(item, f"an item of bulk list {name}") for item in items]
 
 
 async def _one(desk: Desk, name: str) -> BulkList:
@@ -158,9 +167,11 @@ async def preview_bulk(
 ) -> Any:
     """Freeze a list of what fits, and say what applying it will do. Nothing is done yet."""
     await least.reached(desk, "runs" if acts_on_runs(body.action) else "exceptions")
-    more = {} if body.owner is None else {"owner": body.owner}
+    more: dict[str, Any] = {} if body.owner is None else {"owner": body.owner}
     if "value" in body.model_fields_set:
         more["value"] = body.value
+    if body.corrections:
+        more["corrections"] = [each.model_dump(mode="json") for each in body.corrections]
     actor, chosen, name = desk.principal.actor, Chosen(**dict(body.chosen)), None
     if idempotency_key is not None:
         name = name_of_repeat(actor, idempotency_key)
@@ -199,14 +210,18 @@ async def bulk_items(
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
-    """List the items, each as it stood when the list was made, with what came of it."""
+    """List the items, each as it stood when the list was made, with what came of it.
+
+    `corrected` is what the list's corrections change in it. `result=left_out` lists what fits and
+    is none of the list, with why; of very much, the first of it.
+    """
     made = await _one(desk, bulk)
     [last] = [0] if after is None else values_after(after, [int])
     if not 0 <= last < 2**31:
         raise NotFound("There is no such page: begin again without `after`.")
     items = await bulks_of(desk)[0].items(made.name, results=result, limit=limit, after=last)
     following = next_after([items[-1].number]) if len(items) == limit else None
-    return {"items": [item._asdict() for item in items], "next": following}
+    return {"items": _shown(desk, made.name, items), "next": following}
 
 
 @router.post("/{bulk}/confirm", response_model=BulkShown, responses=_ACTS)

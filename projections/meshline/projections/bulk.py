@@ -12,8 +12,10 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+import orjson
+
 from meshline.events.clock import Clock, SystemClock
-from meshline.events.principals import is_principal
+from meshline.projections.bulk_choice import check, found_by
 from meshline.projections.bulk_list import (
     BulkAction,
     BulkItem,
@@ -21,27 +23,19 @@ from meshline.projections.bulk_list import (
     Chosen,
     Effect,
     acts_on_runs,
-    left_out,
 )
-from meshline.projections.columns import to_json
+from meshline.projections.columns import JsonText, to_json
 from meshline.projections.errors import NotFound, NotReady
-from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.pages import Page, next_after, values_after
 from meshline.projections.postgres_connection import Connection, Pool, parse_address
 from meshline.projections.postgres_store import lock_id
 from meshline.projections.queries import Views
-from meshline.projections.runs_view import RunRow
 from meshline.projections.scope import Scope
-from meshline.projections.summaries import OPEN_RUNS
 
 __all__ = ["CONFIRMED_ABOVE", "Bulks"]
 
-ITEMS_MAX = 100_000
-
 CONFIRMED_ABOVE = 1_000
 """A longer list needs the word of a second person."""
-
-PAGE = 1_000
 
 _TABLES = """
 create schema if not exists {schema};
@@ -64,6 +58,7 @@ create table if not exists {schema}.lists (
 create table if not exists {schema}.items (
     list text not null references {schema}.lists on delete cascade,
     number integer not null,
+    corrected jsonb,
     exception_id text not null,
     run_id text not null,
     workflow text not null,
@@ -76,7 +71,11 @@ create table if not exists {schema}.items (
     primary key (list, number)
 );
 """
-_FROZEN = ("exception_id", "run_id", "workflow", "about", "message", "state", "owner")
+_FROZEN = (
+    *("exception_id", "run_id", "workflow", "about", "message", "state", "owner"),
+    *("result", "detail"),
+)
+_OF_THE_LIST = "result is distinct from 'left_out'"
 
 
 class Bulks:
@@ -130,27 +129,13 @@ class Bulks:
             NotReady: there is more than one list may hold, or it can't be done so.
         """
         more = dict(more or {})
-        _check(action, chosen, more)
+        check(action, chosen, more, reason)
         view = "runs" if acts_on_runs(action) else "exceptions"
         # Before the rows: what the list says of its place is never more than they hold.
         seen_at = (await views.live_checkpoints([view])).get(view, {})
-        rows: list[ExceptionRow | RunRow] = []
-        out: dict[str, int] = {}
-        async for row in _fitting(views, action, chosen):
-            why = left_out(action, more, row)
-            if why is None:
-                rows.append(row)
-            else:
-                out[why] = out.get(why, 0) + 1
-        if len(rows) > ITEMS_MAX:
-            raise NotReady(
-                f"More than {ITEMS_MAX:,} {view} fit: expected at most so many. Choose fewer: "
-                "by workflow, step or cause."
-            )
-        if not rows:
-            raise NotFound(_nothing(view, out))
         name = name or f"bulk-{uuid.uuid4().hex[:10]}"
-        items = [BulkItem.of(name, number, row) for number, row in enumerate(rows, start=1)]
+        found = await found_by(views, name, action, chosen, more)
+        items = [*found.items, *found.left_out]
         # The list comes with its items or not at all: one statement.
         await self._pool.fetch(
             f"""
@@ -161,7 +146,8 @@ class Bulks:
             )
             insert into {self._schema}.items
             select made.name, i.* from made, unnest(
-                $13::integer[], {", ".join(f"${14 + n}::text[]" for n in range(len(_FROZEN)))}
+                $13::integer[], $14::jsonb[],
+                {", ".join(f"${15 + n}::text[]" for n in range(len(_FROZEN)))}
             ) as i
             """,
             name,
@@ -169,14 +155,16 @@ class Bulks:
             to_json(more),
             reason,
             chosen.as_dict(),
-            len(items),
-            out,
+            len(found.items),
+            found.counts,
             {str(partition): offset for partition, offset in sorted(seen_at.items())},
             _said(views.scope),
             actor,
             self._clock.now(),
             min(confirmed_above, self._confirmed_above),
             [item.number for item in items],
+            # As text: a list in a list is an array of more dimensions.
+            [None if i.corrected is None else JsonText(orjson.dumps(i.corrected)) for i in items],
             *([attrgetter(field)(item) for item in items] for field in _FROZEN),
         )
         return await self.one(name, views.scope)
@@ -251,10 +239,14 @@ class Bulks:
         limit: int | None = None,
         after: int = 0,
     ) -> list[BulkItem]:
-        """Return items behind the number ``after``; ``left`` are those that have no result yet."""
+        """Return items behind the number ``after``; ``left`` are those that have no result yet.
+
+        What was left out is none of them; asked for by this name, the first of it are returned.
+        """
         found = await self._pool.fetch(
             f"select * from {self._schema}.items where list = $1 and number > $2 "
-            "and ($3::text[] is null or coalesce(result, 'left') = any($3)) "
+            f"and case when $3::text[] is null then {_OF_THE_LIST} "
+            "else coalesce(result, 'left') = any($3) end "
             "order by number limit $4",
             name,
             after,
@@ -267,7 +259,7 @@ class Bulks:
         """Return how many items came to what; ``left`` have no result yet."""
         found = await self._pool.fetch(
             f"select coalesce(result, 'left') as result, count(*) as items "
-            f"from {self._schema}.items where list = $1 group by 1",
+            f"from {self._schema}.items where list = $1 and {_OF_THE_LIST} group by 1",
             name,
         )
         return {record["result"]: record["items"] for record in found}
@@ -279,8 +271,10 @@ class Bulks:
             select workflow || case when exception_id = '' then ''
                        else ': ' || coalesce(nullif(split_part(about, '[', 1), ''), 'the run') end
                        as step, count(*) as items,
-                   (select count(distinct run_id) from {self._schema}.items where list = $1) as runs
-            from {self._schema}.items where list = $1 group by 1 order by 2 desc, 1
+                   (select count(distinct run_id) from {self._schema}.items
+                    where list = $1 and {_OF_THE_LIST}) as runs
+            from {self._schema}.items where list = $1 and {_OF_THE_LIST}
+            group by 1 order by 2 desc, 1
             """,
             name,
         )
@@ -334,59 +328,8 @@ class Bulks:
         return bool(found)
 
 
-def _check(action: BulkAction, chosen: Chosen, more: Mapping[str, Any]) -> None:
-    chosen.check_fits(action)
-    if chosen.is_everything:
-        raise NotReady(
-            "Nothing says which are meant: expected a cause, a workflow, a step, an owner or the "
-            "like. Nobody acts on all there is by mistake."
-        )
-    wants_owner = action in ("assign", "hand_over")
-    if wants_owner != ("owner" in more) or (wants_owner and not is_principal(more["owner"])):
-        raise NotReady(
-            f"The new owner is {more.get('owner')!r}: expected one, such as team:emea or user:ada, "
-            "with assign and hand_over, and with nothing else."
-        )
-    if "value" in more and action != "skip":
-        raise NotReady("There is a value to go on with: expected it with skip only.")
-
-
-def _nothing(view: str, out: Mapping[str, int]) -> str:
-    if not out:
-        return f"No open {view.removesuffix('s')} fits: expected some. See `meshline bulk preview`."
-    whys = "; ".join(f"{count:,}: {why}" for why, count in out.items())
-    return f"Nothing that fits can be acted on so ({whys}): expected some. Choose another action."
-
-
 def _said(scope: Scope | None) -> dict[str, Any] | None:
     if scope is None:
         return None
     listed = ((name, getattr(scope, name)) for name in ("workflows", "queues"))
     return {name: None if names is None else sorted(names) for name, names in listed}
-
-
-async def _fitting(
-    views: Views, action: BulkAction, chosen: Chosen
-) -> AsyncIterator[ExceptionRow | RunRow]:
-    after: str | None = None
-    while True:
-        page: Page[Any]
-        if acts_on_runs(action):
-            page = await views.runs(
-                states=[chosen.state] if chosen.state else OPEN_RUNS,
-                workflow=chosen.workflow, owner=chosen.owner, source=chosen.source,
-                wait_kind=chosen.waiting_on, limit=PAGE, after=after,
-            )  # fmt: skip
-        else:
-            page = await views.exceptions(
-                states=[chosen.state] if chosen.state else OPEN_EXCEPTIONS,
-                cause=chosen.cause, workflow=chosen.workflow, kind=chosen.kind,
-                owner=chosen.owner, route=chosen.route, severity=chosen.severity,
-                limit=PAGE, after=after,
-            )  # fmt: skip
-        for row in page.rows:
-            if chosen.has(row):
-                yield row
-        if page.next is None:
-            return
-        after = page.next

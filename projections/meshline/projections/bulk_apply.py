@@ -8,13 +8,14 @@ each request says in the history which list it belongs to, and why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import NamedTuple
 
 from meshline.events.envelope import Actor, Position
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
 from meshline.projections.bulk import Bulks
+from meshline.projections.bulk_corrections import Trial, Trials
 from meshline.projections.bulk_list import BulkItem, BulkList, request_of
 from meshline.projections.errors import NotFound, NotReady
 from meshline.projections.queries import Views
@@ -57,11 +58,13 @@ async def applied(
         ends = await log.ends()
         positions = [Position(p, end - 1) for p, end in ends.items() if end]
         await views.reached(positions, ("exceptions", "runs", "history"), timeout_s=VIEWS_S)
-        applying = _Applying(made, views, publisher, actor, wait_s)
+        trials = Trials(views, made.corrections) if made.corrections else None
+        applying = _Applying(made, views, publisher, actor, wait_s, trials)
         left = await bulks.items(name, results=["left", "unanswered"])
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
-            done = await asyncio.gather(*map(applying.item, some))
+            tried = await applying.tried(some)
+            done = await asyncio.gather(*(applying.item(each, tried) for each in some))
             await bulks.keep(done)
             for item in done:
                 yield item
@@ -83,8 +86,15 @@ class _Applying(NamedTuple):
     publisher: Publisher
     actor: Actor
     wait_s: float
+    trials: Trials | None
 
-    async def item(self, item: BulkItem) -> BulkItem:
+    async def tried(self, items: Sequence[BulkItem]) -> Mapping[str, Trial]:
+        """Return what the list's corrections would change now, by run."""
+        if self.trials is None:
+            return {}
+        return await self.trials.of([item.run_id for item in items])
+
+    async def item(self, item: BulkItem, tried: Mapping[str, Trial]) -> BulkItem:
         asked = await self.views.asked(item.run_id, item.event_id)
         if asked is not None:
             _, answer = asked
@@ -93,7 +103,7 @@ class _Applying(NamedTuple):
             if answer.type.startswith("meshline.request.rejected"):
                 return _refused(item, answer.data["code"], str(answer.data["reason"]))
             return item._replace(result="done", detail="asked before")
-        changed = await self._change(item)
+        changed = await self._change(item) or _difference(item, tried.get(item.run_id))
         if changed is not None:
             return item._replace(result="skipped", detail=changed)
         answered = await self.publisher.request(
@@ -117,6 +127,14 @@ class _Applying(NamedTuple):
             return item.change(await self.views.run(item.run_id))
         except NotFound:
             return "it is no longer among those that you may see"
+
+
+def _difference(item: BulkItem, trial: Trial | None) -> str | None:
+    """Return what its values are other than when they were looked at; None: nothing."""
+    if trial is None or trial.corrected == item.corrected:
+        return None
+    why = "the corrections would change it otherwise than they did when it was looked at"
+    return f"its values changed meanwhile: {trial.why or why}"
 
 
 def _refused(item: BulkItem, code: str | None, reason: str) -> BulkItem:

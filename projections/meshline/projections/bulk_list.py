@@ -23,6 +23,7 @@ __all__ = [
     "BulkItem",
     "BulkList",
     "Chosen",
+    "Differences",
     "Effect",
     "Result",
     "acts_on_runs",
@@ -30,10 +31,13 @@ __all__ = [
     "request_of",
 ]
 
-ExceptionAction = Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"]
+ExceptionAction = Literal["acknowledge", "start", "assign", "resolve", "dismiss", "retry", "skip"]
 RunAction = Literal["cancel", "hand_over"]
 BulkAction = ExceptionAction | RunAction
-Result = Literal["done", "skipped", "refused", "unanswered"]
+Result = Literal["done", "skipped", "refused", "unanswered", "left_out"]
+
+Differences = list[dict[str, Any]]
+"""What corrections change, value by value, as ``ExceptionResolved.corrected`` has it in JSON."""
 
 _NAMES = uuid.UUID("9b0c6f3e-6f0a-4a0e-9a6d-6d2f3c1b7a55")
 _OF_RUNS = ("workflow", "owner", "state", "source", "waiting_on", "opened_before")
@@ -95,7 +99,8 @@ class Chosen:
 
 
 class BulkList(NamedTuple):
-    """A frozen list. ``more`` are the action's own words: the owner to assign, the value to use.
+    """A frozen list. ``more`` are the action's own words: the owner to assign, the value to use,
+    the corrections to make.
 
     ``seen_at`` is where the view stood in the log, by partition, when the list was made: it holds
     at least all before these positions. ``left_out`` counts what fits what was chosen and can't be
@@ -118,6 +123,12 @@ class BulkList(NamedTuple):
     confirmed_at: datetime | None
 
     @property
+    def corrections(self) -> list[dict[str, Any]]:
+        """What is set right before each is tried again."""
+        found: list[dict[str, Any]] = self.more.get("corrections", [])
+        return found
+
+    @property
     def is_unconfirmed(self) -> bool:
         """Whether a second person has to agree before it is applied."""
         return self.items > self.confirmed_above and self.confirmed_by is None
@@ -126,7 +137,9 @@ class BulkList(NamedTuple):
 class BulkItem(NamedTuple):
     """One exception or run as it stood when the list was made, and what came of it.
 
-    ``exception_id`` is empty where it is a run; ``result`` is None while nothing was done.
+    ``exception_id`` is empty where it is a run; ``result`` is None while nothing was done, and
+    ``left_out`` where it fits and is none of the list. ``corrected`` is what the list's corrections
+    change in its run, as it was looked at.
     """
 
     list: str
@@ -140,6 +153,7 @@ class BulkItem(NamedTuple):
     owner: str
     result: Result | None = None
     detail: str = ""
+    corrected: Differences | None = None
 
     @property
     def event_id(self) -> str:
@@ -201,7 +215,7 @@ def left_out(action: str, more: Mapping[str, Any], row: ExceptionRow | RunRow) -
             return "it holds nothing up: it can be resolved"
         case "retry" if row.kind == "no_worker":
             return "no worker has its version: there is nothing to try again"
-        case "resolve" if row.blocking:
+        case "resolve" | "dismiss" if row.blocking:
             return "it holds its run up: it can be retried or skipped"
         case "acknowledge" if row.state != "open":
             return "somebody has seen it already"
@@ -212,7 +226,8 @@ def left_out(action: str, more: Mapping[str, Any], row: ExceptionRow | RunRow) -
 
 def request_of(made: BulkList, item: BulkItem) -> Request:
     """Return what is asked of an item; the history says with it which list it belongs to."""
-    reason = f"{made.reason} ({made.name})".strip()
+    agreed = f", agreed to by {made.confirmed_by}" if made.confirmed_by else ""
+    reason = f"{made.reason} ({made.name}{agreed})".strip()
     match made.action:
         case "cancel":
             return CancelRequested(reason=reason)

@@ -167,6 +167,21 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
         )
         return [HistoryRow(**row) for row in rows]
 
+    async def said(
+        self, run_ids: Sequence[str], types: Sequence[str]
+    ) -> dict[str, list[HistoryRow]]:
+        """Return what of these types was said about runs, by run, in the order of the log."""
+        rows = await self._fetch(
+            "select * from {ns}.history where run_id = any($1::text[]) and type = any($2::text[]) "
+            "order by run_id, partition, log_offset",
+            [*run_ids],
+            [*types],
+        )
+        found: dict[str, list[HistoryRow]] = {}
+        for row in rows:
+            found.setdefault(row["run_id"], []).append(HistoryRow(**row))
+        return found
+
     async def asked(
         self, run_id: str, event_id: str
     ) -> tuple[HistoryRow, HistoryRow | None] | None:

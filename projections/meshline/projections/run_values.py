@@ -9,15 +9,25 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from meshline.events import facts
+from meshline.events.catalogue import type_name
 from meshline.events.corrections import Corrected, Correction, changed, corrected, differences
 from meshline.events.requests import TriggerReceived
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.reasons import Told
 
-__all__ = ["TRIGGER", "previewed", "values_in", "whole_history"]
+__all__ = ["TRIGGER", "VALUE_TYPES", "previewed", "values_in", "whole_history"]
 
 TRIGGER = "trigger"
+
+VALUE_TYPES = [
+    type_name(each)
+    for each in (
+        TriggerReceived, facts.TriggerAccepted, facts.StepSucceeded, facts.StepSkipped,
+        facts.MessageMatched, facts.StepFannedOut, facts.StepJoined, facts.ExceptionResolved,
+    )
+]  # fmt: skip
+"""What of a history values are read from."""
 
 
 class _Views(Protocol):
