@@ -63,8 +63,8 @@ class Preview(Body):
     """What is to be done, to which. `cancel` and `hand_over` are done to runs, all else to
     exceptions.
 
-    `owner` goes with `assign` and `hand_over`, `value` with `skip`, `corrections` with `retry`: they
-    are made in each run before its step is tried again. A list that is longer than
+    `owner` goes with `assign` and `hand_over`, `value` with `skip`, `corrections` with `retry`:
+    they are made in each run before its step is tried again. A list that is longer than
     `second_person_above` has to be confirmed by somebody else than who made it.
     """
 
@@ -143,12 +143,13 @@ async def shown_list(desk: Desk, made: BulkList) -> dict[str, Any]:
         "counts": await bulks.counts(made.name),
         "is_being_applied": is_being_applied,
         "problem": work.problem(made.name),
-        "samples": _shown(desk, made.name, await bulks.items(made.name, limit=SAMPLES)),
+        "samples": await _shown(desk, made.name, await bulks.items(made.name, limit=SAMPLES)),
     }
 
 
-def _shown(desk: Desk, name: str, items: Iterable[BulkItem]) -> list[dict[str, Any]]:
-    return [desk.shown(item, f"an item of bulk list {name}") for item in items]
+async def _shown(desk: Desk, name: str, items: Iterable[BulkItem]) -> list[dict[str, Any]]:
+    shown = await desk.page(items, f"items of bulk list {name}")
+    return list(shown["items"])
 
 
 async def _one(desk: Desk, name: str) -> BulkList:
@@ -221,7 +222,7 @@ async def bulk_items(
         raise NotFound("There is no such page: begin again without `after`.")
     items = await bulks_of(desk)[0].items(made.name, results=result, limit=limit, after=last)
     following = next_after([items[-1].number]) if len(items) == limit else None
-    return {"items": _shown(desk, made.name, items), "next": following}
+    return {"items": await _shown(desk, made.name, items), "next": following}
 
 
 @router.post("/{bulk}/confirm", response_model=BulkShown, responses=_ACTS)
