@@ -24,7 +24,7 @@ from meshline.projections.projection import Projection
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
 
-__all__ = ["GAP_S", "Client", "Installation", "installed", "reaches", "until_seen"]
+__all__ = ["GAP_S", "Client", "Installation", "installed", "reaches", "registered", "until_seen"]
 
 
 @dataclass
@@ -84,6 +84,13 @@ async def until_seen(log: EventLog, views: Views, view: str) -> None:
     await views.reached(last, [view], timeout_s=30)
 
 
+async def registered(views: Views, registry: Registry) -> None:
+    """Return as soon as the views show all that a worker has registered."""
+    async with asyncio.timeout(30):
+        while len(await views.workflows()) < len(registry):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def reaches(client: Client, run_id: str, state: str) -> Any:
     """Return the run as soon as it is in this state."""
     async with asyncio.timeout(30):
@@ -115,6 +122,7 @@ async def installed(
             await keys.open()
             await bulks.open()
             await service.ready()
+            await registered(views, registry)
             refusals = Refusals(publisher, views, gap_s=GAP_S)
             async with Services(
                 log, publisher, views, refusals=refusals, bulks=bulks, views_at=address

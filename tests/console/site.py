@@ -24,6 +24,7 @@ from meshline.projections.bulk import Bulks
 from meshline.projections.projection import Projection
 from meshline.projections.queries import Views
 from meshline.workflow.registry import Registry
+from tests.api.installation import registered
 
 __all__ = ["Browser", "Site", "site_at"]
 
@@ -124,6 +125,7 @@ async def site_at(
         await accounts.open()
         await bulks.open()
         await service.ready()
+        await registered(views, registry)
         services = await stack.enter_async_context(
             Services(log, publisher, views, bulks=bulks, views_at=address)
         )
