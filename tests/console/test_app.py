@@ -192,6 +192,32 @@ async def test_an_exception_is_acknowledged_assigned_and_skipped(site: Site) -> 
     assert outcome is not None and outcome["crm_id"].startswith("By hand-")
 
 
+async def test_what_was_no_problem_is_dismissed_and_opened_again_with_a_reason(site: Site) -> None:
+    await begun(site, "F-1", FAILS, "held")
+    await site.publisher.publish(SOURCE, FAILS | {"employees": 4}, trigger_id="F-1")
+    async with asyncio.timeout(30):
+        while len((await site.views.exceptions()).rows) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    [row] = (await site.views.exceptions(kind="trigger_conflict")).rows
+    path = f"/exceptions/{row.exception_id}"
+    async with site.as_("ada", "operator") as ada, site.as_("bob", "operator") as bob:
+        await ada.open(path)
+        none = await ada.send(f"{path}/dismiss", status=400)
+        answer = await ada.send(f"{path}/dismiss", {"reason": "they corrected it"})
+        dismissed = await ada.open(answer.headers["location"])
+        await bob.open(path)
+        answer = await ada.send(f"{path}/reopen", {"reason": "they say they did not"})
+        opened = await ada.open(answer.headers["location"])
+        late = await bob.send(f"{path}/reopen", {"reason": "so do I"}, status=409)
+
+    assert "There is no reason" in none.text
+    assert "It is dismissed." in dismissed and "they corrected it" in dismissed
+    assert f"meshline exception reopen {row.exception_id} --reason" in dismissed
+    assert "It is open again" in opened and "they say they did not" in opened
+    assert f'action="{path}/reopen"' not in opened
+    assert "It has moved on" in late.text and "it is open now" in late.text
+
+
 async def test_a_wrong_trigger_is_edited_its_difference_shown_and_the_step_tried_again(
     site: Site,
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 
 from meshline.workflow.registry import Registry
@@ -23,9 +24,7 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
     async with site_at(postgres_address, Registry(leads)) as site:
         for number in range(HELD):
             await site.publisher.publish(SOURCE, NOBODY, trigger_id=f"F-{number}")
-        async with asyncio.timeout(30):
-            while len((await site.views.exceptions()).rows) < HELD:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await shown(site, HELD)
         yield site
 
 
@@ -45,6 +44,12 @@ async def done(browser: Browser, address: str) -> str:
             if "It is being done" not in page:
                 return page
             await asyncio.sleep(0.05)
+
+
+async def shown(site: Site, count: int) -> None:
+    async with asyncio.timeout(30):
+        while len((await site.views.exceptions()).rows) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_from_a_filtered_list_to_what_came_of_each(site: Site) -> None:
@@ -78,6 +83,51 @@ async def test_from_a_filtered_list_to_what_came_of_each(site: Site) -> None:
     assert "is open with user:bob" in skipped
     assert skipped.count('data-name="Result"') == 1
     assert address in lists
+
+
+async def test_what_is_wrong_in_many_is_set_right_after_a_look_at_what_that_changes(
+    site: Site,
+) -> None:
+    odd = '</code>"\u202e'
+    rows = (await site.views.exceptions()).rows
+    async with site.as_("ada", "operator") as ada, site.as_("vic", "viewer") as vic:
+        await site.publisher.publish(SOURCE, NOBODY | {"employees": 4}, trigger_id="F-right")
+        await shown(site, HELD + 1)
+        page = await ada.open(f"/exceptions?cause={rows[0].cause}")
+        lines = f"trigger/employees=4\n\ntrigger/email={orjson.dumps(odd).decode()}\n"
+        wrong = await ada.send("/bulk/preview/retry", {"set": "trigger/company=Acme"}, status=400)
+        no_type = await ada.send(
+            "/bulk/preview/retry", {"set": 'trigger/employees="some"'}, status=404
+        )
+        address = await previewed(ada, "/exceptions?workflow=leads", "retry", set=lines)
+        preview = ada.page
+        seen_by_vic = await vic.open(address)
+        only = await previewed(
+            ada, "/exceptions?workflow=leads", "retry", set="trigger/employees=4"
+        )
+        left_out = await ada.open(f"{only}?result=left_out")
+        await previewed(
+            ada, "/exceptions?workflow=leads", "retry",
+            set='trigger/employees=4\ntrigger/company="Acme"',
+        )  # fmt: skip
+        address = str(re.findall(r"/bulk/bulk-\w+(?=/apply)", ada.page)[0])
+        await ada.send(f"{address}/apply")
+        page_after = await done(ada, address)
+        run = await ada.open(f"/runs/{rows[0].run_id}")
+
+    assert "Edit and retry all" in page
+    assert "trigger/…=&#34;…&#34;" in page
+    assert "&#39;Acme&#39; is no JSON" in wrong.text
+    assert "it would be no trigger: employees: expected a whole number" in no_type.text
+    assert f"Retry {HELD + 1} exceptions" in preview
+    assert "<del><code><bdi>3</bdi></code></del>" in preview
+    assert "⟨U+202E⟩" in preview and odd not in preview and "&lt;/code&gt;" in preview
+    assert "trigger/email" not in seen_by_vic
+    assert "Left out 1" in left_out
+    assert "its values are so already" in left_out
+    assert f"{HELD + 1} done" in page_after
+    assert "trigger/company was changed" in run
+    assert "user:ada" in run
 
 
 async def test_what_can_not_be_done_so_is_left_out_and_said(site: Site) -> None:

@@ -13,7 +13,8 @@ from meshline.api.principals import Permission
 from meshline.console.commands import bulk_typed, list_typed
 from meshline.console.reading import PAGE_ROWS, Reader
 from meshline.console.rendering import rendered
-from meshline.console.visit import Act, Visit, acts
+from meshline.console.visit import Act, FormRefused, Visit, acts
+from meshline.events.corrections import Correction, correction_typed
 from meshline.events.requests import (
     CancelRequested,
     ExceptionActionRequested,
@@ -26,15 +27,20 @@ __all__ = ["many_of", "router"]
 
 router = APIRouter()
 Text = Annotated[str, Query(max_length=300)]
-RESULTS = ["left", "done", "skipped", "refused", "unanswered"]
+RESULTS = ["left", "done", "skipped", "refused", "unanswered", "left_out"]
 
 _TITLES: Mapping[str, tuple[str, str]] = {
     "retry": ("Retry", "Try the failed step of each again, in the same run."),
+    "edit": (
+        "Edit and retry",
+        "Set the same right in each, then try its failed step again. You see what changes before.",
+    ),
     "skip": ("Skip", "Let each go on without its step, with one value in place of the results."),
     "acknowledge": ("Acknowledge", "Say that you look at them."),
     "start": ("Start work", "Say that you work on them."),
-    "assign": ("Assign", "Give them to another owner."),
+    "assign": ("Assign", "Give them to another owner, or send them to another queue."),
     "resolve": ("Resolve", "Close those that hold nothing up."),
+    "dismiss": ("Dismiss", "Close those that were no problem. Say why."),
     "hand_over": ("Hand over", "Give the runs to another owner, who answers from then on."),
     "cancel": ("Cancel", "End the runs. What they did is undone where their workflow says how."),
 }
@@ -62,6 +68,7 @@ def many_of(visit: Visit, origin: str, of: str, chosen: Mapping[str, str]) -> di
             }
             for name, (title, about) in _TITLES.items()
             if (name in _OF_RUNS) == (of == "runs")
+            and (name != "edit" or visit.may(Permission.READ_PAYLOADS))
         ],
     }
 
@@ -93,17 +100,20 @@ async def show_bulk(
     bulks, _ = bulks_of(visit.desk)
     made = await bulks.one(bulk, visit.principal.scope)
     wanted = result if result in RESULTS else ""
-    items = await bulks.items(
+    found = await bulks.items(
         made.name, results=[wanted] if wanted else None, limit=PAGE_ROWS + 1, after=after
     )
+    items = (await visit.desk.page(found, f"items of bulk list {made.name}"))["items"]
+    shown = await shown_list(visit.desk, made)
     return rendered(
         request,
         "bulk.html",
-        made=await shown_list(visit.desk, made),
+        made=shown,
+        tabs=shown["counts"] | {"left_out": sum(made.left_out.values())},
         title=_TITLES[made.action][0],
         of="runs" if acts_on_runs(made.action) else "exceptions",
         items=items[:PAGE_ROWS],
-        next=items[PAGE_ROWS - 1].number if len(items) > PAGE_ROWS else None,
+        next=items[PAGE_ROWS - 1]["number"] if len(items) > PAGE_ROWS else None,
         after=after,
         wanted=wanted,
         results=RESULTS,
@@ -135,6 +145,9 @@ async def preview_bulk(
     more: dict[str, Any] = {"owner": act.text("to")} if act.text("to") else {}
     if action == "skip":
         more["value"] = act.json("value")
+    if act.text("set"):
+        act.visit.principal.check(Permission.READ_PAYLOADS)
+        more["corrections"] = [each.model_dump(mode="json") for each in _corrections(act)]
     actor = desk.principal.actor
     once = act.text("once")[:100]
     made = await bulks.freeze(
@@ -143,6 +156,14 @@ async def preview_bulk(
         confirmed_above=0 if act.text("second") else CONFIRMED_ABOVE,
     )  # fmt: skip
     return RedirectResponse(f"/bulk/{made.name}", 303)
+
+
+def _corrections(act: Act) -> list[Correction]:
+    """Return the corrections that were typed, one a line."""
+    try:
+        return [correction_typed(line) for line in act.text("set").splitlines() if line.strip()]
+    except ValueError as error:
+        raise FormRefused(f"{error}. Go back and correct it; nothing was done.") from None
 
 
 @router.post("/bulk/{bulk}/{action}")

@@ -76,11 +76,15 @@ def task_typed(origin: str, run_id: str, task: str, end: str, form: bool) -> Typ
 
 
 def bulk_typed(origin: str, action: str, chosen: Mapping[str, str]) -> Typed:
-    """Return what makes a list of many, to be looked at."""
-    words = ["meshline", "bulk", "preview", action]
+    """Return what makes a list of many, to be looked at; ``edit`` is a retry with corrections."""
+    done = "retry" if action == "edit" else action
+    words = ["meshline", "bulk", "preview", done]
     for name, value in chosen.items():
         words += [f"--{name.replace('_', '-')}", value]
-    body: dict[str, Any] = {"action": action, "chosen": dict(chosen), "reason": "…"}
+    body: dict[str, Any] = {"action": done, "chosen": dict(chosen), "reason": "…"}
+    if action == "edit":
+        words += ["--set", 'trigger/…="…"']
+        body["corrections"] = [{"of": "trigger", "path": "/…", "value": "…"}]
     if action in ("assign", "hand_over"):
         words += ["--to", "team:…"]
         body["owner"] = "team:…"

@@ -18,6 +18,7 @@ from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.events.corrections import Correction
 from meshline.events.requests import ExceptionActionRequested
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.runs_view import RunRow
 
 __all__ = ["router"]
 
@@ -77,17 +78,17 @@ async def show_exception(request: Request, visit: Reader, exception: str) -> Res
     """Show an exception: what happened, whose it is, the error, and what can be done."""
     shows_all = await reached(request, visit, "exceptions", "runs")
     row = await visit.views.exception(exception)
+    run = await visit.views.run(row.run_id)
     return rendered(
         request,
         "exception.html",
         exception=row,
         error=(await values_of(visit, row, f"exception {row.exception_id}"))["error"],
-        run=await visit.views.run(row.run_id),
-        alike=await visit.views.exceptions(cause=row.cause, limit=1),
+        run=run,
         shows_all=shows_all,
         tag=tag_of(row),
         may_edit=_may_edit(visit, row),
-        actions=_actions_for(visit, row, str(request.base_url).rstrip("/")),
+        actions=_actions_for(visit, row, run, str(request.base_url).rstrip("/")),
     )
 
 
@@ -99,16 +100,22 @@ _TITLES = {
     "assign": ("Assign", "Give it to another owner."),
     "resolve": ("Resolve", "Close it: it holds nothing up."),
     "dismiss": ("Dismiss", "Close it: it was no problem. Say why."),
+    "reopen": ("Reopen", "Open it again, for the same owner: it is a problem after all. Say why."),
 }
 
 
-def _actions_for(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str, Any]]:
-    if row.state not in OPEN_EXCEPTIONS or not visit.may(Permission.OPERATE):
+def _actions_for(visit: Visit, row: ExceptionRow, run: RunRow, origin: str) -> list[dict[str, Any]]:
+    if not visit.may(Permission.OPERATE):
         return []
-    names = ["retry", "skip"] if row.blocking else ["resolve", "dismiss"]
-    names += ["acknowledge"] if row.state == "open" else []
-    names += ["start"] if row.state != "in_progress" else []
-    names += ["assign"]
+    if row.state in OPEN_EXCEPTIONS:
+        names = ["retry", "skip"] if row.blocking else ["resolve", "dismiss"]
+        names += ["acknowledge"] if row.state == "open" else []
+        names += ["start"] if row.state != "in_progress" else []
+        names += ["assign"]
+    else:
+        # What was retried or skipped is closed for good: failing again opens another.
+        is_by_hand = row.state == "dismissed" or row.how == "resolved"
+        names = ["reopen"] if is_by_hand and run.ended_at is None else []
     return [
         {
             "name": name,
@@ -137,7 +144,9 @@ def _corrections(act: Act) -> tuple[Correction, ...]:
 @router.post("/exceptions/{exception}/{action}")
 async def act_on_exception(
     exception: str,
-    action: Literal["acknowledge", "start", "assign", "resolve", "retry", "skip"],
+    action: Literal[
+        "acknowledge", "start", "assign", "resolve", "retry", "skip", "dismiss", "reopen"
+    ],
     act: Annotated[Act, Depends(acts(Permission.OPERATE, {"": ExceptionActionRequested}))],
 ) -> Response:
     """Do something about an exception."""
@@ -145,6 +154,8 @@ async def act_on_exception(
     owner = act.text("owner") or None
     if action == "assign" and owner is None:
         raise FormRefused("There is no new owner: expected one, such as user:ada.")
+    if action in ("dismiss", "reopen") and not act.reason:
+        raise FormRefused("There is no reason: expected one, for all who look on.")
     asked = ExceptionActionRequested(
         exception_id=row.exception_id,
         action=action,

@@ -16,6 +16,7 @@ __all__ = [
     "ago",
     "due",
     "exact",
+    "json_text",
     "moment_of",
     "number",
     "pretty",
@@ -48,6 +49,11 @@ def pretty(value: Any, length_max: int = 20_000) -> str:
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
     left = len(text) - length_max
     return text if left <= 0 else f"{text[:length_max]}\n… and {left:,} more characters"
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON on one line."""
+    return orjson.dumps(value, default=str).decode()
 
 
 def exact(value: Any) -> str:
