@@ -31,6 +31,7 @@ NEEDS = {
             *("list_triggers", "list_runs", "show_run", "run_history", "owner_periods"),
             "run_reasons",
             *("list_exceptions", "exception_groups", "show_exception", "list_approvals"),
+            "show_group",
             *(
                 "list_tasks",
                 "show_task",

@@ -91,12 +91,20 @@ async def test_a_step_that_fails_is_an_exception_that_is_repaired(meshline: Inst
         for each in answers:
             await ada.get(path, min_position=each["position"])
         [mended] = (await ada.get("/v1/exception-groups", all=True))["items"]
+        seen = await ada.get(f"/v1/exception-groups/{group['cause']}")
+        await ada.get("/v1/exception-groups/000000000000", status=404)
         await ada.post("/v1/exception-groups/000000000000/actions", said, status=404)
 
     assert [each["status"] for each in answers] == ["accepted", "accepted"]
     assert (group["state"], mended["state"], mended["in_version"], mended["resolved_by"]) == (
         "open", "resolved", 2, "user:ada",
     )  # fmt: skip
+    assert seen["group"] == mended
+    assert [(h["workflow"], h["source"], h["total"], h["open"]) for h in seen["hits"]] == [
+        ("leads", SOURCE, 1, 0)
+    ]
+    assert (seen["unit"], len(seen["opened"])) == ("hour", 48)
+    assert sum(each["exceptions"] for each in seen["opened"]) == 1
     assert (found["route"], found["kind"]) == ("queue:triage", "step_failed")
     assert found["error"]["type"] == "LookupError"
     assert answer["status"] == "accepted"

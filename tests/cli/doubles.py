@@ -54,7 +54,7 @@ class FakeViews:
         return page
 
     def _plain(self, name: str) -> Any:
-        async def answer(begins: str = "", **options: Any) -> Any:
+        async def answer(begins: str = "", *more: Any, **options: Any) -> Any:
             self.asked.append((name, {"begins": begins, **options}))
             if name not in ("run", "exception"):
                 return self.lists.get(name, [])

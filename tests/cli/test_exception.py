@@ -17,8 +17,8 @@ from meshline.events.codec import decode
 from meshline.events.corrections import Correction
 from meshline.events.facts import TriggerAccepted
 from meshline.events.requests import CauseActionRequested, ExceptionActionRequested, TriggerReceived
+from meshline.projections.cause_queries import CauseHit, CauseSeen, ExceptionGroup, Opened
 from meshline.projections.errors import NotFound
-from meshline.projections.queries import ExceptionGroup
 from tests.cli import rows
 from tests.cli.doubles import NOW, FakeViews, TestedCall, memory_log
 from tests.cli.test_publish import ending
@@ -99,6 +99,27 @@ async def test_a_cause_is_said_to_be_mended_in_every_partition() -> None:
 async def test_a_cause_of_which_there_is_no_exception_was_mistyped() -> None:
     with pytest.raises(NotFound, match="No exception has the cause"):
         await exception_group.reopen(TestedCall(views=FakeViews()), "3fa9", reason="it is not")
+
+
+async def test_a_group_says_what_it_strikes_and_whether_it_goes_on() -> None:
+    group = ExceptionGroup(
+        "c1", "step_failed", 9, 5, 6, NOW, NOW, "no ledger", ["invoice"], ["queue:a"],
+        state="resolved", in_version=4, resolved_at=NOW, resolved_by="user:ada",
+        resolution="asks twice",
+    )  # fmt: skip
+    hits = [CauseHit("invoice", "mail", 9, 5, NOW)]
+    opened = [Opened(NOW, 0), Opened(NOW, 1), Opened(NOW, 8)]
+    call = TestedCall(views=FakeViews({"cause": CauseSeen(group, hits, "day", opened)}))  # type: ignore[dict-item]
+
+    await exception_group.show(call, "c1")
+
+    assert "resolved in v4 by user:ada" in call.data
+    assert "asks twice" in call.data
+    assert "open       5 of 9, in 6 runs" in call.data
+    assert "invoice from mail: 5 open of 9" in call.data
+    assert "per day     ▁█  at most 8" in call.data
+    assert "exception group reopen c1" in call.data
+    assert "bulk preview retry --cause c1" in call.data
 
 
 async def test_groups_put_together_what_has_one_cause() -> None:

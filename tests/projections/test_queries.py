@@ -118,6 +118,22 @@ async def check_people(views: Views, scratch: MemoryStore, all_runs: list[RunRow
     assert sum(group.open for group in groups) == len(open_now)
     assert groups[0].total >= groups[0].open >= groups[-1].open
 
+    group = next(group for group in groups if group.cause == one.cause)
+    for later in (timedelta(hours=1), timedelta(days=3)):
+        seen = await views.cause(one.cause, group.last_seen + later)
+        assert seen.group == group
+        assert sum(hit.total for hit in seen.hits) == group.total
+        assert sum(hit.open for hit in seen.hits) == group.open
+        assert {hit.workflow for hit in seen.hits} == set(group.workflows or ())
+        assert {hit.source for hit in seen.hits} == {
+            run.source for run in all_runs
+            if run.run_id in {e.run_id for e in await scratch.rows(exceptions)
+                              if e.cause == one.cause}
+        }  # fmt: skip
+        assert sum(each.exceptions for each in seen.opened) == group.total
+    with pytest.raises(NotFound, match="No exception has the cause 'none'"):
+        await views.cause("none", group.last_seen)
+
     owners = {load.owner: load for load in await views.owners()}
     ended = ("succeeded", "failed", "cancelled")
     assert sum(load.runs for load in owners.values()) == len(

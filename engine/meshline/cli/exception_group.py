@@ -1,4 +1,4 @@
-"""``meshline exception group``: saying that what causes exceptions is mended, or not after all."""
+"""``meshline exception group``: what has one cause, and saying that it is mended, or not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from meshline.cli.call import Call, command, group
 from meshline.cli.everywhere import ask_everywhere
+from meshline.cli.exception_text import group_text
 from meshline.events.requests import CauseActionRequested
 
 __all__ = ["app"]
@@ -16,6 +17,25 @@ app = group("A group of exceptions: what has one cause is mended, or comes back.
 
 Cause = Annotated[str, typer.Argument(metavar="CAUSE", help="As `exception groups` names it.")]
 Why = Annotated[str, typer.Option(help="Why; it stands in the log.")]
+
+
+@command(app)
+async def show(call: Call, cause: Cause) -> None:
+    """Show a group: what caused it, what it strikes, whether it goes on, and what can be done.
+
+    \b
+    Examples:
+      meshline exception group show 3fa94c01b2d7
+    """
+    now = call.clock.now()
+    async with call.views() as views:
+        seen = await views.cause(cause, now)
+    data = seen._asdict() | {
+        "group": seen.group._asdict(),
+        "hits": [hit._asdict() for hit in seen.hits],
+        "opened": [each._asdict() for each in seen.opened],
+    }
+    call.out.thing(data, lambda: group_text(seen, now))
 
 
 @command(app, asks=True)

@@ -11,10 +11,10 @@ from meshline.cli.tables import Column
 from meshline.cli.words import ago, clock_time, due, prompt_name, short
 
 if TYPE_CHECKING:
+    from meshline.projections.cause_queries import CauseSeen, ExceptionGroup
     from meshline.projections.exception_view import ExceptionRow
-    from meshline.projections.queries import ExceptionGroup
 
-__all__ = ["exception_columns", "group_columns", "show_text"]
+__all__ = ["exception_columns", "group_columns", "group_text", "show_text"]
 
 MESSAGE_LENGTH_MAX = 100
 CLOSED = ("resolved", "dismissed")
@@ -59,6 +59,46 @@ def _said_of(group: ExceptionGroup) -> str:
         return f"{mended}, {clock_time(group.resolved_at)}"
     again = f"in v{group.reopened_version}" if group.reopened_version else f"by {group.reopened_by}"
     return f"reopened {again}, {clock_time(group.reopened_at)}; {mended}"
+
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def group_text(seen: CauseSeen, now: datetime) -> str:
+    """Return the page of a group."""
+    group, name = seen.group, prompt_name()
+    lines = [
+        f"Group {group.cause}",
+        f"  kind       {group.kind}",
+        f"  state      {_said_of(group)}",
+        f"  open       {group.open:,} of {group.total:,}, in {group.runs:,} runs",
+        f"  route      {', '.join(group.routes)}",
+        f"  first      {clock_time(group.first_seen)} ({ago(group.first_seen, now)})",
+        f"  last       {clock_time(group.last_seen)} ({ago(group.last_seen, now)})",
+    ]
+    if group.resolution:
+        lines.append(f"  reason     {group.resolution}")
+    lines += [
+        f"  strikes    {hit.workflow} from {hit.source or 'nowhere'}: {hit.open:,} open of "
+        f"{hit.total:,}"
+        for hit in seen.hits
+    ]
+    most = max(each.exceptions for each in seen.opened)
+    drawn = "".join(_level(each.exceptions, most) for each in seen.opened)
+    lines.append(f"  per {seen.unit:<6} {drawn}  at most {most:,}")
+    lines += ["", *(f"  {line}" for line in group.message.splitlines())]
+    typed = [f"{name} exception list --cause {group.cause}"]
+    if group.open:
+        typed.append(f"{name} bulk preview retry --cause {group.cause}")
+    end = "reopen" if group.state == "resolved" else "resolve"
+    more = "" if end == "reopen" else " --in-version …"
+    typed.append(f"{name} exception group {end} {group.cause}{more} --reason '…'")
+    return "\n".join([*lines, "", "  Next", *(f"    {line}" for line in typed)])
+
+
+def _level(count: int, most: int) -> str:
+    """Return a character as high as the count; what is not nothing is seen."""
+    return " " if not count else _LEVELS[(count * len(_LEVELS) - 1) // most]
 
 
 def cut(text: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 from meshline.projections.asked_rebuilds import AskedRebuild
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
+from meshline.projections.cause_queries import CauseHit, ExceptionGroup, Opened
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.handovers_view import HandoverRow
@@ -16,7 +17,6 @@ from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
 from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
-from meshline.projections.queries import ExceptionGroup
 from meshline.projections.readings import ReadingRow
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
@@ -48,6 +48,8 @@ _NAMES: dict[type[Any], str] = {
     OwnerLoad: "Owner",
     ExceptionRow: "Exception",
     ExceptionGroup: "ExceptionGroup",
+    CauseHit: "CauseHit",
+    Opened: "Opened",
     TaskRow: "Task",
     WorkRow: "Work",
     Possession: "Possession",

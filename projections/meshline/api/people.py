@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
@@ -15,16 +15,17 @@ from meshline.api.principals import Permission
 from meshline.api.problems import documented
 from meshline.api.runs import tagged
 from meshline.api.work import PartitionAnswers, told
+from meshline.events.clock import SystemClock
 from meshline.events.corrections import Correction
 from meshline.events.requests import (
     ApprovalSubmitted,
     CauseActionRequested,
     ExceptionActionRequested,
 )
+from meshline.projections.cause_queries import CauseHit, ExceptionGroup, Opened
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.pages import page_of_all
-from meshline.projections.queries import ExceptionGroup
 from meshline.projections.summaries import OwnerLoad
 from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 
@@ -35,6 +36,8 @@ router = APIRouter(prefix="/v1", tags=["people"])
 ExceptionState = Literal["open", "acknowledged", "in_progress", "resolved", "dismissed"]
 ApprovalState = Literal["requested", "escalated", "approved", "denied", "expired", "withdrawn"]
 
+
+_clock = SystemClock()
 
 GROUPS_MAX = 10_000
 """Causes of exceptions that a list goes through."""
@@ -68,6 +71,16 @@ class GroupAction(Body):
     action: Literal["resolve", "reopen"]
     in_version: int | None = Field(None, ge=1, le=1_000_000)
     reason: str = Field(min_length=1, max_length=2_000)
+
+
+class CauseShown(BaseModel):
+    """A group of exceptions, what it strikes, and how many were opened in the last 48 hours, or
+    in the last 30 days if it is older; ``unit`` says which."""
+
+    group: item_of(ExceptionGroup)  # type: ignore[valid-type]
+    hits: list[item_of(CauseHit)]  # type: ignore[valid-type]
+    unit: Literal["hour", "day"]
+    opened: list[item_of(Opened)]  # type: ignore[valid-type]
 
 
 class Decision(Body):
@@ -120,6 +133,19 @@ async def exception_groups(
         limit=limit, after=after,
     )  # fmt: skip
     return await desk.page(page, "exceptions")
+
+
+@router.get("/exception-groups/{cause}", response_model=CauseShown, responses=documented(404, 422))
+async def show_group(desk: Reader, least: AtLeast, cause: str) -> Any:
+    """Show the exceptions of one cause together: what it strikes, and whether it goes on."""
+    await least.reached(desk, "exceptions")
+    group, hits, unit, opened = await desk.views.cause(cause, _clock.now())
+    return {
+        "group": group._asdict(),
+        "hits": [hit._asdict() for hit in hits],
+        "unit": unit,
+        "opened": [each._asdict() for each in opened],
+    }
 
 
 @router.post(

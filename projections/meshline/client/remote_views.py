@@ -15,6 +15,7 @@ from meshline.events.errors import SettingsInvalid
 from meshline.events.log import EventLog
 from meshline.projections.as_of import Moment
 from meshline.projections.audit_view import AuditRow
+from meshline.projections.cause_queries import CauseHit, CauseSeen, ExceptionGroup, Opened
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
@@ -24,7 +25,7 @@ from meshline.projections.lag import ViewLag
 from meshline.projections.owner_queries import Possession
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
-from meshline.projections.queries import ExceptionGroup, Views
+from meshline.projections.queries import Views
 from meshline.projections.readings import ReadingRow
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
@@ -148,6 +149,17 @@ class RemoteViews(Views):
             ExceptionGroup, "/v1/exception-groups", all=not open_only, limit=limit
         )
         return page.rows
+
+    async def cause(self, cause: str, now: datetime) -> CauseSeen:
+        """See ``Views.cause``; the server's clock counts."""
+        path = f"/v1/exception-groups/{_named('cause', cause)}"
+        seen = await self._connection.get(path)
+        return CauseSeen(
+            row_of(ExceptionGroup, seen["group"]),
+            [row_of(CauseHit, hit) for hit in seen["hits"]],
+            seen["unit"],
+            [row_of(Opened, each) for each in seen["opened"]],
+        )
 
     async def tasks(
         self,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from meshline.events.envelope import Position
 from meshline.events.log import EventLog
 from meshline.projections.audit_queries import AuditQueries
+from meshline.projections.cause_queries import CauseQueries
 from meshline.projections.conditions import Conditions as _Conditions
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
@@ -36,7 +37,6 @@ from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = [
     "OPEN_RUNS",
-    "ExceptionGroup",
     "Page",
     "Views",
     "as_json",
@@ -45,40 +45,13 @@ __all__ = [
 R = TypeVar("R", bound=tuple[Any, ...])
 
 
-class ExceptionGroup(NamedTuple):
-    """All exceptions of one cause; ``message`` is the newest one's.
-
-    ``resolved`` is one of which somebody said that it is mended in ``in_version``; ``reopened``
-    where it came again in that version or a later one, or somebody said that it is not.
-    """
-
-    cause: str
-    kind: str
-    total: int
-    open: int
-    runs: int
-    first_seen: datetime
-    last_seen: datetime
-    message: str
-    workflows: list[str] | None
-    routes: list[str]
-    state: Literal["open", "resolved", "reopened"] = "open"
-    in_version: int | None = None
-    resolved_at: datetime | None = None
-    resolved_by: str | None = None
-    resolution: str | None = None
-    reopened_at: datetime | None = None
-    reopened_by: str | None = None
-    reopened_version: int | None = None
-
-
 def as_json(row: tuple[Any, ...]) -> dict[str, Any]:
     """Return a row as a dict of plain values and times, as ``orjson`` takes them."""
     fields: dict[str, Any] = row._asdict()  # type: ignore[attr-defined]
     return fields
 
 
-class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
+class Views(OwnerQueries, PeopleQueries, AuditQueries, CauseQueries, Summaries, WorkQueries):
     """The views in a PostgreSQL. Safe for many tasks at once.
 
     Args:
@@ -246,18 +219,6 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, Summaries, WorkQueries):
             NotFound: there is none, or more than one.
         """
         return await self._one(ExceptionRow, "exceptions", "exception_id", exception_id)
-
-    async def exception_groups(
-        self, *, open_only: bool = True, limit: int = 50
-    ) -> list[ExceptionGroup]:
-        """Return exceptions by cause, those with the most open first."""
-        rows = await self._fetch(
-            "select * from {ns}.exception_groups where open > 0 or not $1 "
-            "order by open desc, total desc, cause limit $2",
-            open_only,
-            limit,
-        )
-        return [ExceptionGroup(**row) for row in rows]
 
     # -- work for people, triggers, workflows --------------------------------------------------
 
