@@ -142,6 +142,7 @@ async def pages(address: str) -> dict[str, str]:
         "exceptions, open": "/exceptions?state=open",
         "exceptions, resolved": "/exceptions?state=resolved",
         "exceptions, of a cause": f"/exceptions?cause={group.cause}",
+        "a group of exceptions": f"/exception-groups/{group.cause}",
         "exceptions, of nobody": "/exceptions?owner=team:nobody",
         "an exception": f"/exceptions/{exception.exception_id}",
         "approvals": "/approvals",

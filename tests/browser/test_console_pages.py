@@ -77,6 +77,7 @@ async def pages_of(stage: Stage) -> dict[str, str]:
     exceptions = (await stage.site.views.exceptions(limit=1)).rows
     if exceptions:
         pages["exception"] = f"/exceptions/{exceptions[0].exception_id}"
+        pages["exception-group"] = f"/exception-groups/{exceptions[0].cause}"
         pages["correct"] = f"/exceptions/{exceptions[0].exception_id}/edit"
         made = await stage.site.bulks.freeze(
             stage.site.views, "retry", Chosen(workflow="orders"), actor="user:grace", reason="back"

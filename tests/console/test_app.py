@@ -79,7 +79,7 @@ def filled(path: str, **values: str) -> str:
         "run": "1", "exception": "1", "approval": "big_deal", "task": "big_deal",
         "workflow": "leads",
         "action": "retry", "decision": "approved", "key": "0123456789ab",
-        "bulk": "bulk-1", "view": "runs",
+        "bulk": "bulk-1", "view": "runs", "cause": "0123456789ab",
     }  # fmt: skip
     return path.format(**known | values)
 
@@ -116,19 +116,22 @@ async def test_every_form_needs_the_token_of_its_session(site: Site) -> None:
 async def test_a_viewer_sees_every_page_and_no_button_and_may_send_nothing(site: Site) -> None:
     run_id = await begun(site, "F-1", ADA, "waiting")
     await begun(site, "F-2", FAILS, "held")
-    exception = (await site.views.exceptions()).rows[0].exception_id
+    [held] = (await site.views.exceptions()).rows
+    exception = held.exception_id
     bulk = await site.bulks.freeze(
         site.views, "skip", Chosen(workflow="leads"), actor="user:ada", reason="",
         more={"value": ADA},
     )  # fmt: skip
     async with site.as_("eve", "viewer") as eve:
         for method, path in routes():
-            address = filled(path, run=run_id, exception=exception, bulk=bulk.name)
+            address = filled(
+                path, run=run_id, exception=exception, bulk=bulk.name, cause=held.cause
+            )
             if method == "GET":
                 is_for_auditors = path.startswith(("/audit", "/access", "/views/"))
                 page = await eve.open(address, 403 if is_for_auditors else 200)
                 assert "ada@example.org" not in page, f"{path} shows a payload"
-                assert not re.search(r'method="post" action="/(runs|exceptions|bulk)/', page), path
+                assert not re.search(r'method="post" action="/(runs|exceptions|exception-groups|bulk)/', page), path
         token = re.findall(r'name="token" value="(\w+)"', eve.page)[0]
         for method, path in routes():
             # Anybody may come back to what they may see.
@@ -172,7 +175,7 @@ async def test_an_exception_is_acknowledged_assigned_and_skipped(site: Site) -> 
     run_id = await begun(site, "F-1", FAILS, "held")
     async with site.as_("ada", "operator") as ada:
         await ada.open("/exceptions")
-        cause = re.search(r'href="(/exceptions\?cause=\w+)"', ada.page)
+        cause = re.search(r'href="(/exception-groups/\w+)"', ada.page)
         assert cause
         await ada.open(cause[1])
         found = re.search(r'href="(/exceptions/ex-[\w-]+)"', ada.page)

@@ -12,6 +12,7 @@ __all__ = [
     "Typed",
     "bulk_typed",
     "exception_typed",
+    "group_typed",
     "list_typed",
     "run_typed",
     "task_typed",
@@ -55,6 +56,17 @@ def exception_typed(origin: str, exception_id: str, action: str) -> Typed:
         words += ["--value", "{…}"]
         body["value"] = {"…": "…"}
     return Typed(_words(words), _curl(f"{origin}/v1/exceptions/{exception_id}/actions", body))
+
+
+def group_typed(origin: str, cause: str, action: str) -> Typed:
+    """Return what says this of a group of exceptions."""
+    words = ["meshline", "exception", "group", action, cause]
+    body: dict[str, Any] = {"action": action, "reason": "…"}
+    if action == "resolve":
+        words += ["--in-version", "…"]
+        body["in_version"] = 2
+    path = f"{origin}/v1/exception-groups/{cause}/actions"
+    return Typed(_words([*words, "--reason", "…"]), _curl(path, body))
 
 
 def task_typed(origin: str, run_id: str, task: str, end: str, form: bool) -> Typed:

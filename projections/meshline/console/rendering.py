@@ -73,6 +73,8 @@ _DONE = {
     "resolve": "It is resolved.",
     "dismiss": "It is dismissed.",
     "reopen": "It is open again, and nobody has seen it yet.",
+    "cause-resolve": "It is mended, and opens again if it comes in that version.",
+    "cause-reopen": "It is not mended after all.",
     "revoke": "The key counts no more, on every server within seconds.",
     "confirm": "You agreed: it can be done now.",
     "parked-retry": "It was tried again: what is parked still is shown below.",
