@@ -34,8 +34,8 @@ import httpx
 import uvloop
 from console_log import LONG_RUN, PARTITIONS, fill
 
+from meshline.api.accounts import Accounts
 from meshline.cli.embedded import EmbeddedPostgres
-from meshline.console import Accounts
 from meshline.events.log import EventLog, open_log
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.postgres_builds import Builds

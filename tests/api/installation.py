@@ -12,6 +12,7 @@ import httpx
 from fastapi import FastAPI
 
 from meshline.api import ApiSettings, Services, create_api, create_health
+from meshline.api.accounts import Accounts
 from meshline.api.keys import ApiKeys
 from meshline.api.refusals import Refusals
 from meshline.api.webhooks import Webhooks
@@ -33,6 +34,7 @@ class Installation:
 
     log: EventLog
     keys: ApiKeys
+    accounts: Accounts
     transport: httpx.ASGITransport
     health: httpx.ASGITransport
     services: Services
@@ -111,6 +113,7 @@ async def installed(
 ) -> AsyncIterator[Installation]:
     """An installation whose log and views are at the address."""
     views, keys, bulks = Views(address), ApiKeys(address), Bulks(address)
+    accounts = Accounts(address, cost=16)
     try:
         async with (
             open_or_create(address, 2) as log,
@@ -120,23 +123,33 @@ async def installed(
             Publisher(log) as publisher,
         ):
             await keys.open()
+            await accounts.open()
             await bulks.open()
             await service.ready()
             await registered(views, registry)
             refusals = Refusals(publisher, views, gap_s=GAP_S)
             async with Services(
-                log, publisher, views, refusals=refusals, bulks=bulks, views_at=address
+                log,
+                publisher,
+                views,
+                refusals=refusals,
+                bulks=bulks,
+                views_at=address,
+                keys=keys,
+                accounts=accounts,
             ) as services:
                 api = create_api(services, keys, settings, webhooks)
                 yield Installation(
                     log,
                     keys,
+                    accounts,
                     httpx.ASGITransport(api, raise_app_exceptions=False),
                     httpx.ASGITransport(create_health(services)),
                     services,
                     api,
                 )
     finally:
+        await accounts.aclose()
         await bulks.aclose()
         await keys.aclose()
         await views.aclose()

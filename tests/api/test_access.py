@@ -73,6 +73,13 @@ NEEDS = {
     **dict.fromkeys(
         ["list_audit", "export_audit", "list_readings", "export_payload_readings"], "audit"
     ),
+    **dict.fromkeys(
+        [
+            *("list_keys", "create_key", "rotate_key", "revoke_key", "list_users", "create_user"),
+            *("change_user", "change_password", "remove_user", "list_sessions", "end_sessions"),
+        ],
+        "admit",
+    ),
 }
 MAY = {
     "source": {"publish"},
@@ -81,7 +88,7 @@ MAY = {
     "auditor": {"read", "audit"},
     "approver": {"read", "decide"},
     "operator": {"read", "act"},
-    "admin": {"publish", "read", "decide", "act", "report", "audit", "keep"},
+    "admin": {"publish", "read", "decide", "act", "report", "audit", "keep", "admit"},
 }
 BODIES: dict[str, Any] = {
     "hand_over_possession": {"kind": "run", "previous": "user:ada", "owner": "user:eve"},
@@ -100,6 +107,14 @@ BODIES: dict[str, Any] = {
     "set_absence": {"substitute": "user:eve", "until": "2026-01-01T00:00:00Z"},
     "report_outcome": {"attempt": 1, "outcome": "succeeded"},
     "report_activity": {"activity": "anything"},
+    "create_key": {"actor": "service:crm", "roles": ["source"], "reason": "anything"},
+    "create_user": {"name": "eve", "roles": ["viewer"], "reason": "anything"},
+    "change_user": {"roles": ["viewer"], "reason": "anything"},
+    "end_sessions": {"actor": "user:eve", "reason": "anything"},
+    "rotate_key": {"reason": "anything"},
+    "revoke_key": {"reason": "anything"},
+    "change_password": {"reason": "anything"},
+    "remove_user": {"reason": "anything"},
 }
 
 
@@ -118,7 +133,7 @@ def routes() -> list[APIRoute]:
 async def called(client: httpx.AsyncClient, route: APIRoute, **names: str) -> httpx.Response:
     """Call a route with what the names say, and the body that it needs."""
     [method] = route.methods or {""}
-    waits = method == "POST" and not route.path.startswith(("/v1/bulk-lists", "/v1/views"))
+    waits = method == "POST" and not route.path.startswith(WAIT_FOR_NOTHING)
     query: dict[str, Any] = {"wait_s": 0} if waits else {}
     if route.name.startswith("publish_"):
         query |= {"source": REFUNDS}
@@ -132,7 +147,10 @@ async def called(client: httpx.AsyncClient, route: APIRoute, **names: str) -> ht
     return await client.request(method, route.path.format(**names), json=body, params=query)
 
 
+WAIT_FOR_NOTHING = ("/v1/bulk-lists", "/v1/views", "/v1/keys", "/v1/users", "/v1/sessions")
 NAMES = {
+    "key": "none",
+    "user": "none",
     "run": "none",
     "exception": "none",
     "approval": "large",
@@ -223,6 +241,8 @@ async def other_teams(ada: Client) -> dict[str, str]:
         "action": "retry",
         "owner": "team:support",
         "cause": found["cause"],
+        "key": "none",
+        "user": "ada",
     }
 
 
@@ -251,7 +271,11 @@ async def test_what_another_team_has_is_not_found_by_any_route(meshline: Install
                 for route in routes():
                     if route.name == "receive_webhook":
                         continue  # It is for who has its secret, and shows nothing.
-                    if "{" in route.path and route.name != "list_possessions":
+                    if NEEDS[route.name] == "admit":
+                        # Keys are of all teams: no admin of one sees or changes any.
+                        answer = await called(eve.http, route, **other)
+                        assert answer.status_code == 403, f"{route.name} {narrowed}"
+                    elif "{" in route.path and route.name != "list_possessions":
                         answer = await called(eve.http, route, **other)
                         assert answer.status_code == 404, f"{route.name} {narrowed}"
                     elif route.name not in NO_LISTS:
@@ -282,6 +306,7 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
                         # Views are of all teams, and kept by admins.
                         *("list_view_builds", "show_rebuilds", "diff_of_view", "list_parked"),
                     )
+                    is_empty |= NEEDS[route.name] == "admit"  # Keys are of all teams.
                     is_list = route.name not in ("list_views", "follow_changes") and not is_empty
                     is_list &= "bulk" not in route.name  # Lists are of the team who made them.
                     if route.methods == {"GET"} and is_list:

@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 
 from meshline.api import create_api
+from meshline.api.accounts import Accounts
 from meshline.api.desk import Services
 from meshline.api.keys import ApiKeys
 from meshline.cli.processes import Service, open_or_create, viewing_on, worker_on
 from meshline.cli.serve import listening
-from meshline.console import Accounts, beside, create_console
+from meshline.console import beside, create_console
 from meshline.console.oidc_login import OidcLogin
 from meshline.events.log import EventLog
 from meshline.events.publish import Publisher
@@ -127,7 +128,9 @@ async def site_at(
         await service.ready()
         await registered(views, registry)
         services = await stack.enter_async_context(
-            Services(log, publisher, views, bulks=bulks, views_at=address)
+            Services(
+                log, publisher, views, bulks=bulks, views_at=address, keys=keys, accounts=accounts
+            )
         )
         app = beside(
             create_api(services, keys), create_console(services, accounts, keys, login=login)

@@ -32,6 +32,7 @@ from meshline.events.errors import EventVersionUnknown
 from meshline.events.history import History
 from meshline.events.log import Entry, LogRecord
 from meshline.events.log.memory import MemoryLog
+from meshline.events.people_requests import AccessChangeRequested
 from meshline.events.requests import (
     CauseActionRequested,
     ParkedActionRequested,
@@ -145,6 +146,7 @@ def about_no_run() -> list[LogRecord]:
         RefusalReported(request="meshline.cancel.requested", code="forbidden", reason="no"),
         CauseActionRequested(cause="3" * 12, action="resolve", in_version=2, reason="mended"),
         CauseActionRequested(cause="3" * 12, action="reopen", reason="not after all"),
+        AccessChangeRequested(action="revoke key", about="mlk_1f0c2a9b44d1", reason="lost"),
     ]
     actor = Actor("user", "user:ada")
     for number, data in enumerate(said):

@@ -160,7 +160,7 @@ async def _welcome(
 
 def _first_user(api: LocalApi) -> str:
     """Return who can sign in, as long as that can be told."""
-    from meshline.console.accounts import FIRST_USER
+    from meshline.api.accounts import FIRST_USER
 
     return f"  (user {FIRST_USER}, password {api.password}: kept by nobody)" if api.password else ""
 

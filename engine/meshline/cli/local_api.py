@@ -42,9 +42,10 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
         AddressInUse: the port is taken.
     """
     from meshline.api import Services, create_api
+    from meshline.api.accounts import Accounts
     from meshline.api.keys import ApiKeys
     from meshline.api.webhooks import Webhooks
-    from meshline.console import Accounts, beside, create_console
+    from meshline.console import beside, create_console
     from meshline.events.publish import Publisher
     from meshline.projections.bulk import Bulks
     from meshline.projections.postgres_snapshots import PostgresSnapshots
@@ -60,7 +61,16 @@ async def api_of(log: EventLog, views: str, home: Path, port: int) -> AsyncItera
         key_file = await _key_file(keys, home)
         async with (
             Publisher(log) as publisher,
-            Services(log, publisher, seen, kept, bulks=bulks, views_at=views) as services,
+            Services(
+                log,
+                publisher,
+                seen,
+                kept,
+                bulks=bulks,
+                views_at=views,
+                keys=keys,
+                accounts=accounts,
+            ) as services,
             listening(
                 beside(
                     create_api(services, keys, webhooks=Webhooks(home / WEBHOOKS)),

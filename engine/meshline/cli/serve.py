@@ -20,10 +20,10 @@ from meshline.cli.webhook import webhooks_at
 
 if TYPE_CHECKING:
     from meshline.api import Services
+    from meshline.api.accounts import Accounts
     from meshline.api.keys import ApiKeys
     from meshline.api.oidc import OidcSettings
     from meshline.api.principals import Authenticator
-    from meshline.console import Accounts
     from meshline.console.oidc_login import OidcLogin
 
 __all__ = ["app", "listening"]
@@ -168,8 +168,8 @@ async def _signing_in(provider: OidcSettings | None) -> AsyncIterator[OidcLogin 
 @asynccontextmanager
 async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accounts]]:
     from meshline.api import Services
+    from meshline.api.accounts import Accounts
     from meshline.api.keys import ApiKeys
-    from meshline.console import Accounts
     from meshline.events.publish import Publisher
     from meshline.projections.bulk import Bulks
 
@@ -182,7 +182,14 @@ async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accoun
             call.kept() as kept,
             Publisher(log) as publisher,
             Services(
-                log, publisher, views, kept, bulks=bulks, views_at=call.place.views
+                log,
+                publisher,
+                views,
+                kept,
+                bulks=bulks,
+                views_at=call.place.views,
+                keys=keys,
+                accounts=accounts,
             ) as services,
         ):
             await keys.open()
@@ -196,7 +203,7 @@ async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accoun
 
 
 async def _welcome_first(call: Call, accounts: Accounts) -> None:
-    from meshline.console.accounts import FIRST_USER
+    from meshline.api.accounts import FIRST_USER
 
     password = await accounts.create_first()
     if password is not None:

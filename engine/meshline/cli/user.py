@@ -14,7 +14,7 @@ from meshline.cli.tables import Column
 from meshline.cli.words import ago
 
 if TYPE_CHECKING:
-    from meshline.console import Accounts
+    from meshline.api.accounts import Accounts
 
 __all__ = ["app"]
 
@@ -108,7 +108,7 @@ def _columns(now: datetime) -> list[Column]:
 
 @asynccontextmanager
 async def _accounts(call: Call) -> AsyncIterator[Accounts]:
-    from meshline.console import Accounts
+    from meshline.api.accounts import Accounts
 
     accounts = Accounts(call.place.views)
     try:

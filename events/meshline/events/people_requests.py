@@ -11,7 +11,9 @@ from meshline.events.requests import Request
 
 __all__ = [
     "ABSENCES",
+    "ACCESS",
     "AbsenceChangeRequested",
+    "AccessChangeRequested",
     "DirectoryChangeRequested",
     "HandoverRequested",
     "TaskActionRequested",
@@ -20,6 +22,9 @@ __all__ = [
 
 ABSENCES = "absences"
 """The subject of what every partition is asked about absences."""
+
+ACCESS = "access"
+"""The subject of what is asked about keys and users."""
 
 
 class DirectoryChangeRequested(Request):
@@ -49,6 +54,24 @@ class AbsenceChangeRequested(Request):
     since: AwareDatetime
     until: AwareDatetime
     substitute: str | None = None
+    reason: str = ""
+
+
+class AccessChangeRequested(Request):
+    """Let in, narrow or shut out somebody: a key of the API, a user or a session of the console.
+
+    Keys and users are kept beside the views, and no secret of theirs is ever in the log. A server
+    asks this before it does it; what is in the log is who did what to whom, and why. ``about``
+    names the key or the user, and what they may from then on.
+    """
+
+    TYPE = "meshline.access.change.requested"
+
+    action: Literal[
+        "create key", "rotate key", "revoke key", "create user", "change user",
+        "change password", "remove user", "end sessions",
+    ]  # fmt: skip
+    about: str
     reason: str = ""
 
 

@@ -329,6 +329,8 @@ _TELLERS: dict[type[Fact] | type[Request], Teller] = {
     facts.DirectoryChanged: _directory_changed,
     people_requests.AbsenceChangeRequested: _absence_requested,
     facts.AbsenceChanged: _absence_changed,
+    people_requests.AccessChangeRequested: _says("asked to {action}: {about}", reason=True),
+    facts.AccessChanged: _says("{action}: {about}", reason=True),
     requests.RefusalReported: lambda d, v: f"a server turned away {_asked(d.request)}: {d.code}",
     facts.LogCreated: _says("partition {partition} of {partitions} of the log was created"),
     facts.PartitionClaimed: _says("{keeper} took the partition"),

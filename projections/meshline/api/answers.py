@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, create_model
 
+from meshline.api.accounts import Session, User
+from meshline.api.keys import Key
 from meshline.projections.asked_rebuilds import AskedRebuild
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem
@@ -65,6 +67,9 @@ _NAMES: dict[type[Any], str] = {
     BulkItem: "BulkItem",
     AskedRebuild: "Rebuild",
     Reason: "Reason",
+    Key: "Key",
+    User: "User",
+    Session: "Session",
 }
 
 

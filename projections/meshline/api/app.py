@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from meshline.api import (
+    admitting,
     audit,
     bulk,
     hooks,
@@ -42,6 +43,7 @@ ROUTERS = (
     looking_after.router,
     view_keeping.router,
     audit.router,
+    admitting.router,
     live.router,
     hooks.router,
 )

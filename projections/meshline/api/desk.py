@@ -14,9 +14,12 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel
 
+from meshline.api.accounts import Accounts
+from meshline.api.admissions import Admissions, told_with
 from meshline.api.answers import payloads_in
 from meshline.api.bulk_work import BulkWork
 from meshline.api.changes import Changes
+from meshline.api.keys import ApiKeys
 from meshline.api.principals import Permission, Principal
 from meshline.api.problems import Conflict, Denied
 from meshline.api.refusals import Attempt, Refusals
@@ -93,6 +96,7 @@ class Services:
         bulks: the lists of bulk operations, if this server is to have them.
         views_at: the address of the views, if they can be rebuilt and swapped from here; beside
             them it is kept who reads payloads. Without it only the log of this process says so.
+        keys, accounts: who is let in, if that can be changed from here.
     """
 
     def __init__(
@@ -105,9 +109,14 @@ class Services:
         changes: Changes | None = None,
         bulks: Bulks | None = None,
         views_at: str | None = None,
+        keys: ApiKeys | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.views_at = views_at
         self.readings = None if views_at is None else Readings(views_at)
+        self.admissions: Admissions | None = None
+        if keys is not None and accounts is not None:
+            self.admissions = Admissions(keys, accounts, told_with(publisher))
         self.bulks = bulks
         self.bulk_work = None if bulks is None else BulkWork(bulks, publisher, log)
         self.kept = kept

@@ -19,7 +19,7 @@ from meshline.projections.errors import NotFound
 from meshline.projections.postgres_connection import Pool, parse_address
 from meshline.projections.scope import Scope
 
-__all__ = ["ApiKeys", "Key", "scope_of"]
+__all__ = ["ApiKeys", "Key", "check_actor", "check_roles", "new_key_id", "scope_of"]
 
 KNOWN_FOR_S = 2.0
 """How long a key that was looked up is taken as known: so soon a revocation counts."""
@@ -110,35 +110,33 @@ class ApiKeys:
         workflows: Sequence[str] | None = None,
         queues: Sequence[str] | None = None,
         expires_at: datetime | None = None,
+        key_id: str | None = None,
     ) -> tuple[Key, str]:
         """Return a new key and its secret text, which nobody can tell again.
 
         Args:
+            key_id: of ``new_key_id``; None: made here.
             actor: ``user:ada`` or ``service:crm``: stands on every event that it leads to.
             queues: owners and exception routes: ``team:emea``, ``queue:triage``.
         Raises:
             SettingsInvalid: there is no such role, or the actor is nobody who can ask.
         """
-        if not _ACTOR.fullmatch(actor):
-            raise SettingsInvalid(
-                f"{actor!r} is nobody who can have a key: expected user:NAME or service:NAME."
-            )
-        unknown = [role for role in roles if role not in ROLES]
-        if unknown or not roles:
-            raise SettingsInvalid(
-                f"The roles are {', '.join(roles) or 'none'}: expected some of {', '.join(ROLES)}."
-            )
+        check_actor(actor)
+        check_roles(roles)
         wanted = {
             "actor": actor, "roles": roles, "sources": sources, "workflows": workflows,
             "queues": queues, "made_at": self._clock.now(), "made_by": made_by,
             "expires_at": expires_at, **_UNUSED,
         }  # fmt: skip
-        return await self._made(wanted)
+        return await self._made(wanted, key_id)
 
-    async def rotate(self, key_id: str, *, made_by: str, overlap_s: float) -> tuple[Key, str]:
+    async def rotate(
+        self, key_id: str, *, made_by: str, overlap_s: float, new_id: str | None = None
+    ) -> tuple[Key, str]:
         """Return a new key that may do what the old one may, and its secret text.
 
         Args:
+            new_id: of ``new_key_id``; None: made here.
             overlap_s: so long the old one counts too, for those who still have it.
         Raises:
             NotFound: there is no such key, or it counts no more.
@@ -158,10 +156,10 @@ class ApiKeys:
         self._known.clear()
         same = {**found[0], "made_at": now, "made_by": made_by, "expires_at": None}
         same |= _UNUSED
-        return await self._made(same)
+        return await self._made(same, new_id)
 
-    async def _made(self, wanted: Mapping[str, Any]) -> tuple[Key, str]:
-        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    async def _made(self, wanted: Mapping[str, Any], key_id: str | None) -> tuple[Key, str]:
+        key_id, secret = key_id or new_key_id(), secrets.token_urlsafe(32)
         columns = [name for name in Key._fields if name != "id"]
         places = ", ".join(f"${n}" for n in range(3, len(columns) + 3))
         found = await self._pool.fetch(
@@ -177,6 +175,17 @@ class ApiKeys:
         """Return every key that there ever was, the newest first."""
         found = await self._pool.fetch(f"select * from {self._schema}.keys order by made_at desc")
         return [_key(record) for record in found]
+
+    async def one(self, key_id: str) -> Key:
+        """Return a key, whether it counts or not.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self._pool.fetch(f"select * from {self._schema}.keys where id = $1", key_id)
+        if not found:
+            raise NotFound(f"There is no key {key_id[:60]!r}: `meshline key list` shows them.")
+        return _key(found[0])
 
     async def revoke(self, key_id: str, *, by: str, reason: str = "") -> Key:
         """Let the key count no more; other servers follow within ``KNOWN_FOR_S``.
@@ -194,11 +203,9 @@ class ApiKeys:
             by,
             reason,
         )
-        found = await self._pool.fetch(f"select * from {self._schema}.keys where id = $1", key_id)
-        if not found:
-            raise NotFound(f"There is no key {key_id!r}: `meshline key list` shows them.")
+        revoked = await self.one(key_id)
         self._known.clear()
-        return _key(found[0])
+        return revoked
 
     async def principal(self, credential: str | None) -> Principal | None:
         """Return whose key it is; None for one that is unknown, expired or revoked."""
@@ -243,6 +250,27 @@ class ApiKeys:
 
 
 _UNUSED = {"revoked_at": None, "revoked_by": None, "revoked_for": None, "used_at": None}
+
+
+def new_key_id() -> str:
+    return secrets.token_hex(6)
+
+
+def check_actor(actor: str) -> None:
+    """Raise ``SettingsInvalid`` where this is nobody who can have a key."""
+    if not _ACTOR.fullmatch(actor) or not actor.isprintable():
+        raise SettingsInvalid(
+            f"{actor[:100]!r} is nobody who can have a key: expected user:NAME or service:NAME."
+        )
+
+
+def check_roles(roles: Sequence[str]) -> None:
+    """Raise ``SettingsInvalid`` unless these are roles that there are, and at least one."""
+    if not roles or any(role not in ROLES for role in roles):
+        raise SettingsInvalid(
+            f"The roles are {', '.join(roles)[:200] or 'none'}: expected some of "
+            f"{', '.join(ROLES)}."
+        )
 
 
 def scope_of(workflows: Sequence[str] | None, queues: Sequence[str] | None) -> Scope | None:

@@ -17,6 +17,7 @@ from fastapi import Request
 from meshline.events.envelope import Actor
 from meshline.events.errors import MeshlineError
 from meshline.events.ids import run_id_of
+from meshline.events.people_requests import ACCESS, AccessChangeRequested
 from meshline.events.publish import Publisher
 from meshline.events.requests import RefusalReported
 from meshline.events.requests import Request as AskedRequest
@@ -136,7 +137,9 @@ class Refusals:
         await self._publisher.request(run_id, told, actor=group.actor)
 
     async def _run_of(self, attempt: Attempt) -> str | None:
-        """Return the run that it was about; None if there is none to say it of."""
+        """Return the run or subject that it was about; None if there is none to say it of."""
+        if attempt.asks is AccessChangeRequested:
+            return ACCESS
         try:
             if attempt.trigger is not None:
                 return run_id_of(*attempt.trigger)

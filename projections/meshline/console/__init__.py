@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from meshline.console.accounts import Accounts
 from meshline.console.app import beside, create_console
 
-__all__ = ["Accounts", "beside", "create_console"]
+__all__ = ["beside", "create_console"]

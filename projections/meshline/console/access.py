@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
+from meshline.api.accounts import Accounts
 from meshline.api.keys import ApiKeys, Key
 from meshline.api.principals import ROLES, Permission
 from meshline.api.problems import Denied
-from meshline.console.accounts import Accounts
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, Visit, acts, sees
 from meshline.events.clock import SystemClock

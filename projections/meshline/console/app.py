@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
 from meshline.api import ApiSettings
+from meshline.api.accounts import Accounts
 from meshline.api.desk import Services
 from meshline.api.keys import ApiKeys
 from meshline.api.rates import Rates
@@ -32,7 +33,6 @@ from meshline.console import (
     work,
     workflows,
 )
-from meshline.console.accounts import Accounts
 from meshline.console.guard import Application, Guard, Receive, Scope, Send
 from meshline.console.oidc_login import OidcLogin
 from meshline.console.problems import answer_problems

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
+from meshline.api.accounts import Accounts
 from meshline.api.principals import Permission
-from meshline.console.accounts import Accounts
 from meshline.console.visit import Act, FormRefused, acts
 
 __all__ = ["SavedList", "router", "saved_by"]

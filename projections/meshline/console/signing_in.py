@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from meshline.api.accounts import LASTS_MAX, Accounts
 from meshline.api.oidc import SignInRefused
-from meshline.console.accounts import LASTS_MAX, Accounts
 from meshline.console.oidc_login import OidcLogin
 from meshline.console.rendering import THEMES, rendered
 from meshline.console.visit import cookie_name, form_of, form_token, is_secure

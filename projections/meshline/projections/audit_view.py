@@ -58,7 +58,18 @@ _ASKED = tuple(
     if issubclass(each, Request) and not issubclass(each, _OF_MACHINES)
 )
 _ENDING = re.compile(r"\.(action|requested|submitted|received|reported)\b")
-_ABOUT = ("exception_id", "approval", "task", "owner", "name", "view", "user", "step", "activity")
+_ABOUT = (
+    "exception_id",
+    "approval",
+    "task",
+    "owner",
+    "name",
+    "view",
+    "user",
+    "step",
+    "activity",
+    "about",
+)
 
 
 def action_of(request_type: str) -> str:
@@ -83,7 +94,7 @@ def _by_request(event: Recorded[Any]) -> Iterable[Key]:
     return (_request_of(event),)
 
 
-projection = Projection("audit", version=1)
+projection = Projection("audit", version=2)
 audit = projection.table(
     "audit",
     AuditRow,

@@ -39,6 +39,7 @@ _WITHOUT_RUN = (
     facts.ParkedEventSkipped,
     facts.CauseResolved,
     facts.CauseReopened,
+    facts.AccessChanged,
     *PEOPLE_FACTS,
 )
 _OF_NO_RUN = (facts.PartitionClaimed, facts.WorkflowRegistered, facts.LogCreated)

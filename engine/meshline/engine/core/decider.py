@@ -18,13 +18,17 @@ from meshline.engine.core.directory import answer_directory
 from meshline.engine.core.gaps import close_gaps
 from meshline.engine.core.openings import open_exception
 from meshline.engine.core.parked import answer_parked
-from meshline.engine.core.replies import answer_refusal, refuse
+from meshline.engine.core.replies import answer_access, answer_refusal, refuse
 from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, RunState
 from meshline.engine.core.triggers import answer_trigger, reject_trigger
 from meshline.events import facts
 from meshline.events.envelope import Event
-from meshline.events.people_requests import AbsenceChangeRequested, DirectoryChangeRequested
+from meshline.events.people_requests import (
+    AbsenceChangeRequested,
+    AccessChangeRequested,
+    DirectoryChangeRequested,
+)
 from meshline.events.requests import (
     CauseActionRequested,
     ParkedActionRequested,
@@ -79,6 +83,9 @@ def decide_request(
         return
     if isinstance(request.data, AbsenceChangeRequested):
         yield answer_absence(moment, request, cause)
+        return
+    if isinstance(request.data, AccessChangeRequested):
+        yield answer_access(request, cause)
         return
     if isinstance(request.data, RefusalReported):
         yield answer_refusal(request, cause)

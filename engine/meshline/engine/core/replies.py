@@ -10,10 +10,11 @@ from meshline.engine.core.decision import Decision
 from meshline.engine.core.rules import words_of
 from meshline.events import facts
 from meshline.events.envelope import Event
+from meshline.events.people_requests import AccessChangeRequested
 from meshline.events.requests import RefusalReported
 from meshline.events.text import cleaned
 
-__all__ = ["answer_refusal", "no_principal", "problem_of", "refuse", "say"]
+__all__ = ["answer_access", "answer_refusal", "no_principal", "problem_of", "refuse", "say"]
 
 REASON_LENGTH_MAX = 2_000
 
@@ -37,6 +38,18 @@ def answer_refusal(request: Event[RefusalReported], cause: str) -> Decision:
         reason = f"{reason} ({data.times} times alike; this is the last)"
     return say(
         request, cause, facts.RequestRejected(request=data.request, code=data.code, reason=reason)
+    )
+
+
+def answer_access(request: Event[AccessChangeRequested], cause: str) -> Decision:
+    """Return it as a fact: what it is about is kept elsewhere, and who asked may do it."""
+    data = request.data
+    if request.actor is None:
+        return refuse(request, cause, "no_actor", "nobody is named who does it")
+    return say(
+        request,
+        cause,
+        facts.AccessChanged(action=data.action, about=data.about, reason=data.reason),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from meshline.engine.core.state import RunStatus
 from meshline.events.facts import (
+    AccessChanged,
     ActivityRecorded,
     ApprovalApproved,
     ApprovalDenied,
@@ -140,7 +141,7 @@ TRANSITIONS: Final[Pairs] = {
         STATUSES,
         (
             RequestRejected, TriggerDeduplicated, TriggerRejected, ParkedEventRetried,
-            ParkedEventSkipped, RunNoted, CauseResolved, CauseReopened,
+            ParkedEventSkipped, RunNoted, CauseResolved, CauseReopened, AccessChanged,
         ),
         SAME,
     ),

@@ -6,7 +6,7 @@ never changes; a new meaning is a new version with an upcast (see ``upcast.py``)
 
 from __future__ import annotations
 
-from meshline.events.facts.directory import AbsenceChanged, DirectoryChanged
+from meshline.events.facts.directory import AbsenceChanged, AccessChanged, DirectoryChanged
 from meshline.events.facts.fact import (
     Fact,
     FieldProblem,
@@ -97,6 +97,7 @@ __all__ = [
     "ParkedEventRetried",
     "ParkedEventSkipped",
     "AbsenceChanged",
+    "AccessChanged",
     "DirectoryChanged",
     "TriggerAccepted",
     "TriggerRejected",

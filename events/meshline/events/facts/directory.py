@@ -1,4 +1,7 @@
-"""Facts about who there is, and who is away: said in every partition, for its own decisions."""
+"""Facts about who there is, who is away, and who is let in.
+
+The first two are said in every partition, for its own decisions; the last moves nothing here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pydantic import AwareDatetime
 from meshline.events.directory import Directory
 from meshline.events.facts.fact import Fact
 
-__all__ = ["AbsenceChanged", "DirectoryChanged"]
+__all__ = ["AbsenceChanged", "AccessChanged", "DirectoryChanged"]
 
 
 class DirectoryChanged(Fact):
@@ -34,4 +37,14 @@ class AbsenceChanged(Fact):
     until: AwareDatetime
     requested_at: AwareDatetime
     substitute: str | None = None
+    reason: str = ""
+
+
+class AccessChanged(Fact):
+    """Somebody was let in, narrowed or shut out; see ``AccessChangeRequested``."""
+
+    TYPE = "meshline.access.changed"
+
+    action: str
+    about: str
     reason: str = ""

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from meshline.api.accounts import IDLE_MAX, LASTS_MAX, Accounts
 from meshline.api.principals import Permission
-from meshline.console.accounts import IDLE_MAX, LASTS_MAX, Accounts
 from meshline.events.clock import ManualClock
 from meshline.events.errors import SettingsInvalid
 from meshline.projections.errors import NotFound

@@ -11,16 +11,25 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from meshline.api.keys import scope_of
+from meshline.api.keys import check_roles, scope_of
 from meshline.api.oidc import Granted
-from meshline.api.principals import ROLES, Principal, permissions_of
+from meshline.api.principals import Principal, permissions_of
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import SettingsInvalid
 from meshline.projections.errors import NotFound
 from meshline.projections.postgres_connection import Pool, parse_address
 
-__all__ = ["FIRST_USER", "IDLE_MAX", "LASTS_MAX", "PASSWORD_LENGTH_MIN", "Accounts", "User"]
+__all__ = [
+    "FIRST_USER",
+    "IDLE_MAX",
+    "LASTS_MAX",
+    "PASSWORD_LENGTH_MIN",
+    "Accounts",
+    "Session",
+    "User",
+    "check_user",
+]
 
 FIRST_USER = "admin"
 PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX = 12, 200
@@ -37,6 +46,10 @@ COST = 2**14
 
 _MEMORY_MAX = 64 * 1024 * 1024
 
+_WHOSE = (
+    "coalesce(s.actor, 'user:' || u.name) as actor, coalesce(s.roles, u.roles) as roles, "
+    "coalesce(s.workflows, u.workflows) as workflows, coalesce(s.queues, u.queues) as queues"
+)
 _TABLES = """
 create schema if not exists {schema};
 create table if not exists {schema}.users (
@@ -87,6 +100,18 @@ class User(NamedTuple):
     made_by: str
 
 
+class Session(NamedTuple):
+    """Somebody who is signed in; ``with_provider``: their roles are those of their groups then."""
+
+    actor: str
+    roles: list[str]
+    workflows: list[str] | None
+    queues: list[str] | None
+    with_provider: bool
+    begun_at: datetime
+    seen_at: datetime
+
+
 class Accounts:
     """The users of an installation and their sessions, beside the keys of its API.
 
@@ -134,16 +159,7 @@ class Accounts:
         Raises:
             SettingsInvalid: name, roles or password can't be these, or the name is taken.
         """
-        if not _NAME.fullmatch(name):
-            raise SettingsInvalid(
-                f"{name[:100]!r} can't be a user's name: expected lower-case letters, digits and "
-                "any of . _ @ -, such as ada or ada@example.org."
-            )
-        unknown = [role for role in roles if role not in ROLES]
-        if unknown or not roles:
-            raise SettingsInvalid(
-                f"The roles are {', '.join(roles) or 'none'}: expected some of {', '.join(ROLES)}."
-            )
+        check_user(name, roles)
         password = _checked(password)
         found = await self.fetch(
             "insert into {schema}.users (name, password, roles, workflows, queues, made_at, "
@@ -172,6 +188,41 @@ class Accounts:
     async def all(self) -> list[User]:
         """Return all users, by name."""
         return [_user(r) for r in await self.fetch("select * from {schema}.users order by name")]
+
+    async def one(self, name: str) -> User:
+        """Return a user.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        found = await self.fetch("select * from {schema}.users where name = $1", name)
+        if not found:
+            raise _no_user(name)
+        return _user(found[0])
+
+    async def change(
+        self,
+        name: str,
+        roles: Sequence[str],
+        *,
+        workflows: Sequence[str] | None = None,
+        queues: Sequence[str] | None = None,
+    ) -> User:
+        """Give a user other roles and another scope; what they have open now follows at once.
+
+        Raises:
+            NotFound: there is no such user.
+            SettingsInvalid: there is no such role.
+        """
+        check_roles(roles)
+        found = await self.fetch(
+            "update {schema}.users set roles = $2, workflows = $3, queues = $4 where name = $1 "
+            "returning *",
+            name, [*roles], workflows, queues,
+        )  # fmt: skip
+        if not found:
+            raise _no_user(name)
+        return _user(found[0])
 
     async def set_password(self, name: str, password: str | None = None) -> str:
         """Return the new password; who is signed in with the old one is no longer.
@@ -237,14 +288,32 @@ class Accounts:
         )  # fmt: skip
         return secrets.token_urlsafe(32), now
 
+    async def sessions(self) -> list[Session]:
+        """Return every session that counts, those that were used last first."""
+        now = self._clock.now()
+        found = await self.fetch(
+            f"select {_WHOSE}, s.actor is not null as with_provider, s.begun_at, s.seen_at "
+            "from {schema}.sessions as s left join {schema}.users as u using (name) "
+            "where s.begun_at >= $1 and s.seen_at >= $2 order by s.seen_at desc, token_hash",
+            now - LASTS_MAX, now - IDLE_MAX,
+        )  # fmt: skip
+        return [Session(**row) for row in found]
+
+    async def end_sessions(self, actor: str) -> int:
+        """Sign somebody out wherever they are signed in, and return how often that was."""
+        ended = await self.fetch(
+            "delete from {schema}.sessions "
+            "where actor = $1 or actor is null and 'user:' || name = $1 returning 1",
+            actor,
+        )
+        return len(ended)
+
     async def principal(self, token: str | None) -> Principal | None:
         """Return whose session it is; None for one that is unknown or over."""
         if not token:
             return None
         found = await self.fetch(
-            "select s.begun_at, s.seen_at, coalesce(s.actor, 'user:' || u.name) as actor, "
-            "coalesce(s.roles, u.roles) as roles, coalesce(s.workflows, u.workflows) as workflows, "
-            "coalesce(s.queues, u.queues) as queues "
+            f"select s.begun_at, s.seen_at, {_WHOSE} "
             "from {schema}.sessions as s left join {schema}.users as u using (name) "
             "where token_hash = $1",
             _digest(token),
@@ -278,6 +347,16 @@ class Accounts:
     async def fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
         """Return the rows; ``{schema}`` in the statement stands for where all this is kept."""
         return await self._pool.fetch(sql.replace("{schema}", self._schema), *arguments)
+
+
+def check_user(name: str, roles: Sequence[str]) -> None:
+    """Raise ``SettingsInvalid`` unless a user can have this name and these roles."""
+    if not _NAME.fullmatch(name):
+        raise SettingsInvalid(
+            f"{name[:100]!r} can't be a user's name: expected lower-case letters, digits and "
+            "any of . _ @ -, such as ada or ada@example.org."
+        )
+    check_roles(roles)
 
 
 def _checked(password: str | None) -> str:
