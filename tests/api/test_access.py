@@ -29,7 +29,7 @@ NEEDS = {
     **dict.fromkeys(
         [
             *("list_triggers", "list_runs", "show_run", "run_history", "owner_periods"),
-            "run_reasons",
+            *("run_reasons", "run_payloads", "step_payloads"),
             *("list_exceptions", "exception_groups", "show_exception", "list_approvals"),
             "show_group",
             *(
@@ -141,7 +141,7 @@ async def called(client: httpx.AsyncClient, route: APIRoute, **names: str) -> ht
         query |= {"id": "R-1"}
     if route.name == "follow_changes":
         query |= {"for_s": 0}
-    if route.name == "export_audit":
+    if route.name in ("export_audit", "export_payload_readings"):
         query |= {"format": "csv"}
     body = BODIES.get(route.name, {}) if method == "POST" else None
     return await client.request(method, route.path.format(**names), json=body, params=query)

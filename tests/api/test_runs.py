@@ -1,4 +1,4 @@
-"""Why, over HTTP, on the command line over a server, and on the page of a run."""
+"""Why, what failed, and what went in and out, over HTTP and on the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from meshline.cli.exits import Exit
@@ -15,13 +16,14 @@ from meshline.cli.serve import listening
 from meshline.events.ids import run_id_of
 from meshline.projections.reasons import QUESTIONS
 from meshline.workflow.registry import Registry
-from tests.api.installation import Client, Installation, installed
+from tests.api.installation import Client, Installation, installed, reaches
 from tests.api.leads import SOURCE, leads
 from tests.api.test_desk import ADA, asking
 
 pytestmark = pytest.mark.postgres
 
 SMALL = ADA | {"employees": 3}
+NOBODY = SMALL | {"company": "Nobody"}
 
 
 @pytest.fixture
@@ -130,3 +132,69 @@ async def test_explain_says_over_a_server_what_it_says_where_the_log_is(
     assert "it saw" in here
     assert hidden == re.sub(r" +it saw .*\n", "", here)
     assert refused_there == refused_here
+
+
+async def test_a_history_is_narrowed_to_what_failed_to_types_and_to_an_actor(
+    meshline: Installation,
+) -> None:
+    async with meshline.as_("user:ada", "admin") as ada:
+        run = (await ada.post("/v1/triggers", NOBODY, source=SOURCE, id="F-1"))["run_id"]
+        await reaches(ada, run, "held")
+        noted = await ada.post(f"/v1/runs/{run}/notes", {"text": "who is that?"})
+        path = f"/v1/runs/{run}/history"
+        whole = await ada.get(path, min_position=noted["position"])
+        failed = await ada.get(path, failed=True)
+        steps = await ada.get(path, type=["step.failed", "meshline.step.started.v1"])
+        both = await ada.get(path, failed=True, type="step.started")
+        of_ada = await ada.get(path, actor="user:ada")
+        wrong = await ada.get(path, type="step.exploded", status=422)
+
+    def types(page: Any) -> list[str]:
+        return [each["type"] for each in page["items"]]
+
+    assert types(failed) == ["meshline.step.failed.v1", "meshline.exception.opened.v1"]
+    assert types(steps) == ["meshline.step.started.v1", "meshline.step.failed.v1"]
+    assert types(both) == []
+    assert {each["actor"] for each in of_ada["items"]} == {"user:ada"}
+    assert 0 < len(of_ada["items"]) < len(whole["items"])
+    assert "'step.exploded' is said of no run" in str(wrong)
+
+
+async def test_what_a_try_took_and_gave_is_told_hidden_kept_and_the_same_at_both_ends(
+    meshline: Installation,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    postgres_address: str,
+) -> None:
+    async with (
+        listening(meshline.api, "127.0.0.1", 0) as address,
+        meshline.as_("user:ada", "admin") as ada,
+        meshline.as_("user:vic", "viewer") as vic,
+    ):
+        run = await asking(ada)
+        path = f"/v1/runs/{run}/steps/enrich/payloads"
+        [enriched] = (await ada.get(path))["items"]
+        [whole] = (await ada.get(f"/v1/runs/{run}/payloads"))["items"]
+        [hidden] = (await vic.get(path))["items"]
+        none = await ada.get(f"/v1/runs/{run}/steps/nothing/payloads", status=404)
+        [of_run, of_step] = (await ada.get("/v1/audit/readings", run=run))["items"][:2]
+
+        async def typed(*where: str) -> Any:
+            words = ["run", "payloads", run, "enrich", "--output", "json", *where]
+            code = await asyncio.to_thread(type_in, words)
+            said = capsys.readouterr()
+            assert code == Exit.OK, said
+            return orjson.loads(said.out)
+
+        here = await typed("--log", postgres_address)
+        key = ada.http.headers["Authorization"].removeprefix("Bearer ")
+        monkeypatch.setenv("MESHLINE_KEY", key)
+        there = await typed("--server", address)
+
+    assert (enriched["taken"], enriched["gave"]) == ({"trigger": ADA}, "Acme Ltd")
+    assert (whole["state"], whole["taken"], whole["gave"]) == ("running", {"trigger": ADA}, None)
+    assert (hidden["state"], hidden["taken"], hidden["gave"]) == ("succeeded", None, None)
+    assert "has begun no step 'nothing'" in none["detail"]
+    assert of_step["about"] == f"enrich of run {run}"
+    assert of_step["positions"] == [enriched["position"]] and of_run["about"] == f"run {run}"
+    assert here == there and here[0]["gave"] == "Acme Ltd"

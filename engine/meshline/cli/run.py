@@ -13,7 +13,7 @@ from meshline.cli.asking import ask_about
 from meshline.cli.call import Call, command, end, group, known_words, seconds
 from meshline.cli.exits import Exit
 from meshline.cli.run_ids import RunId, existing, typed_run
-from meshline.cli.run_text import run_columns, run_page, show_text
+from meshline.cli.run_text import exchange_text, run_columns, run_page, show_text
 from meshline.cli.storytelling import story_lines, told
 from meshline.events.requests import (
     CancelRequested,
@@ -106,6 +106,14 @@ async def history(
     call: Call,
     run: RunId,
     full: Annotated[bool, typer.Option("--full", help="Every event, with its position.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only what failed, was refused, or was not in time.")
+    ] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only such events: step.failed; may be repeated."),
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="WHO", help="Only by them.")] = None,
 ) -> None:
     """Tell what happened in a run, from its first event to its last, with who and why.
 
@@ -113,11 +121,21 @@ async def history(
     Examples:
       meshline run history 1f0c2a9b
       meshline run history 1f0c2a9b --full
+      meshline run history 1f0c2a9b --failed --type step.failed
       meshline run history 1f0c2a9b --output jsonl | jq 'select(.actor != null)'
     """
+    from meshline.projections.history_view import KINDS, types_meant
+
+    for each in kind or ():
+        if each not in KINDS:
+            raise typer.BadParameter(
+                f"{each!r} is said of no run: expected some of {', '.join(KINDS)}",
+                param_hint="--type",
+            )
     async with call.views() as views:
         run_id = await existing(views, run)
-        rows = [row async for row in _history(views, run_id)]
+        types = types_meant(kind, failed=failed)
+        rows = [row async for row in _history(views, run_id, types=types, actor=actor)]
     with call.out.stream() as emit:
         if call.out.is_text:
             for line in story_lines(rows, full=full):
@@ -125,6 +143,37 @@ async def history(
         else:
             for row in rows:
                 emit(row)
+
+
+@command(app)
+async def payloads(
+    call: Call,
+    run: RunId,
+    step: Annotated[
+        str | None, typer.Argument(metavar="STEP", help="Of its tries; else of the run.")
+    ] = None,
+) -> None:
+    """Show what went into a run, or each try of a step, what came out, and what is different.
+
+    \b
+    Examples:
+      meshline run payloads 1f0c2a9b
+      meshline run payloads 1f0c2a9b enrich
+      meshline run payloads web.forms/F-1 enrich --output json | jq '.[].corrected'
+    """
+    from meshline.client import RemoteViews
+    from meshline.projections.exchanges import read_exchanges
+
+    async with call.views() as views:
+        run_id = await existing(views, run)
+        if isinstance(views, RemoteViews):
+            found = await views.exchanges(run_id, step)
+        else:
+            row, workflows = await views.run(run_id), await views.workflows()
+            found = await read_exchanges(views, row, step, workflows)
+    with call.out.stream() as emit:
+        for each in found:
+            emit(each, exchange_text(each))
 
 
 @command(app)
@@ -177,10 +226,10 @@ async def _watch(call: Call, views: Views, run_id: str, until: Sequence[str]) ->
             await asyncio.sleep(WATCH_S)
 
 
-async def _history(views: Views, run_id: str, offset: int = -1) -> Any:
+async def _history(views: Views, run_id: str, offset: int = -1, **only: Any) -> Any:
     while True:
         rows: list[HistoryRow] = await views.history(
-            run_id, limit=HISTORY_PAGE, after_offset=offset
+            run_id, limit=HISTORY_PAGE, after_offset=offset, **only
         )
         for row in rows:
             yield row

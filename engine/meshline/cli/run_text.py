@@ -15,12 +15,13 @@ from meshline.cli.words import age, ago, clock_time, due, prompt_name, short
 if TYPE_CHECKING:
     from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.exception_view import ExceptionRow
+    from meshline.projections.exchanges import Exchange
     from meshline.projections.ownership_view import PeriodRow
     from meshline.projections.queries import Views
     from meshline.projections.runs_view import RunRow
     from meshline.projections.tasks_view import TaskRow
 
-__all__ = ["RunPage", "run_columns", "run_page", "show_text", "whose"]
+__all__ = ["RunPage", "exchange_text", "run_columns", "run_page", "show_text", "whose"]
 
 ROWS_MAX = 200
 """Exceptions or tasks on the page of one run."""
@@ -203,3 +204,20 @@ def _next(page: RunPage) -> list[str]:
             verb = "approval approve" if task.kind == "approval" else "task complete"
             typed.append(f"{name} {verb} {run_id} {task.task}{form}")
     return ["", "  Next", *(f"    {line}" for line in typed)]
+
+
+def exchange_text(each: Exchange) -> str:
+    """Return what went in and out, and the places at which that is different."""
+    what = f"try {each.attempt} of {each.step}" if each.step else f"run {each.run_id}"
+    lines = [f"{what}, {each.state}, from {clock_time(each.began_at)} at {each.position}"]
+    for title, changes in (("corrected", each.corrected), ("different", each.changes)):
+        lines += [f"  {title:<9} {_change_text(change)}" for change in changes or ()]
+    for title, value in (("in", each.taken), ("out", each.gave)):
+        lines.append(f"  {title:<9} {'-' if value is None else orjson.dumps(value).decode()}")
+    return "\n".join(lines)
+
+
+def _change_text(change: dict[str, Any]) -> str:
+    before, after = (orjson.dumps(change[name]).decode() for name in ("before", "after"))
+    said = {"added": f"is new: {after}", "removed": f"is gone: {before}"}
+    return f"{change['path'] or 'all of it'} {said.get(change['what'], f'{before} -> {after}')}"

@@ -14,6 +14,7 @@ from meshline.projections.bulk_list import BulkItem
 from meshline.projections.cause_queries import CauseHit, ExceptionGroup, Opened
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exchanges import Exchange
 from meshline.projections.handovers_view import HandoverRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
@@ -39,6 +40,7 @@ PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
     Reason: ("saw",),
     TaskRow: ("form",),
     BulkItem: ("corrected",),
+    Exchange: ("taken", "gave", "changes", "corrected"),
 }
 """What of a row comes from the outside, or goes there."""
 
@@ -46,6 +48,7 @@ PAYLOAD_FIELDS: dict[type[Any], tuple[str, ...]] = {
 _NAMES: dict[type[Any], str] = {
     RunRow: "Run",
     HistoryRow: "HistoryItem",
+    Exchange: "Exchange",
     PeriodRow: "OwnerPeriod",
     OwnerLoad: "Owner",
     ExceptionRow: "Exception",

@@ -35,6 +35,7 @@ from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.bulk import Bulks
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
+from meshline.projections.exchanges import Exchange, read_exchanges
 from meshline.projections.explain import reasons_of
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.moment import Moment
@@ -247,6 +248,11 @@ class Desk:
             row, run_id = None, begins
         return run_id, await reasons_of(self.views, run_id, row)
 
+    async def exchanges(self, begins: str, step: str | None = None) -> list[Exchange]:
+        """Return what went into the run or each try of its step, and came out; see ``run``."""
+        row = await self.run(begins)
+        return await read_exchanges(self.views, row, step, await self.views.workflows())
+
     async def exception(self, begins: str) -> ExceptionRow:
         """Return the exception that is meant; see ``run``."""
         return await self._found(self.views.exception(begins))
@@ -418,4 +424,4 @@ def _position_of(row: Any) -> str | None:
     """Return where the event stands whose payload is in the row."""
     if isinstance(row, HistoryRow | TriggerRow):
         return f"{row.partition}:{row.log_offset}"
-    return row.position if isinstance(row, Reason) else None
+    return row.position if isinstance(row, Reason | Exchange) else None

@@ -9,7 +9,17 @@ from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import item_of, list_of
-from meshline.api.context import After, Ask, AtLeast, Body, IfNoneMatch, Limit, Past, Reader
+from meshline.api.context import (
+    After,
+    Ask,
+    AtLeast,
+    Body,
+    IfNoneMatch,
+    Limit,
+    Past,
+    Reader,
+    invalid,
+)
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
@@ -27,7 +37,8 @@ from meshline.events.requests import (
     StepError,
     StepReported,
 )
-from meshline.projections.history_view import HistoryRow
+from meshline.projections.exchanges import Exchange
+from meshline.projections.history_view import KINDS, HistoryRow, types_meant
 from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import Page, next_after, page_of_all, values_after
 from meshline.projections.reasons import QUESTIONS, Question
@@ -141,6 +152,13 @@ async def run_history(
     desk: Reader,
     least: AtLeast,
     run: str,
+    kinds: Annotated[
+        list[str] | None, Query(alias="type", description="Only such: `step.failed`.")
+    ] = None,
+    failed: Annotated[
+        bool, Query(description="Only what failed, was refused, or was not done in time.")
+    ] = False,
+    actor: Annotated[str | None, Query(max_length=300, description="Only by them.")] = None,
     limit: Limit = 1_000,
     after: After = None,
 ) -> Any:
@@ -148,9 +166,60 @@ async def run_history(
     await least.reached(desk, "history")
     [offset] = [-1] if after is None else values_after(after, [int])
     run_id = (await desk.run(run)).run_id
-    rows = await desk.views.history(run_id, limit=limit, after_offset=offset)
+    rows = await desk.views.history(
+        run_id,
+        limit=limit,
+        after_offset=offset,
+        types=types_meant(_known(kinds), failed=failed),
+        actor=actor,
+    )
     following = next_after([rows[-1].log_offset]) if len(rows) == limit else None
     return await desk.page(Page(rows, following), f"run {run_id}")
+
+
+def _known(kinds: list[str] | None) -> list[str] | None:
+    for kind in kinds or ():
+        if kind not in KINDS and kind not in KINDS.values():
+            raise invalid(
+                ("query", "type"),
+                f"{kind[:60]!r} is said of no run: expected some of {', '.join(KINDS)}",
+            )
+    return kinds
+
+
+@router.get("/{run}/payloads", response_model=list_of(Exchange), responses=documented(404, 422))
+async def run_payloads(
+    desk: Reader, least: AtLeast, run: str, limit: Limit = 50, after: After = None
+) -> Any:
+    """Tell what came into a run, what came out, and what is different."""
+    return await _exchanges(desk, least, run, None, limit, after)
+
+
+@router.get(
+    "/{run}/steps/{step}/payloads",
+    response_model=list_of(Exchange),
+    responses=documented(404, 422),
+)
+async def step_payloads(
+    desk: Reader, least: AtLeast, run: str, step: str, limit: Limit = 50, after: After = None
+) -> Any:
+    """Tell of each try of a step what it took, what it gave, and what is different.
+
+    `changes` lead from what went in to what came out, where both are objects or lists; `corrected`
+    from what the try before took to what this one did.
+    """
+    return await _exchanges(desk, least, run, step, limit, after)
+
+
+async def _exchanges(
+    desk: Desk, least: AtLeast, run: str, step: str | None, limit: int, after: str | None
+) -> Any:
+    await least.reached(desk, "history")
+    found = [*enumerate(await desk.exchanges(run, step))]
+    page = page_of_all(found, lambda each: [each[0]], kinds=[int], limit=limit, after=after)
+    rows = [row for _, row in page.rows]
+    of = f"run {rows[0].run_id}" if rows else f"run {run}"
+    return await desk.page(Page(rows, page.next), of if step is None else f"{step} of {of}")
 
 
 @router.get("/{run}/reasons", response_model=list_of(ReasonRow), responses=documented(404, 422))

@@ -19,6 +19,7 @@ from meshline.projections.cause_queries import CauseHit, CauseSeen, ExceptionGro
 from meshline.projections.directory_view import AbsenceRow
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.exchanges import Exchange
 from meshline.projections.handovers_view import HandoverRow
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.lag import ViewLag
@@ -90,15 +91,24 @@ class RemoteViews(Views):
         *,
         limit: int = LIMIT_MAX,
         after_offset: int = -1,
+        types: Iterable[str] | None = None,
+        actor: str | None = None,
         least: Position | None = None,
     ) -> list[HistoryRow]:
         """Return a run's events, and not before the history has read ``least``."""
         after = None if after_offset < 0 else next_after([after_offset])
         page = await self._listed(
             HistoryRow, f"/v1/runs/{run_id}/history", limit=limit, after=after,
+            type=None if types is None else [*types], actor=actor,
             min_position=None if least is None else str(least),
         )  # fmt: skip
         return page.rows
+
+    async def exchanges(self, run_id: str, step: str | None = None) -> list[Exchange]:
+        """Return what went into a run or the tries of a step, and what came out; values None where
+        the key may read no payloads."""
+        part = "" if step is None else f"/steps/{quote(step, safe='')}"
+        return await self._all(Exchange, f"/v1/runs/{_named('run', run_id)}{part}/payloads")
 
     async def reasons(
         self, run_id: str, *, questions: Sequence[str] | None = None, about: str | None = None

@@ -47,8 +47,12 @@ def run_typed(origin: str, run_id: str, action: str) -> Typed:
 
 def exception_typed(origin: str, exception_id: str, action: str) -> Typed:
     """Return what does this about an exception."""
-    words = ["meshline", "exception", action, exception_id, "--reason", "…"]
-    body: dict[str, Any] = {"action": action, "reason": "…"}
+    asked = "retry" if action == "edit" else action
+    words = ["meshline", "exception", asked, exception_id, "--reason", "…"]
+    body: dict[str, Any] = {"action": asked, "reason": "…"}
+    if action == "edit":
+        words += ["--set", "trigger/…=…"]
+        body["corrections"] = [{"of": "trigger", "path": "/…", "value": "…"}]
     if action == "assign":
         words.insert(3, "team:…")
         body["owner"] = "team:…"

@@ -165,4 +165,7 @@ async def act_on_exception(
         reason=act.reason,
     )
     answered = await act.ask(row, asked)
-    return act.shown(f"/exceptions/{row.exception_id}", action, answered)
+    # From the page of its run one comes back there.
+    run = f"/runs/{row.run_id}"
+    then = run if act.text("then") == run else f"/exceptions/{row.exception_id}"
+    return act.shown(then, action, answered)

@@ -1,33 +1,23 @@
-"""Runs: the list with the five answers, one run with all that happened, and acting on it."""
+"""Runs: the list with the five answers, and acting on one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
 from meshline.console.bulk import many_of
-from meshline.console.commands import run_typed
-from meshline.console.drawing import drawn
-from meshline.console.painting import painted
-from meshline.console.reading import (
-    PAGE_ROWS,
-    Reader,
-    moment_asked,
-    reached,
-    seen_of,
-    values_of,
-)
+from meshline.console.commands import exception_typed, run_typed
+from meshline.console.reading import PAGE_ROWS, Reader, moment_asked
 from meshline.console.rendering import rendered
 from meshline.console.saved import saved_by
-from meshline.console.timeline import timeline_of
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
-from meshline.console.words import moment_of
-from meshline.events.clock import SystemClock
+from meshline.console.words import moment_of, shortened
 from meshline.events.ids import run_id_of
 from meshline.events.requests import (
     CancelRequested,
@@ -41,34 +31,22 @@ from meshline.events.requests import (
 from meshline.events.requests import (
     Request as AskedRequest,
 )
-from meshline.events.story import sentence
-from meshline.projections.as_of import item_of
-from meshline.projections.as_of_queries import ViewsAsOf
-from meshline.projections.explain import explain
-from meshline.projections.history_view import HistoryRow
-from meshline.projections.intake import Undecodable
-from meshline.projections.pages import LIMIT_MAX
-from meshline.projections.queries import OPEN_RUNS, Views
-from meshline.projections.reasons import QUESTIONS
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.queries import OPEN_RUNS
 from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
-from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = ["actions_for", "router"]
 
 router = APIRouter()
-_clock = SystemClock()
 STATES = [*OPEN_RUNS, "succeeded", "failed", "cancelled"]
 WAITS = [
     *("timer", "message", "task", "approval", "child"),
     *("retry", "slot", "worker", "exception", "outside"),
 ]
-EVENTS_MAX = 200
-"""Events on one page of a run."""
-
 NOTE_LENGTH_MAX = 4_000
-EVENTS_READ_MAX = 5_000
-"""Events that graph and time are made of; of a longer run they show the beginning."""
+HOLDING_MAX = 3
+"""Held steps that can be acted on from the run's page; the others from their own."""
 
 Text = Annotated[str, Query(max_length=300)]
 
@@ -134,126 +112,6 @@ def _run_meant(text: str) -> str | None:
     return (run_id_of(source, trigger_id) if slash else source) or None
 
 
-@router.get("/runs/{run}")
-async def show_run(request: Request, visit: Reader, run: str, after: int = -1) -> Response:
-    """Show a run: five answers, what it waits for, its graph, its time and its events."""
-    shows_all = await reached(request, visit, "runs", "history", "exceptions", "tasks")
-    moment = moment_asked(request)
-    views = await seen_of(visit, run, moment)
-    row = await views.run(run)
-    about = f"run {row.run_id}"
-    history = await _history(views, row.run_id)
-    painting = painted(history)
-    periods = await views.periods(row.run_id)
-    spec = await _spec_of(visit, row)
-    shown = _shown(request, history, after)
-    end = row.ended_at or (moment.time if moment and moment.time else _clock.now())
-    return rendered(
-        request,
-        "run.html",
-        run=row,
-        outcome=(await values_of(visit, row, about))["outcome"],
-        tag=tag_of(row),
-        moment=moment,
-        shows_all=shows_all,
-        exceptions=(await views.exceptions(states=None, run_id=row.run_id, limit=50)).rows[::-1],
-        tasks=(await views.tasks(states=None, run_id=row.run_id, limit=50)).rows[::-1],
-        periods=periods,
-        began_by=history[0].actor if history else None,
-        drawing=drawn(spec, painting) if spec and not row.observed else None,
-        drawing_down=drawn(spec, painting, down=True) if spec and not row.observed else None,
-        timeline=timeline_of(painting, periods, row.started_at, end),
-        whys=[]
-        if "hx-request" in request.headers
-        else await _whys(visit, row, history, shown, await visit.views.workflows()),
-        events=await _events(visit, shown, about),
-        events_total=len(history),
-        events_are_cut=len(history) >= EVENTS_READ_MAX,
-        next_after=_next_after(history, after),
-        actions=[] if moment else actions_for(visit, row, str(request.base_url).rstrip("/")),
-    )
-
-
-async def _history(views: Views | ViewsAsOf, run_id: str) -> list[HistoryRow]:
-    """Return what was said about the run, up to ``EVENTS_READ_MAX``."""
-    rows: list[HistoryRow] = []
-    while len(rows) < EVENTS_READ_MAX:
-        after = rows[-1].log_offset if rows else -1
-        some = await views.history(run_id, limit=LIMIT_MAX, after_offset=after)
-        rows += some
-        if len(some) < LIMIT_MAX:
-            break
-    return rows
-
-
-def _shown(request: Request, history: Sequence[HistoryRow], after: int) -> Sequence[HistoryRow]:
-    # A page that refreshes itself takes all but its events: nobody reads a payload by that.
-    if "hx-request" in request.headers:
-        return []
-    return [row for row in history if row.log_offset > after][:EVENTS_MAX]
-
-
-def _next_after(history: Sequence[HistoryRow], after: int) -> int | None:
-    left = [row.log_offset for row in history if row.log_offset > after]
-    return left[EVENTS_MAX - 1] if len(left) > EVENTS_MAX else None
-
-
-async def _events(visit: Visit, rows: Sequence[HistoryRow], about: str) -> list[dict[str, Any]]:
-    may = visit.may(Permission.READ_PAYLOADS)
-    found = []
-    items = (await visit.desk.page(rows, about))["items"]
-    for row, shown in zip(rows, items, strict=True):
-        item = item_of(row)
-        said = row.type if isinstance(item, Undecodable) else sentence(item.event, values=may)
-        found.append({"row": row, "said": said, "data": shown["data"]})
-    return found
-
-
-async def _whys(
-    visit: Visit,
-    row: RunRow,
-    history: Sequence[HistoryRow],
-    shown: Sequence[HistoryRow],
-    workflows: Sequence[WorkflowRow],
-) -> list[dict[str, Any]]:
-    """Return the reasons under their questions, each with where the event is that says so.
-
-    Of a history that is cut they would be wrong: there are none.
-    """
-    if len(history) >= EVENTS_READ_MAX:
-        return []
-    here = {f"{each.partition}:{each.log_offset}" for each in shown}
-    about = f"run {row.run_id}"
-    reasons = explain(row, history, workflows)
-    items = (await visit.desk.page(reasons, about, run_id=row.run_id))["items"]
-    return [
-        {
-            "title": title,
-            "is_open": question in ("waits", "exception"),
-            "reasons": [
-                {
-                    "reason": reason,
-                    "saw": saw["saw"],
-                    "is_here": reason.position in here,
-                    "offset": int(reason.position.partition(":")[2]),
-                }
-                for reason, saw in zip(reasons, items, strict=True)
-                if reason.question == question
-            ],
-        }
-        for question, title in QUESTIONS.items()
-        if any(reason.question == question for reason in reasons)
-    ]
-
-
-async def _spec_of(visit: Visit, row: RunRow) -> Any:
-    """Return the definition that the run has; None where it is not registered any more."""
-    for each in await visit.views.workflows():
-        if (each.workflow, each.version) == (row.workflow, row.version):
-            return each.spec
-    return None
-
-
 # -- acting ------------------------------------------------------------------------------------
 
 Action = Literal["retry", "pause", "resume", "owner", "message", "note", "cancel"]
@@ -277,10 +135,20 @@ _TITLES = {
 }
 
 
-def actions_for(visit: Visit, row: RunRow, origin: str) -> list[dict[str, Any]]:
-    """Return what can be done with the run as it is, by who looks at it."""
+def actions_for(
+    visit: Visit, row: RunRow, exceptions: Iterable[ExceptionRow], origin: str
+) -> list[dict[str, Any]]:
+    """Return what can be done with the run as it is, by who looks at it.
+
+    Args:
+        exceptions: of the run; a step that one of them holds can be left out, or corrected.
+    """
     if not visit.may(Permission.OPERATE):
         return []
+    holding = [each for each in exceptions if each.blocking and each.state in OPEN_EXCEPTIONS]
+    of_steps = [
+        action for each in holding[:HOLDING_MAX] for action in _actions_on(visit, each, origin)
+    ]
     names: list[str] = []
     messages = [wait["about"] for wait in row.waits if wait["kind"] == "message"]
     if row.ended_at is None:
@@ -292,7 +160,7 @@ def actions_for(visit: Visit, row: RunRow, origin: str) -> list[dict[str, Any]]:
             names.append("resume" if row.state == "paused" else "pause")
         names += ["owner", "cancel"]
     names.append("note")
-    return [
+    of_run = [
         {
             "name": name,
             "messages": messages,
@@ -302,6 +170,29 @@ def actions_for(visit: Visit, row: RunRow, origin: str) -> list[dict[str, Any]]:
         }
         for name in names
     ]
+    return [*of_run[:1], *of_steps, *of_run[1:]] if "retry" in names else of_run
+
+
+def _actions_on(visit: Visit, row: ExceptionRow, origin: str) -> list[dict[str, Any]]:
+    """Return what can be done about a step that is held."""
+    base, typed = f"/exceptions/{quote(row.exception_id, safe='')}", exception_typed
+    skip = {
+        "name": "skip",
+        "base": base,
+        "form": f"skip-{row.exception_id}",
+        "tag": tag_of(row),
+        "title": f"Skip {shortened(row.about, 40)}",
+        "about": "Go on without the step, with a value in place of its result.",
+        "typed": typed(origin, row.exception_id, "skip"),
+    }
+    edit = {
+        "name": "edit",
+        "href": f"{base}/edit",
+        "title": f"Edit and retry {shortened(row.about, 40)}",
+        "about": "Set right what the run knows, see what that changes, and try the step again.",
+        "typed": typed(origin, row.exception_id, "edit"),
+    }
+    return [edit, skip] if visit.may(Permission.READ_PAYLOADS) else [skip]
 
 
 @router.post("/runs/{run}/{action}")

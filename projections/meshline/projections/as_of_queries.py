@@ -87,7 +87,11 @@ class ViewsAsOf:
             NotFound: there is no such run, or at the moment there was none yet.
         """
         run_id = (await views.run(begins)).run_id
-        history = await whole_history(views, run_id)
+        return await ViewsAsOf.of_history(run_id, await whole_history(views, run_id), moment)
+
+    @staticmethod
+    async def of_history(run_id: str, history: Sequence[HistoryRow], moment: Moment) -> ViewsAsOf:
+        """Fold the whole history of one run up to the moment; see ``of_run``."""
         store = await fold_history(history, ABOUT_RUNS, moment)
         found = ViewsAsOf(store, rows_until(history, moment))
         if not await store.rows(runs_view.runs):
@@ -145,11 +149,23 @@ class ViewsAsOf:
         return found[0]
 
     async def history(
-        self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
+        self,
+        run_id: str,
+        *,
+        limit: int = LIMIT_MAX,
+        after_offset: int = -1,
+        types: Iterable[str] | None = None,
+        actor: str | None = None,
     ) -> list[HistoryRow]:
         """See ``Views.history``; only where one run was folded."""
+        wanted = None if types is None else set(types)
         return [
-            row for row in self._history if row.run_id == run_id and row.log_offset > after_offset
+            row
+            for row in self._history
+            if row.run_id == run_id
+            and row.log_offset > after_offset
+            and (wanted is None or row.type in wanted)
+            and actor in (None, row.actor)
         ][:limit]
 
     async def owners(self) -> list[OwnerLoad]:

@@ -128,15 +128,28 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, CauseQueries, Summaries, 
         return {row["state"]: row["n"] for row in rows}
 
     async def history(
-        self, run_id: str, *, limit: int = LIMIT_MAX, after_offset: int = -1
+        self,
+        run_id: str,
+        *,
+        limit: int = LIMIT_MAX,
+        after_offset: int = -1,
+        types: Iterable[str] | None = None,
+        actor: str | None = None,
     ) -> list[HistoryRow]:
-        """Return what was said about the run, in the order of the log."""
+        """Return what was said about the run, in the order of the log.
+
+        Args:
+            types: only events of these; whole, as in the rows.
+        """
+        where = _Conditions()
+        where.equal(run_id=run_id)
+        where.add("log_offset > ?", after_offset)
+        if types is not None:
+            where.add("type = any(?::text[])", [*types])
+        where.equal(actor=actor)
         rows = await self._fetch(
-            "select * from {ns}.history where run_id = $1 and log_offset > $2 "
-            "order by partition, log_offset limit $3",
-            run_id,
-            after_offset,
-            limit,
+            f"select * from {{ns}}.history {where} order by partition, log_offset limit {limit}",
+            *where.arguments,
         )
         return [HistoryRow(**row) for row in rows]
 

@@ -14,9 +14,9 @@ from meshline.events.corrections import Corrected, Correction, changed, correcte
 from meshline.events.requests import TriggerReceived
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.pages import LIMIT_MAX
-from meshline.projections.reasons import Told
+from meshline.projections.reasons import Said, Told
 
-__all__ = ["TRIGGER", "VALUE_TYPES", "previewed", "values_in", "whole_history"]
+__all__ = ["TRIGGER", "VALUE_TYPES", "Values", "previewed", "values_in", "whole_history"]
 
 TRIGGER = "trigger"
 
@@ -45,15 +45,20 @@ async def whole_history(views: _Views, run_id: str) -> list[HistoryRow]:
     return rows
 
 
-def values_in(history: Iterable[HistoryRow]) -> dict[str, Any]:
-    """Return the values by name, the trigger's first; those that a person could correct."""
-    values: dict[str, Any] = {}
-    counts: dict[str, int] = {}
-    told = Told(history)
-    for said in told:
+class Values:
+    """What a run knows, event by event; the trigger's value first."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._counts: dict[str, int] = {}
+        self.by_name: dict[str, Any] = {}
+
+    def take(self, said: Said[Any]) -> None:
+        """Go on to where the event has been said."""
+        values = self.by_name
         match said.data:
             case facts.TriggerAccepted():
-                asked = told.asked(said)
+                asked = self._told.asked(said)
                 if asked is not None and isinstance(asked.data, TriggerReceived):
                     values[TRIGGER] = asked.data.payload
             case facts.StepSucceeded(step=step, result=value):
@@ -63,9 +68,9 @@ def values_in(history: Iterable[HistoryRow]) -> dict[str, Any]:
             case facts.MessageMatched(message=message, payload=value):
                 values[message] = value
             case facts.StepFannedOut(step=step, count=count):
-                counts[step] = count
+                self._counts[step] = count
             case facts.StepJoined(step=step):
-                names = [f"{step}[{index}]" for index in range(counts.get(step, 0))]
+                names = [f"{step}[{index}]" for index in range(self._counts.get(step, 0))]
                 values[step] = [values.pop(name, None) for name in names]
             case facts.ExceptionResolved(corrected=all_corrected):
                 for each in all_corrected:
@@ -73,7 +78,15 @@ def values_in(history: Iterable[HistoryRow]) -> dict[str, Any]:
                         values[each.of] = changed(values[each.of], each.changes)
             case _:
                 pass
-    return {name: value for name, value in values.items() if value is not None}
+
+
+def values_in(history: Iterable[HistoryRow]) -> dict[str, Any]:
+    """Return the values by name, the trigger's first; those that a person could correct."""
+    told = Told(history)
+    values = Values(told)
+    for said in told:
+        values.take(said)
+    return {name: value for name, value in values.by_name.items() if value is not None}
 
 
 def previewed(values: dict[str, Any], corrections: Iterable[Correction]) -> tuple[Corrected, ...]:
