@@ -131,7 +131,9 @@ async def test_a_viewer_sees_every_page_and_no_button_and_may_send_nothing(site:
                 is_for_auditors = path.startswith(("/audit", "/access", "/views/"))
                 page = await eve.open(address, 403 if is_for_auditors else 200)
                 assert "ada@example.org" not in page, f"{path} shows a payload"
-                assert not re.search(r'method="post" action="/(runs|exceptions|exception-groups|bulk)/', page), path
+                assert not re.search(
+                    r'method="post" action="/(runs|exceptions|exception-groups|bulk)/', page
+                ), path
         token = re.findall(r'name="token" value="(\w+)"', eve.page)[0]
         for method, path in routes():
             # Anybody may come back to what they may see.

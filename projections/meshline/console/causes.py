@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from meshline.api.principals import Permission
 from meshline.console.bulk import many_of
 from meshline.console.commands import group_typed
-from meshline.console.reading import REACH_S, Reader, values_of
+from meshline.console.reading import REACH_S, Reader
 from meshline.console.rendering import rendered
 from meshline.console.trend import HEIGHT, trend_of
 from meshline.console.visit import WAIT_S, Act, FormRefused, MovedOn, Visit, acts, tag_of
@@ -90,7 +90,7 @@ async def _known(visit: Visit, sample: list[ExceptionRow]) -> dict[str, Any]:
     run_id = sample[0].run_id
     said = (await visit.views.said([run_id], VALUE_TYPES)).get(run_id, [])
     if said:
-        values_of(visit, said[0], f"run {run_id}")  # who reads it is noted
+        await visit.desk.page(said, f"run {run_id}", run_id=run_id)  # who reads it is kept
     return values_in(said)
 
 
