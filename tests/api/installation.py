@@ -40,9 +40,9 @@ class Installation:
     services: Services
     api: FastAPI
 
-    async def until_seen(self, view: str) -> None:
-        """Return as soon as the view shows all that the log holds now."""
-        await until_seen(self.log, self.services.views, view)
+    async def until_seen(self, *names: str) -> None:
+        """Return as soon as these views show all that the log holds now."""
+        await until_seen(self.log, self.services.views, *names)
 
     @asynccontextmanager
     async def as_(self, actor: str | None, *roles: str, **narrowed: Any) -> AsyncIterator[Client]:
@@ -79,11 +79,11 @@ GAP_S = 0.3
 SETTINGS = ApiSettings(body_bytes_max=200_000, unknown_per_s=10_000)
 
 
-async def until_seen(log: EventLog, views: Views, view: str) -> None:
-    """Return as soon as the view shows all that the log holds now."""
+async def until_seen(log: EventLog, views: Views, *names: str) -> None:
+    """Return as soon as these views show all that the log holds now."""
     ends = await log.ends()
     last = [Position(partition, end - 1) for partition, end in ends.items() if end]
-    await views.reached(last, [view], timeout_s=30)
+    await views.reached(last, names, timeout_s=30)
 
 
 async def registered(views: Views, registry: Registry) -> None:

@@ -262,6 +262,7 @@ NARROWED: list[dict[str, Any]] = [
 async def test_what_another_team_has_is_not_found_by_any_route(meshline: Installation) -> None:
     async with meshline.as_("user:ada", "admin") as ada:
         other = await other_teams(ada)
+        await meshline.until_seen("history", "ownership", "exceptions", "tasks", "triggers")
         mine = (await ada.post("/v1/triggers", ADA, source=SOURCE, id="F-1"))["run_id"]
         await reaches(ada, mine, "waiting")
         at = datetime.now(UTC).isoformat()
@@ -296,6 +297,7 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
 ) -> None:
     async with meshline.as_("user:ada", "admin") as ada:
         other = await other_teams(ada)
+        await meshline.until_seen("history", "ownership", "exceptions", "tasks", "triggers")
         for narrowed in ({"workflows": ["refunds"]}, {"queues": ["queue:support"]}):
             async with meshline.as_("user:sue", "viewer", **narrowed) as sue:
                 for route in routes():
@@ -340,6 +342,7 @@ async def test_what_was_refused_stands_in_the_history_with_who_asked(
         meshline.as_(None) as nobody,
     ):
         other = await other_teams(ada)
+        await meshline.until_seen("history", "ownership", "exceptions", "tasks", "triggers")
         run = other["run"]
         await eve.post(f"/v1/runs/{run}/cancel", status=403)
         await far.post(f"/v1/runs/{run}/pause", status=404)
