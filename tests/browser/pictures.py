@@ -114,7 +114,6 @@ async def more_pages(stage: Stage) -> dict[str, str]:
     groups = await stage.site.views.exception_groups(limit=1, open_only=False)
     if groups:
         pages["exceptions-of-a-cause"] = f"/exceptions?cause={groups[0].cause}"
-        pages["exception-group"] = f"/exception-groups/{groups[0].cause}"
     return pages
 
 

@@ -118,7 +118,7 @@ async def test_what_is_wrong_in_many_is_set_right_after_a_look_at_what_that_chan
     assert "Edit and retry all" in page
     assert "trigger/…=&#34;…&#34;" in page
     assert "&#39;Acme&#39; is no JSON" in wrong.text
-    assert "it would be no trigger: employees: expected a whole number" in no_type.text
+    assert "it would be no trigger: employees: it is not of type &#34;integer&#34;" in no_type.text
     assert f"Retry {HELD + 1} exceptions" in preview
     assert "<del><code><bdi>3</bdi></code></del>" in preview
     assert "⟨U+202E⟩" in preview and odd not in preview and "&lt;/code&gt;" in preview

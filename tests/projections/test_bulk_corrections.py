@@ -81,10 +81,14 @@ async def meshline(
             triggers = (Trigger("shop", each, trigger_id=str(n)) for n, each in enumerate(payloads))
             async for _ in publisher.publish_many(triggers):
                 pass
-        async with asyncio.timeout(60):
-            while len(await opened(installation)) != 2 * orders:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until_open(installation, 2 * orders)
         yield installation
+
+
+async def until_open(meshline: Installation, count: int) -> None:
+    async with asyncio.timeout(60):
+        while len(await opened(meshline)) != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def opened(meshline: Installation, step: str | None = None) -> list[ExceptionRow]:
@@ -138,8 +142,8 @@ async def test_each_is_looked_at_with_its_own_values_and_some_are_left_out(
 @pytest.mark.parametrize(
     ("correction", "why"),
     [
-        (to("/town", "X"), "it would be no trigger: town: expected at least 2 characters"),
-        (to("", "all of it"), "it would be no trigger: value: expected an object"),
+        (to("/town", "X"), "it would be no trigger: town: it is shorter than 2 characters"),
+        (to("", "all of it"), 'it would be no trigger: value: it is not of type "object"'),
         (to("/town", "Nirgendwo"), "its values are so already"),
         (to("/by", "me", "insure"), "'insure' has no value in this run"),
     ],
@@ -178,6 +182,21 @@ async def test_whose_values_changed_since_they_were_looked_at_is_left_alone(
         history = await meshline.services.views.history(run_id)
         [asked] = [h for h in history if h.type == "meshline.exception.action.requested.v1"]
         assert asked.data["corrections"] == [to("/town", "Ulm")]
+
+
+async def test_where_the_schema_is_no_judge_the_keeper_is(meshline: Installation) -> None:
+    # The type takes "2" for 2, and its schema does not.
+    late = await meshline.services.publisher.publish(
+        "shop", {"town": "Nirgendwo", "lines": ["2"]}, trigger_id="odd"
+    )
+    await until_open(meshline, 8)
+    made = await frozen(meshline, to("/town", "X"), to("/lines", ["2"]), step="weigh")
+
+    came_of = await results(meshline, made)
+
+    assert (made.items, sum(made.left_out.values())) == (1, 3)
+    assert [*came_of] == [late.run_id]
+    assert came_of[late.run_id].startswith("refused Refused: it would be no trigger: town: ")
 
 
 @pytest.mark.parametrize("meshline", [ORDERS], indirect=True)

@@ -85,13 +85,12 @@ async def show_group(request: Request, visit: Reader, cause: str) -> Response:
 
 async def _known(visit: Visit, sample: list[ExceptionRow]) -> dict[str, Any]:
     """Return what the sample's run knows, as the principal may see it."""
-    if not sample or not visit.may(Permission.READ_PAYLOADS):
+    if not sample:
         return {}
     run_id = sample[0].run_id
     said = (await visit.views.said([run_id], VALUE_TYPES)).get(run_id, [])
-    if said:
-        await visit.desk.page(said, f"run {run_id}", run_id=run_id)  # who reads it is kept
-    return values_in(said)
+    may = said and await visit.desk.reads("data", f"run {run_id}", said, run_id)
+    return values_in(said) if may else {}
 
 
 def _many(

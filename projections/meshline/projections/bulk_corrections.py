@@ -12,7 +12,7 @@ from meshline.projections.bulk_list import Differences
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.queries import Views
 from meshline.projections.run_values import TRIGGER, VALUE_TYPES, previewed, values_in
-from meshline.projections.shapes import fault_of
+from meshline.projections.shapes import Shape
 from meshline.projections.workflows_view import WorkflowRow
 
 __all__ = ["AT_ONCE", "Trial", "Trials"]
@@ -37,6 +37,7 @@ class Trials:
         self._views = views
         self._corrections = [Correction.model_validate(each) for each in corrections]
         self._definitions: dict[tuple[str, int], Mapping[str, Any] | None] | None = None
+        self._shapes: dict[tuple[str, int, str], Shape | None] = {}
 
     async def of(self, run_ids: Sequence[str]) -> dict[str, Trial]:
         """Return what comes of it in each of the runs, by id."""
@@ -62,19 +63,25 @@ class Trials:
     def _fault(
         self, history: list[HistoryRow], values: Mapping[str, Any], corrected: Corrected
     ) -> str | None:
-        schema = _schema(self._definition(history), corrected.of)
+        shape = self._shape(history, corrected.of)
         before = values[corrected.of]
         # A schema that finds fault with what the type has taken is no judge of what it takes.
-        if schema is None or fault_of(schema, before) is not None:
+        if shape is None or shape.fault(before) is not None:
             return None
-        return fault_of(schema, changed(before, corrected.changes))
+        return shape.fault(changed(before, corrected.changes))
 
-    def _definition(self, history: list[HistoryRow]) -> Mapping[str, Any] | None:
-        for row in history:
-            if row.type == _ACCEPTED:
-                assert self._definitions is not None
-                return self._definitions.get((row.data["workflow"], row.data["version"]))
-        return None
+    def _shape(self, history: list[HistoryRow], of: str) -> Shape | None:
+        """Return the registered type of the value, as of the run's own definition."""
+        assert self._definitions is not None
+        row = next((row for row in history if row.type == _ACCEPTED), None)
+        if row is None:
+            return None
+        workflow, version = row.data["workflow"], row.data["version"]
+        key = (workflow, version, of)
+        if key not in self._shapes:
+            schema = _schema(self._definitions.get((workflow, version)), of)
+            self._shapes[key] = None if schema is None else Shape(schema)
+        return self._shapes[key]
 
 
 def _definitions(rows: Iterable[WorkflowRow]) -> dict[tuple[str, int], Mapping[str, Any] | None]:
