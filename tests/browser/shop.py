@@ -6,9 +6,13 @@ from pydantic import BaseModel, Field
 
 from meshline.workflow import Approval, Retry, Workflow
 
-__all__ = ["CARRIER", "SOURCE", "Carrier", "orders"]
+__all__ = ["CARRIER", "MISTYPED", "SOURCE", "Carrier", "orders"]
 
 SOURCE = "shop.orders"
+
+
+MISTYPED = "Acme Gmbx"
+"""A customer whose name has no address."""
 
 
 class Carrier:
@@ -22,6 +26,10 @@ CARRIER = Carrier()
 
 class CarrierDown(Exception):
     """The carrier takes nothing now."""
+
+
+class NoAddress(Exception):
+    """Nobody knows where the customer lives."""
 
 
 class OrderPlaced(BaseModel):
@@ -75,6 +83,8 @@ async def ship(
     trigger: OrderPlaced, check_stock: str, credit: Approval | None, idempotency_key: str
 ) -> Shipped:
     """Hand it to the carrier."""
+    if trigger.customer == MISTYPED:
+        raise NoAddress(f"There is no address of {trigger.customer!r}")
     if CARRIER.is_down and trigger.note != "ship anyway":
         raise CarrierDown(f"The carrier takes nothing from {check_stock} now")
     return Shipped(parcel=f"P-{idempotency_key[:6]}")

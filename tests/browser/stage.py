@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page
 
 from meshline.workflow import Workflow
@@ -71,6 +72,21 @@ class Stage:
         answer = await self.site.publisher.publish(SOURCE, placed, trigger_id=order_id)
         await self.reaches(answer.run_id, state)
         return answer.run_id
+
+    async def sent_by_the_shop(self, order_id: str, **payload: Any) -> str:
+        """Send an order as the source does, over the API, and return the run's id."""
+        _, secret = await self.site.keys.create(
+            "service:shop", ["source"], made_by="user:test", sources=[SOURCE]
+        )
+        async with httpx.AsyncClient(base_url=self.address) as http:
+            answer = await http.post(
+                "/v1/triggers",
+                params={"source": SOURCE, "id": order_id},
+                headers={"Authorization": f"Bearer {secret}"},
+                json=payload,
+            )
+        run_id: str = answer.json()["run_id"]
+        return run_id
 
     async def reaches(self, run_id: str, state: str) -> None:
         async with asyncio.timeout(30):

@@ -26,7 +26,7 @@ from meshline.projections.run_values import VALUE_TYPES, values_in
 __all__ = ["router"]
 
 router = APIRouter()
-LISTED = 20
+LISTED = 10
 """Open exceptions on the page of their group."""
 
 _clock = SystemClock()
