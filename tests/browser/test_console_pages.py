@@ -83,6 +83,10 @@ async def pages_of(stage: Stage) -> dict[str, str]:
             stage.site.views, "retry", Chosen(workflow="orders"), actor="user:grace", reason="back"
         )
         pages["bulk-list"] = f"/bulk/{made.name}"
+    for user in (await stage.site.accounts.all())[:1]:
+        pages["access-user"] = f"/access/users/{user.name}"
+    for key in (await stage.site.keys.all())[:1]:
+        pages["access-key"] = f"/access/keys/{key.id}"
     return pages
 
 

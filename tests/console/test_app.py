@@ -78,7 +78,7 @@ def filled(path: str, **values: str) -> str:
     known = {
         "run": "1", "exception": "1", "approval": "big_deal", "task": "big_deal",
         "workflow": "leads",
-        "action": "retry", "decision": "approved", "key": "0123456789ab",
+        "action": "retry", "decision": "approved", "key": "0123456789ab", "user": "ada",
         "bulk": "bulk-1", "view": "runs", "cause": "0123456789ab",
     }  # fmt: skip
     return path.format(**known | values)
@@ -458,7 +458,7 @@ async def test_whatever_an_address_says_is_answered_and_no_mistake_of_ours(
     async with site.as_("ada", "admin") as ada:
         for method, path in routes():
             if method == "GET":
-                names = ("run", "exception", "approval", "task", "workflow")
+                names = ("run", "exception", "approval", "task", "workflow", "key", "user")
                 answer = await ada.http.get(filled(path, **dict.fromkeys(names, weird)))
                 assert answer.status_code < 500, f"{path}: {answer.text}"
         for name in ("after", "as_of", "at", "state", "owner", "run", "id", "version", "by"):

@@ -94,6 +94,7 @@ def create_console(
     console.state.accounts = accounts
     console.state.keys = keys
     console.state.login = login
+    console.state.sent = access.SentForms()
     console.state.failures = signing_in.Failures()
     console.state.rates = Rates(settings.rate_per_s, settings.burst_max)
     for router in ROUTERS:
