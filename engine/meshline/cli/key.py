@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshline.cli.admitting import Because, admissions, seen_of
 from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.tables import Column
 from meshline.cli.words import ago
 
 if TYPE_CHECKING:
-    from meshline.api.keys import ApiKeys, Key
+    from meshline.projections.admitted import Key
 
 __all__ = ["app"]
 
@@ -48,6 +47,7 @@ async def create(
     expires: Annotated[
         str | None, typer.Option(metavar="90d", help="After so long it counts no more.")
     ] = None,
+    reason: Because = "",
 ) -> None:
     """Make a key and show it, this once: only a hash of it is kept.
 
@@ -64,11 +64,13 @@ async def create(
     expires_at = None
     if expires is not None:
         expires_at = call.clock.now() + timedelta(seconds=seconds(expires, "--expires"))
-    async with _keys(call) as keys:
-        made, secret = await keys.create(
-            actor, role, made_by=call.actor.id, sources=source, workflows=workflow, queues=queue,
-            expires_at=expires_at,
-        )  # fmt: skip
+    from meshline.projections.admitted import Granting
+
+    granting = Granting(role, source or None, workflow or None, queue or None)
+    async with admissions(call, reason) as admitting:
+        made, secret = await admitting.create_key(
+            actor, granting, by=call.actor, expires_at=expires_at, reason=reason
+        )
     call.out.thing({"key": secret, **made._asdict()}, lambda: secret)
     call.out.say(f"It is {actor} for the API, as {', '.join(role)}. It is not shown again.")
 
@@ -81,8 +83,8 @@ async def list_keys(call: Call) -> None:
     Examples:
       meshline key list
     """
-    async with _keys(call) as keys:
-        found = await keys.all()
+    async with admissions(call) as admitting:
+        found = await admitting.keys()
     call.out.rows(found, _columns(call.clock.now()), empty="There is no key yet.")
 
 
@@ -93,6 +95,7 @@ async def rotate(
     overlap: Annotated[
         str, typer.Option(metavar="1h", help="So long the old one counts too; 0s: not at all.")
     ] = "1h",
+    reason: Because = "",
 ) -> None:
     """Make a key that may do what an old one may, and show it; the old one ends soon.
 
@@ -102,8 +105,10 @@ async def rotate(
       meshline key rotate 1f0c2a9b44d1 --overlap 7d
     """
     overlap_s = seconds(overlap, "--overlap")
-    async with _keys(call) as keys:
-        made, secret = await keys.rotate(key, made_by=call.actor.id, overlap_s=overlap_s)
+    async with admissions(call, reason) as admitting:
+        made, secret = await admitting.rotate_key(
+            key, by=call.actor, overlap_s=overlap_s, reason=reason
+        )
     call.out.thing({"key": secret, **made._asdict()}, lambda: secret)
     call.out.say(f"It is {made.actor}, as the key {key}, which counts for {overlap} more.")
 
@@ -112,7 +117,7 @@ async def rotate(
 async def revoke(
     call: Call,
     key: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")],
-    reason: Annotated[str, typer.Option(help="Why; the console shows it.")] = "",
+    reason: Because = "",
 ) -> None:
     """Let a key count no more, on every server within seconds.
 
@@ -120,8 +125,8 @@ async def revoke(
     Examples:
       meshline key revoke 1f0c2a9b44d1 --reason "the laptop is lost"
     """
-    async with _keys(call) as keys:
-        revoked = await keys.revoke(key, by=call.actor.id, reason=reason)
+    async with admissions(call, reason) as admitting:
+        revoked = await admitting.revoke_key(key, by=call.actor, reason=reason)
     call.out.say(f"The key {revoked.id} of {revoked.actor} counts no more.")
 
 
@@ -131,31 +136,16 @@ def _columns(now: datetime) -> list[Column]:
         Column("actor", lambda k: k.actor),
         Column("roles", lambda k: ", ".join(k.roles)),
         Column("sources", lambda k: "all" if k.sources is None else ", ".join(k.sources)),
-        Column("sees", _scope_of),
+        Column("sees", seen_of),
         Column("made", lambda k: ago(k.made_at, now)),
+        Column("until", lambda k: "" if k.expires_at is None else f"{k.expires_at:%Y-%m-%d}"),
         Column("used", lambda k: "never" if k.used_at is None else ago(k.used_at, now)),
         Column("by", lambda k: k.made_by),
         Column("state", lambda k: _state_of(k, now), stateful=True),
     ]
 
 
-def _scope_of(key: Key) -> str:
-    return ", ".join([*(key.workflows or ()), *(key.queues or ())]) or "all"
-
-
 def _state_of(key: Key, now: datetime) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and key.expires_at <= now else "good"
-
-
-@asynccontextmanager
-async def _keys(call: Call) -> AsyncIterator[ApiKeys]:
-    from meshline.api.keys import ApiKeys
-
-    keys = ApiKeys(call.place.views)
-    try:
-        await keys.open()
-        yield keys
-    finally:
-        await keys.aclose()

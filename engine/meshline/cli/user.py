@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from meshline.cli.admitting import Because, admissions, seen_of
 from meshline.cli.call import Call, command, group
 from meshline.cli.tables import Column
 from meshline.cli.words import ago
-
-if TYPE_CHECKING:
-    from meshline.api.accounts import Accounts
 
 __all__ = ["app"]
 
@@ -23,20 +19,26 @@ app = group("People who sign in to the web console.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="ada: on events, user:ada.")]
 
 
+Roles = Annotated[
+    list[str], typer.Option(help="viewer, auditor, approver, operator or admin; repeatable.")
+]
+Workflows = Annotated[
+    list[str] | None, typer.Option(help="The only ones that they see; repeatable.")
+]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option(help="The only owners and routes: team:emea, queue:triage; repeatable."),
+]
+
+
 @command(app)
 async def create(
     call: Call,
     name: Name,
-    role: Annotated[
-        list[str], typer.Option(help="viewer, auditor, approver, operator or admin; repeatable.")
-    ],
-    workflow: Annotated[
-        list[str] | None, typer.Option(help="The only ones that they see; repeatable.")
-    ] = None,
-    queue: Annotated[
-        list[str] | None,
-        typer.Option(help="The only owners and routes: team:emea, queue:triage; repeatable."),
-    ] = None,
+    role: Roles,
+    workflow: Workflows = None,
+    queue: Queues = None,
+    reason: Because = "",
 ) -> None:
     """Make a user and show the password, this once: only a hash of it is kept.
 
@@ -48,10 +50,11 @@ async def create(
       meshline user create ada --role operator --role approver
       meshline user create sue --role operator --queue team:support
     """
-    async with _accounts(call) as accounts:
-        user, password = await accounts.create(
-            name, role, made_by=call.actor.id, workflows=workflow or None, queues=queue or None
-        )
+    from meshline.projections.admitted import Granting
+
+    granting = Granting(role, None, workflow or None, queue or None)
+    async with admissions(call, reason) as admitting:
+        user, password = await admitting.create_user(name, granting, by=call.actor, reason=reason)
     call.out.thing({"password": password, **user._asdict()}, lambda: password)
     call.out.say(f"It is the password of {name}, as {', '.join(role)}. It is not shown again.")
 
@@ -64,35 +67,90 @@ async def list_users(call: Call) -> None:
     Examples:
       meshline user list
     """
-    async with _accounts(call) as accounts:
-        found = await accounts.all()
+    async with admissions(call) as admitting:
+        found = await admitting.users()
     call.out.rows(found, _columns(call.clock.now()), empty="There is no user yet.")
 
 
 @command(app)
-async def password(call: Call, name: Name) -> None:
+async def change(
+    call: Call,
+    name: Name,
+    role: Roles,
+    workflow: Workflows = None,
+    queue: Queues = None,
+    reason: Because = "",
+) -> None:
+    """Give a user other roles and other limits; what they have open now follows at once.
+
+    \b
+    Examples:
+      meshline user change sue --role viewer --queue team:support --reason "another team"
+    """
+    from meshline.projections.admitted import Granting
+
+    granting = Granting(role, None, workflow or None, queue or None)
+    async with admissions(call, reason) as admitting:
+        user = await admitting.change_user(name, granting, by=call.actor, reason=reason)
+    call.out.say(f"{user.name} is {granting} from now on.")
+
+
+@command(app)
+async def sessions(call: Call) -> None:
+    """List who is signed in, those that did something last first.
+
+    \b
+    Examples:
+      meshline user sessions
+    """
+    async with admissions(call) as admitting:
+        found = await admitting.sessions()
+    call.out.rows(found, _session_columns(call.clock.now()), empty="Nobody is signed in.")
+
+
+@command(app)
+async def sign_out(
+    call: Call,
+    actor: Annotated[
+        str, typer.Argument(metavar="user:NAME", help="As `user sessions` shows them.")
+    ],
+    reason: Because = "",
+) -> None:
+    """End all sessions of somebody, with a password or with the identity provider.
+
+    \b
+    Examples:
+      meshline user sign-out user:ada --reason "the laptop is lost"
+    """
+    async with admissions(call, reason) as admitting:
+        ended = await admitting.end_sessions(actor, by=call.actor, reason=reason)
+    call.out.say(f"{actor} is signed out; sessions ended: {ended}.")
+
+
+@command(app)
+async def password(call: Call, name: Name, reason: Because = "") -> None:
     """Give a user a new password and show it, this once; their sessions end.
 
     \b
     Examples:
       meshline user password admin
     """
-    async with _accounts(call) as accounts:
-        made = await accounts.set_password(name)
+    async with admissions(call, reason) as admitting:
+        made = await admitting.change_password(name, by=call.actor, reason=reason)
     call.out.thing({"password": made, "name": name}, lambda: made)
     call.out.say(f"It is the password of {name} now. It is not shown again.")
 
 
 @command(app)
-async def remove(call: Call, name: Name) -> None:
+async def remove(call: Call, name: Name, reason: Because = "") -> None:
     """Let a user sign in no more; their sessions end. What they did stays in the history.
 
     \b
     Examples:
       meshline user remove ada
     """
-    async with _accounts(call) as accounts:
-        await accounts.remove(name)
+    async with admissions(call, reason) as admitting:
+        await admitting.remove_user(name, by=call.actor, reason=reason)
     call.out.say(f"{name} can sign in no more.")
 
 
@@ -100,19 +158,18 @@ def _columns(now: datetime) -> list[Column]:
     return [
         Column("name", lambda u: u.name, whole=True),
         Column("roles", lambda u: ", ".join(u.roles)),
-        Column("sees", lambda u: ", ".join([*(u.workflows or ()), *(u.queues or ())]) or "all"),
+        Column("sees", seen_of),
         Column("made", lambda u: ago(u.made_at, now)),
         Column("by", lambda u: u.made_by),
     ]
 
 
-@asynccontextmanager
-async def _accounts(call: Call) -> AsyncIterator[Accounts]:
-    from meshline.api.accounts import Accounts
-
-    accounts = Accounts(call.place.views)
-    try:
-        await accounts.open()
-        yield accounts
-    finally:
-        await accounts.aclose()
+def _session_columns(now: datetime) -> list[Column]:
+    return [
+        Column("who", lambda s: s.actor, whole=True),
+        Column("roles", lambda s: ", ".join(s.roles)),
+        Column("sees", seen_of),
+        Column("with", lambda s: "the identity provider" if s.with_provider else "a password"),
+        Column("since", lambda s: ago(s.begun_at, now)),
+        Column("seen", lambda s: ago(s.seen_at, now)),
+    ]

@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from meshline.api.keys import check_roles, scope_of
 from meshline.api.oidc import Granted
@@ -17,6 +17,7 @@ from meshline.api.principals import Principal, permissions_of
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import SettingsInvalid
+from meshline.projections.admitted import Session, User
 from meshline.projections.errors import NotFound
 from meshline.projections.postgres_connection import Pool, parse_address
 
@@ -26,8 +27,6 @@ __all__ = [
     "LASTS_MAX",
     "PASSWORD_LENGTH_MIN",
     "Accounts",
-    "Session",
-    "User",
     "check_user",
 ]
 
@@ -84,32 +83,6 @@ alter table {schema}.sessions alter column name drop not null,
     add column if not exists actor text, add column if not exists roles text[],
     add column if not exists workflows text[], add column if not exists queues text[];
 """
-
-
-class User(NamedTuple):
-    """Somebody who can sign in; on events they are ``user:NAME``.
-
-    ``workflows`` and ``queues`` are their scope, as of a ``Key``: the only rows that they see.
-    """
-
-    name: str
-    roles: list[str]
-    workflows: list[str] | None
-    queues: list[str] | None
-    made_at: datetime
-    made_by: str
-
-
-class Session(NamedTuple):
-    """Somebody who is signed in; ``with_provider``: their roles are those of their groups then."""
-
-    actor: str
-    roles: list[str]
-    workflows: list[str] | None
-    queues: list[str] | None
-    with_provider: bool
-    begun_at: datetime
-    seen_at: datetime
 
 
 class Accounts:

@@ -8,19 +8,19 @@ stolen can't wait for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import NamedTuple
 
-from meshline.api.accounts import Accounts, Session, User, check_user
-from meshline.api.keys import ApiKeys, Key, check_actor, check_roles, new_key_id
+from meshline.api.accounts import Accounts, check_user
+from meshline.api.keys import ApiKeys, check_actor, check_roles, new_key_id
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import LogUnavailable, SettingsInvalid
 from meshline.events.people_requests import ACCESS, AccessChangeRequested
 from meshline.events.publish import Publisher
+from meshline.projections.admitted import Granting, Key, Session, User
 
-__all__ = ["Admissions", "Granting", "Tell", "told_with"]
+__all__ = ["Admissions", "Tell", "told_with"]
 
 _logger = logging.getLogger("meshline.audit")
 NAMES_MAX, NAME_LENGTH_MAX = 100, 300
@@ -36,40 +36,6 @@ def told_with(publisher: Publisher) -> Tell:
         await publisher.request(ACCESS, asked, actor=by)
 
     return tell
-
-
-class Granting(NamedTuple):
-    """What somebody may; see ``Key``. People publish nothing: ``sources`` is for keys."""
-
-    roles: Sequence[str]
-    sources: Sequence[str] | None = None
-    workflows: Sequence[str] | None = None
-    queues: Sequence[str] | None = None
-
-    def check(self) -> None:
-        """Raise ``SettingsInvalid`` where nobody can be granted this."""
-        check_roles(self.roles)
-        for names in (self.sources, self.workflows, self.queues):
-            wrong = [n for n in names or () if not n.strip() or not n.isprintable()]
-            if (
-                wrong
-                or len(names or ()) > NAMES_MAX
-                or max(map(len, names or [""])) > NAME_LENGTH_MAX
-            ):
-                raise SettingsInvalid(
-                    f"The sources, workflows and queues are {NAMES_MAX} at most, of "
-                    f"{NAME_LENGTH_MAX} characters that can be seen: expected names such as "
-                    "team:emea. Correct them."
-                )
-
-    def __str__(self) -> str:
-        parts = [f"as {', '.join(self.roles)}"]
-        if self.sources is not None:
-            parts.append(f"publishes for {', '.join(self.sources) or 'nothing'}")
-        if self.workflows is not None or self.queues is not None:
-            limits = [*(self.workflows or ()), *(self.queues or ())]
-            parts.append(f"sees {', '.join(limits) or 'nothing'}")
-        return "; ".join(parts)
 
 
 class Admissions:
@@ -107,7 +73,7 @@ class Admissions:
             LogUnavailable: it could not be told, and was not done.
         """
         check_actor(actor)
-        granting.check()
+        _check_granting(granting)
         if expires_at is not None and expires_at <= self._clock.now():
             raise SettingsInvalid(
                 f"The key would end at {expires_at:%Y-%m-%d %H:%M} UTC, which is over: expected a "
@@ -164,7 +130,7 @@ class Admissions:
             LogUnavailable: it could not be told, and was not done.
         """
         check_user(name, granting.roles)
-        granting.check()
+        _check_granting(granting)
         if any(user.name == name for user in await self._accounts.all()):
             raise SettingsInvalid(f"There is a user {name!r} already: expected another name.")
         await self._give("create user", f"user:{name} {granting}", by, reason)
@@ -183,7 +149,7 @@ class Admissions:
             SettingsInvalid: roles or names can't be these, or an admin would stop being one.
             LogUnavailable: it could not be told, and was not done.
         """
-        granting.check()
+        _check_granting(granting)
         await self._accounts.one(name)
         is_admin = "admin" in granting.roles and granting.workflows is None is granting.queues
         if not is_admin:
@@ -204,17 +170,18 @@ class Admissions:
         await self._give("change password", f"user:{name}", by, reason)
         return await self._accounts.set_password(name)
 
-    async def remove_user(self, name: str, *, by: Actor, reason: str = "") -> None:
-        """Let a user sign in no more, and end their sessions.
+    async def remove_user(self, name: str, *, by: Actor, reason: str = "") -> User:
+        """Let a user sign in no more, end their sessions, and return who it was.
 
         Raises:
             NotFound: there is no such user.
             SettingsInvalid: it is oneself.
         """
-        await self._accounts.one(name)
+        user = await self._accounts.one(name)
         _check_not_oneself(name, by)
         await self._take("remove user", f"user:{name}", by, reason)
         await self._accounts.remove(name)
+        return user
 
     # -- sessions ------------------------------------------------------------------------------
 
@@ -253,3 +220,16 @@ def _check_not_oneself(name: str, by: Actor) -> None:
             f"You are {name}, and would shut yourself out: ask another admin, or use "
             "`meshline user` where the views are."
         )
+
+
+def _check_granting(granting: Granting) -> None:
+    """Raise ``SettingsInvalid`` where nobody can be granted this."""
+    check_roles(granting.roles)
+    for names in (granting.sources, granting.workflows, granting.queues):
+        wrong = [n for n in names or () if not n.strip() or not n.isprintable()]
+        if wrong or len(names or ()) > NAMES_MAX or max(map(len, names or [""])) > NAME_LENGTH_MAX:
+            raise SettingsInvalid(
+                f"The sources, workflows and queues are {NAMES_MAX} at most, of "
+                f"{NAME_LENGTH_MAX} characters that can be seen: expected names such as "
+                "team:emea. Correct them."
+            )

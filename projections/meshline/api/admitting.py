@@ -9,15 +9,14 @@ from fastapi import APIRouter, Depends
 from pydantic import AwareDatetime, BaseModel, Field
 
 from meshline.api.access import requires
-from meshline.api.accounts import Session, User
-from meshline.api.admissions import Admissions, Granting
+from meshline.api.admissions import Admissions
 from meshline.api.answers import item_of, list_of
 from meshline.api.context import After, Body, Limit
 from meshline.api.desk import Desk
-from meshline.api.keys import Key
 from meshline.api.principals import Permission
 from meshline.api.problems import Denied, documented
 from meshline.events.people_requests import AccessChangeRequested
+from meshline.projections.admitted import Granting, Key, Session, User
 from meshline.projections.errors import NotFound
 from meshline.projections.pages import Page, page_of_all
 
@@ -198,10 +197,12 @@ async def change_password(desk: Changer, user: str, body: Because) -> Any:
     return Password(name=user, password=made)
 
 
-@router.post("/users/{user}/remove", status_code=204, responses=_ACTS)
-async def remove_user(desk: Changer, user: str, body: Because) -> None:
+@router.post("/users/{user}/remove", response_model=item_of(User), responses=_ACTS)
+async def remove_user(desk: Changer, user: str, body: Because) -> Any:
     """Let a user sign in no more; their sessions end."""
-    await admissions_of(desk).remove_user(user, by=desk.principal.actor, reason=body.reason)
+    admissions = admissions_of(desk)
+    removed = await admissions.remove_user(user, by=desk.principal.actor, reason=body.reason)
+    return removed._asdict()
 
 
 @router.get("/sessions", response_model=list_of(Session), responses=_READS)

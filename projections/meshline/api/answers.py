@@ -6,8 +6,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, create_model
 
-from meshline.api.accounts import Session, User
-from meshline.api.keys import Key
+from meshline.projections.admitted import Key, Session, User
 from meshline.projections.asked_rebuilds import AskedRebuild
 from meshline.projections.audit_view import AuditRow
 from meshline.projections.bulk_list import BulkItem

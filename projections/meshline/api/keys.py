@@ -9,17 +9,18 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from meshline.api.principals import ROLES, Principal, permissions_of
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import SettingsInvalid
+from meshline.projections.admitted import Key
 from meshline.projections.errors import NotFound
 from meshline.projections.postgres_connection import Pool, parse_address
 from meshline.projections.scope import Scope
 
-__all__ = ["ApiKeys", "Key", "check_actor", "check_roles", "new_key_id", "scope_of"]
+__all__ = ["ApiKeys", "check_actor", "check_roles", "new_key_id", "scope_of"]
 
 KNOWN_FOR_S = 2.0
 """How long a key that was looked up is taken as known: so soon a revocation counts."""
@@ -52,29 +53,6 @@ create table if not exists {schema}.keys (
 alter table {schema}.keys add column if not exists revoked_by text,
     add column if not exists revoked_for text, add column if not exists used_at timestamptz;
 """
-
-
-class Key(NamedTuple):
-    """A key without its secret.
-
-    ``sources``: the only ones it may publish for; None: all. ``workflows`` and ``queues`` are its
-    scope: the only rows that it sees; None: all. ``used_at`` is when it was used last, give or take
-    ``USED_EVERY``; ``revoked_for`` is the reason.
-    """
-
-    id: str
-    actor: str
-    roles: list[str]
-    sources: list[str] | None
-    workflows: list[str] | None
-    queues: list[str] | None
-    made_at: datetime
-    made_by: str
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    revoked_by: str | None
-    revoked_for: str | None
-    used_at: datetime | None
 
 
 class ApiKeys:

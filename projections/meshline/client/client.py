@@ -11,6 +11,7 @@ from typing import Any, Self
 import httpx
 
 from meshline.client.connection import Connection
+from meshline.client.remote_admissions import RemoteAdmissions
 from meshline.client.remote_bulks import RemoteBulks
 from meshline.client.remote_publisher import RemotePublisher
 from meshline.client.remote_views import RemoteViews
@@ -33,7 +34,8 @@ class Meshline:
     """Everything is tried again while that can help, and asking twice asks once.
 
     A run is named by its id, enough of its beginning, or ``SOURCE/ID`` of its trigger. ``views``
-    has all that can be looked at, ``publisher`` all that can be asked, ``bulks`` acts on many.
+    has all that can be looked at, ``publisher`` all that can be asked, ``bulks`` acts on many,
+    ``admissions`` lets in and shuts out.
 
     Args:
         server: its address.
@@ -57,6 +59,7 @@ class Meshline:
         self.views = RemoteViews(self._connection)
         self.publisher = RemotePublisher(self._connection)
         self.bulks = RemoteBulks(self._connection)
+        self.admissions = RemoteAdmissions(self._connection)
 
     async def __aenter__(self) -> Self:
         return self

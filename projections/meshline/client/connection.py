@@ -106,15 +106,23 @@ class Connection:
         return answer.body
 
     async def post(
-        self, path: str, body: bytes, *, headers: Mapping[str, str] | None = None, **query: Any
+        self,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        once: bool = False,
+        **query: Any,
     ) -> Answered:
         """Send JSON; what is refused is for the caller to read.
 
+        Args:
+            once: it is not sent again where the answer was lost: it would be done twice.
         Raises:
             ServerUnreachable: there is no answer, after several tries. It may have been done.
         """
         sent = {"Content-Type": "application/json", **(headers or {})}
-        return await self._asked("POST", path, query, body, sent)
+        return await self._asked("POST", path, query, body, sent, 1 if once else self._tries_max)
 
     async def _asked(
         self,
@@ -123,17 +131,19 @@ class Connection:
         query: Mapping[str, Any],
         body: bytes | None,
         headers: Mapping[str, str],
+        tries_max: int | None = None,
     ) -> Answered:
+        tries_max = tries_max or self._tries_max
         params = {name: value for name, value in query.items() if value is not None}
         failure = ""
-        for number in range(1, self._tries_max + 1):
+        for number in range(1, tries_max + 1):
             after_s: float | None = None
             try:
                 answer = await self._http.request(
                     method, path, params=params, content=body, headers=headers
                 )
                 read = _read(answer)
-                if answer.status_code not in _AGAIN or number == self._tries_max:
+                if answer.status_code not in _AGAIN or number == tries_max:
                     if read is None:
                         raise ServerUnreachable(
                             f"{self.server} answered {answer.status_code} with what is no JSON: "
@@ -144,11 +154,11 @@ class Connection:
                 failure = f"{answer.status_code}"
             except (httpx.HTTPError, ValueError) as error:
                 failure = f"{type(error).__name__}: {error}"
-            if number < self._tries_max:
+            if number < tries_max:
                 backoff_s = min(_BACKOFF_S_MAX, 0.1 * 2**number) * random.random()
                 await asyncio.sleep(max(backoff_s, after_s or 0.0))
         raise ServerUnreachable(
-            f"{self.server} did not answer in {self._tries_max} tries: {failure}. Expected "
+            f"{self.server} did not answer in {tries_max} tries: {failure}. Expected "
             "`meshline serve` there: start it, or correct --server or MESHLINE_SERVER."
         )
 

@@ -10,14 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from meshline.api.admissions import Granting
 from meshline.api.admitting import admissions_of
-from meshline.api.keys import Key
 from meshline.api.principals import ROLES, Permission
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, FormRefused, Visit, acts, sees
 from meshline.events.clock import SystemClock
 from meshline.events.people_requests import AccessChangeRequested
+from meshline.projections.admitted import Granting, Key
 from meshline.projections.errors import NotFound
 
 __all__ = ["SentForms", "router"]
