@@ -251,13 +251,13 @@ async def test_whatever_a_payload_says_is_shown_as_text(stage: Stage, kind: str)
         page.on("dialog", lambda dialog: stage.complaints.append(dialog.message))
         for path in (
             f"/runs/{run_id}", "/runs", "/triggers", f"/runs/{run_id}/approvals/credit", "/",
-            "/approvals", "/exceptions",
+            "/approvals", "/exceptions", f"/runs/{run_id}?payload=step:check_stock&saw=1",
         ):  # fmt: skip
             await page.goto(path)
             assert await page.locator("main script, main img").count() == 0
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= 390, f"{path} is {wide} wide"
-        await page.goto(f"/runs/{run_id}")
+        await page.goto(f"/runs/{run_id}?payload=run")
         shown = await page.locator("main").inner_text()
 
     assert stage.complaints == []
@@ -298,3 +298,40 @@ async def test_work_is_claimed_completed_and_the_next_comes_by_itself(
         for run_id in runs:
             await stage.reaches(run_id, "succeeded")
         assert stage.complaints == []
+
+
+async def test_all_of_a_person_s_work_is_handed_over_and_a_run_seen_as_it_was_before(
+    stage: Stage,
+) -> None:
+    runs = [await stage.order(f"J-gone-{n}", "waiting", euros=930 + n) for n in (1, 2)]
+    async with stage.as_("ada-admin", "admin") as page:
+        for run_id in runs:
+            await page.goto(f"/runs/{run_id}")
+            await page.locator("summary", has_text="Hand over").click()
+            await page.get_by_label("New owner").fill("user:leaver")
+            await page.get_by_role("button", name="Hand over").click()
+            await expect(page.get_by_role("status")).to_contain_text("another owner")
+
+        await page.get_by_role("link", name="Owners", exact=True).click()
+        await page.get_by_role("link", name="user:leaver").click()
+        await page.get_by_label("New owner").fill("user:heir")
+        await page.get_by_label("Reason").fill("they have left")
+        await page.get_by_role("button", name="Hand over 2 things").click()
+        await expect(page.get_by_role("status")).to_contain_text("2 went to user:heir")
+        await expect(page.get_by_text("Nothing that is open is theirs.")).to_be_visible()
+        await kept(page, "handed-over")
+
+        await page.goto(f"/runs/{runs[0]}")
+        owner = page.locator("dl.answers").first
+        await expect(owner).to_contain_text("user:heir")
+        # By keyboard, and at once: no button is pressed.
+        slider = page.get_by_label("After event")
+        await slider.press("ArrowLeft")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("as of")
+        await expect(slider).to_be_focused()
+        await slider.press("Home")
+        await expect(owner).to_contain_text("team:fulfilment")
+        await expect(page.locator("summary", has_text="Hand over")).to_have_count(0)
+        await kept(page, "run-as-it-was")
+
+    assert stage.complaints == []

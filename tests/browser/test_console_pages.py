@@ -36,9 +36,11 @@ LISTS = {
     "workflows": "/workflows",
     "workflow": "/workflows/orders",
     "owners": "/owners",
+    "possessions": "/possessions?owner=team:fulfilment",
     "views": "/views",
     "view": "/views/runs",
     "audit": "/audit",
+    "readings": "/audit/readings",
     "access": "/access",
     "bulk": "/bulk",
     "nowhere": "/nowhere",
@@ -72,6 +74,9 @@ async def pages_of(stage: Stage) -> dict[str, str]:
         found = (await stage.site.views.runs(states=[state], limit=1)).rows
         if found:
             pages[f"run-{state}"] = f"/runs/{found[0].run_id}"
+        if found and state == "held":
+            pages["run-payloads"] = f"/runs/{found[0].run_id}?payload=step:ship&saw=1&failed=1"
+            pages["run-then"] = f"/runs/{found[0].run_id}?event=6"
         if found and state == "waiting":
             pages["approval"] = f"/runs/{found[0].run_id}/approvals/credit"
     exceptions = (await stage.site.views.exceptions(limit=1)).rows

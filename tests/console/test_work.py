@@ -108,3 +108,48 @@ async def test_who_is_away_says_so_and_their_work_is_another_s(site: Site) -> No
     assert "for <bdi>user:ada</bdi>, who is away" in bobs
     assert "You are back." in here and "I am away</button>" in here
     assert f"/runs/{deal}/approvals/big_deal" not in after
+
+
+async def test_work_is_assigned_to_somebody_by_an_admin_and_to_nobody_on_a_stale_page(
+    site: Site,
+) -> None:
+    house = await begun(site, "H-1", {"street": "Elm 1"}, "waiting", HOUSES)
+    page = f"/runs/{house}/tasks/measure"
+    async with site.as_("cid", "admin") as cid, site.as_("ada", "approver") as ada:
+        shown = await cid.open(page)
+        await ada.open(page)
+        done = await cid.send(f"{page}/actions/assign", {"to": "user:bob", "reason": "he is near"})
+        after = await cid.open(done.headers["location"])
+        stale = await ada.send(f"{page}/actions/assign", {"to": "user:ada"}, status=409)
+        await ada.open(page)
+        refused = await ada.send(f"{page}/actions/assign", {"to": "user:ada"}, status=409)
+
+    assert f"meshline task assign {house[:8]} measure --to &#39;user:…&#39;" in shown
+    assert f"/v1/runs/{house}/tasks/measure/actions" in shown
+    assert "<bdi>user:bob</bdi>" in after and "It has another owner." in after
+    assert "It has moved on" in stale.text
+    assert "Refused, as things are" in refused.text
+
+
+async def test_an_absence_begins_and_ends_when_it_says_and_is_said_on_the_page_of_my_work(
+    site: Site,
+) -> None:
+    begins = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    later = (datetime.now(UTC) + timedelta(days=4)).strftime("%Y-%m-%dT%H:%M")
+    async with site.as_("ada", "approver") as ada, site.as_("bob", "approver") as bob:
+        page = await ada.open("/work")
+        wrong = {"substitute": "bob", "since": later, "until": begins}
+        turned = await ada.send("/absences", wrong, status=400)
+        said = {"substitute": "user:bob", "since": begins, "until": later, "reason": "holidays"}
+        answer = await ada.send("/absences", said)
+        shown = await ada.open(answer.headers["location"])
+        [told] = await site.views.absences(datetime.now(UTC))
+        await bob.open("/queues")
+        of_another = await bob.send("/absences", said | {"user": "ada"}, status=409)
+
+    assert "meshline owner away user:ada --from" in page
+    assert "before it begins" in turned.text
+    assert answer.headers["location"].startswith("/work?")
+    assert "You are away from" in shown and "<bdi>user:bob</bdi> stands in" in shown
+    assert told.since.strftime("%Y-%m-%dT%H:%M") == begins and told.reason == "holidays"
+    assert "Refused, as things are" in of_another.text

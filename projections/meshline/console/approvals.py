@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
-from meshline.console.commands import task_typed
+from meshline.console.commands import task_act_typed, task_typed
 from meshline.console.form_fields import fields_of, value_of
 from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
 from meshline.console.rendering import rendered
@@ -26,6 +26,12 @@ router = APIRouter()
 _clock = SystemClock()
 STATES = [*OPEN_TASKS, "approved", "denied", "withdrawn"]
 Text = Annotated[str, Query(max_length=300)]
+_HANDS = {
+    "release": ("Release", "Give it back to all who may do it."),
+    "assign": ("Assign", "Give it to one of those who may do it; only admins may."),
+    "delegate": ("Delegate", "Let somebody else do it; it stays whose it is, and both are kept."),
+    "comment": ("Comment", "Say something about it; it changes nothing."),
+}
 
 
 @router.get("/approvals")
@@ -81,6 +87,17 @@ async def _shown(request: Request, visit: Visit, run: str, task: str, kind: str 
         shows_all=shows_all,
         may=visit.may(Permission.APPROVE) and row.state in OPEN_TASKS,
         is_next=request.query_params.get("next") == "1",
+        hands=[
+            {
+                "name": name,
+                "title": title,
+                "about": about,
+                "typed": task_act_typed(origin, row.run_id, row.task, name),
+            }
+            for name, (title, about) in _HANDS.items()
+            if row.assignee or name not in ("release", "delegate")
+        ],
+        claim_typed=task_act_typed(origin, row.run_id, row.task, "claim"),
         typed={
             end: task_typed(origin, row.run_id, row.task, end, bool(row.form_schema))
             for end in ends

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
+from meshline.projections.owner_queries import Possession
+
 __all__ = [
     "Typed",
+    "absence_typed",
     "bulk_typed",
     "exception_typed",
     "group_typed",
+    "handover_typed",
     "list_typed",
     "run_typed",
+    "task_act_typed",
     "task_typed",
     "view_typed",
 ]
@@ -91,6 +97,42 @@ def task_typed(origin: str, run_id: str, task: str, end: str, form: bool) -> Typ
     return Typed(_words(words), _curl(f"{origin}/v1/runs/{run_id}/{noun}/{task}", body))
 
 
+def task_act_typed(origin: str, run_id: str, task: str, action: str) -> Typed:
+    """Return what does this about work for people, short of ending it."""
+    words = ["meshline", "task", action, run_id[:8], task]
+    body: dict[str, Any] = {"action": action}
+    if action in ("assign", "delegate"):
+        words += ["--to", "user:…"]
+        body["to"] = "user:…"
+    if action == "comment":
+        words += ["--text", "…"]
+    elif action != "claim":
+        words += ["--reason", "…"]
+    if action != "claim":
+        body["reason"] = "…"
+    path = f"/v1/runs/{run_id}/tasks/{quote(task, safe='')}/actions"
+    return Typed(_words(words), _curl(f"{origin}{path}", body))
+
+
+def absence_typed(origin: str, user: str) -> Typed:
+    """Return what says that somebody is away."""
+    words = ["meshline", "owner", "away", user, "--from", "…", "--until", "…"]
+    body = {"user": user, "substitute": "user:…", "since": "…", "until": "…"}
+    return Typed(_words([*words, "--substitute", "user:…"]), _curl(f"{origin}/v1/absences", body))
+
+
+def handover_typed(origin: str, owner: str, things: Sequence[Possession]) -> Typed:
+    """Return what gives all of it to another, and with curl the first thing."""
+    words = ["meshline", "owner", "handover", owner, "team:…", "--yes", "--reason", "…"]
+    first = things[0] if things else None
+    body = {
+        "kind": first.kind if first else "run", "about": first.about if first else "",
+        "previous": owner, "owner": "team:…", "reason": "…",
+    }  # fmt: skip
+    path = f"/v1/runs/{first.run_id if first else '…'}/handover"
+    return Typed(_words(words), _curl(f"{origin}{path}", body))
+
+
 def bulk_typed(origin: str, action: str, chosen: Mapping[str, str]) -> Typed:
     """Return what makes a list of many, to be looked at; ``edit`` is a retry with corrections."""
     done = "retry" if action == "edit" else action
@@ -126,7 +168,7 @@ def list_typed(origin: str, name: str, verb: str) -> Typed:
 
 
 def _words(words: list[str]) -> str:
-    return " ".join(shlex.quote(word) if word not in ("…", "team:…") else f"'{word}'"
+    return " ".join(shlex.quote(word) if word not in ("…", "team:…", "user:…") else f"'{word}'"
                     for word in words)  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -15,7 +15,7 @@ from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.errors import NotReached
 from meshline.projections.queries import Views
 
-__all__ = ["PAGE_ROWS", "Reader", "moment_asked", "reached", "seen", "seen_of", "values_of"]
+__all__ = ["PAGE_ROWS", "Reader", "moment_asked", "reached", "seen", "seen_of", "show", "values_of"]
 
 Reader = Annotated[Visit, Depends(sees())]
 PAGE_ROWS = 50
@@ -46,10 +46,15 @@ async def seen_of(visit: Visit, run: str, moment: Moment | None) -> Views | View
 async def reached(request: Request, visit: Visit, *views: str) -> bool:
     """Wait until the views show what the form before has done; False if they don't in time."""
     at = request.query_params.get("at")
-    if at is None:
-        return True
+    return at is None or await show(visit, [at], *views)
+
+
+async def show(visit: Visit, positions: Iterable[str], *views: str) -> bool:
+    """Return whether the views show what stands at these positions, now or soon."""
     try:
-        await visit.views.reached([position_of(at, "at")], views, timeout_s=REACH_S)
+        await visit.views.reached(
+            [position_of(at, "at") for at in positions], views, timeout_s=REACH_S
+        )
     except NotReached:
         return False
     return True

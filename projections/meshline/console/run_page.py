@@ -121,7 +121,7 @@ async def show_run(
         exchanges=[] if is_refresh else await _exchanges(visit, seen, payload, workflows),
         actions=[]
         if moment
-        else actions_for(visit, row, exceptions, str(request.base_url).rstrip("/")),
+        else actions_for(visit, row, exceptions, spec, str(request.base_url).rstrip("/")),
     )
 
 

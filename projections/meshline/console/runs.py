@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -129,19 +129,24 @@ _TITLES = {
     "pause": ("Pause", "Start no further step until the run is resumed; what is under way ends."),
     "resume": ("Resume", "Go on with the run."),
     "owner": ("Hand over", "Give the run to another owner, who answers for it from then on."),
-    "message": ("Send a message", "What the run waits for; it goes on with what you send."),
+    "message": ("Send a message", "What the run waits for, or will; it is kept if it comes early."),
     "note": ("Note", "Say something about the run; it changes nothing, and stands in its history."),
     "cancel": ("Cancel", "End the run. What it has done is undone where its workflow says how."),
 }
 
 
 def actions_for(
-    visit: Visit, row: RunRow, exceptions: Iterable[ExceptionRow], origin: str
+    visit: Visit,
+    row: RunRow,
+    exceptions: Iterable[ExceptionRow],
+    spec: Mapping[str, Any] | None,
+    origin: str,
 ) -> list[dict[str, Any]]:
     """Return what can be done with the run as it is, by who looks at it.
 
     Args:
         exceptions: of the run; a step that one of them holds can be left out, or corrected.
+        spec: the run's definition: a message that it names may come before the run waits for it.
     """
     if not visit.may(Permission.OPERATE):
         return []
@@ -151,6 +156,8 @@ def actions_for(
     ]
     names: list[str] = []
     messages = [wait["about"] for wait in row.waits if wait["kind"] == "message"]
+    named = [node["name"] for node in (spec or {}).get("nodes", ()) if node["kind"] == "message"]
+    messages += [name for name in named if name not in messages]
     if row.ended_at is None:
         if row.state == "held" or any(wait["kind"] == "retry" for wait in row.waits):
             names.append("retry")

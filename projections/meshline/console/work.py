@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,9 +11,10 @@ from starlette.responses import RedirectResponse, Response
 
 from meshline.api.principals import Permission
 from meshline.console.approvals import address_of
+from meshline.console.commands import absence_typed
 from meshline.console.reading import PAGE_ROWS, Reader, reached
 from meshline.console.rendering import rendered
-from meshline.console.visit import Act, FormRefused, acts
+from meshline.console.visit import Act, FormRefused, Visit, acts
 from meshline.console.words import moment_of
 from meshline.events.clock import SystemClock
 from meshline.events.people_requests import ABSENCES, AbsenceChangeRequested
@@ -29,7 +31,7 @@ async def my_work(
     request: Request, visit: Reader, after: Annotated[str, Query(max_length=500)] = ""
 ) -> Response:
     """List what is one's own to do: what is due first, then priority, then age."""
-    shows_all = await reached(request, visit, "tasks")
+    shows_all = await reached(request, visit, "tasks", "directories")
     me, now = visit.principal.actor.id, _clock.now()
     page = await visit.views.work(me, now, limit=PAGE_ROWS, after=after or None)
     return rendered(
@@ -39,6 +41,7 @@ async def my_work(
         next=page.next,
         after=after,
         shows_all=shows_all,
+        **await _absence(request, visit),
     )
 
 
@@ -46,38 +49,49 @@ async def my_work(
 async def queues(request: Request, visit: Reader) -> Response:
     """Tell what nobody has, how much each person has, and who stands in for whom."""
     shows_all = await reached(request, visit, "directories")
-    views, now, me = visit.views, _clock.now(), visit.principal.actor.id
-    absence = (await views.people(now)).absence_of(me)
+    views, now = visit.views, _clock.now()
     return rendered(
         request,
         "queues.html",
         queues=await views.queue_loads(now),
         people=await views.person_loads(now),
-        absence=absence,
-        may=visit.may(Permission.APPROVE) and visit.principal.scope is None,
         shows_all=shows_all,
+        **await _absence(request, visit),
     )
+
+
+async def _absence(request: Request, visit: Visit) -> dict[str, Any]:
+    """Return when one is away, or will be, and whether one may say so."""
+    me = visit.principal.actor.id
+    mine = [row for row in await visit.views.absences(_clock.now()) if row.absent == me]
+    return {
+        "absence": min(mine, key=lambda row: row.since, default=None),
+        "may": visit.may(Permission.APPROVE) and visit.principal.scope is None,
+        "typed": absence_typed(str(request.base_url).rstrip("/"), me),
+    }
 
 
 @router.post("/absences")
 async def leave(act: _Away) -> Response:
-    """Say that one is away from now on, and who stands in."""
-    until = moment_of(act.text("until"))
+    """Say that somebody is away from then to then, and who stands in."""
+    now = _clock.now()
+    since, until = moment_of(act.text("since")) or now, moment_of(act.text("until"))
     if until is None:
         raise FormRefused(
             f"{act.text('until')[:60]!r} is no time: expected when you are back, in UTC. Go back "
             "and correct it; nothing was done."
         )
-    now = _clock.now()
-    substitute = act.text("substitute")[:300]
-    if ":" not in substitute:
-        substitute = f"user:{substitute}"
+    if until <= since:
+        raise FormRefused(
+            f"It would end {_shown(until)}, before it begins ({_shown(since)}): "
+            "expected a later end. Go back and correct it; nothing was done."
+        )
     return await _changed(
         act,
         AbsenceChangeRequested(
-            user=act.visit.principal.actor.id,
-            substitute=substitute,
-            since=now,
+            user=_user(act.text("user")[:300] or act.visit.principal.actor.id),
+            substitute=_user(act.text("substitute")[:300]),
+            since=since,
             until=until,
             reason=act.reason,
         ),
@@ -93,9 +107,18 @@ async def come_back(act: _Away) -> Response:
     return await _changed(act, back, "back")
 
 
+def _user(text: str) -> str:
+    return text if ":" in text else f"user:{text}"
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 async def _changed(act: Act, asked: AbsenceChangeRequested, done: str) -> Response:
     answers = await act.visit.desk.ask_everywhere(ABSENCES, asked, 10.0)
     last = max(answers, key=lambda each: (each.status == "rejected", each.status == "appended"))
     at = last.decided_at or last.position
     query = urlencode({"done": done, "at": str(at), "how": last.status})
-    return RedirectResponse(f"/queues?{query}", 303)
+    then = "/work" if act.text("then") == "/work" else "/queues"
+    return RedirectResponse(f"{then}?{query}", 303)
