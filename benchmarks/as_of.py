@@ -1,4 +1,4 @@
-"""How long a list of the past takes, from what is kept and from the first record, in one run.
+"""How long a list of the past takes: quickly, from what is kept, and from the first record.
 
     .venv/bin/python benchmarks/as_of.py --events 400000
 
@@ -29,13 +29,17 @@ from meshline.events import facts
 from meshline.events.codec import encode
 from meshline.events.envelope import Event
 from meshline.events.log import Accepted, Entry, EventLog, open_log
-from meshline.projections.as_of_queries import ABOUT_RUNS, ViewsAsOf
+from meshline.projections import history_view
+from meshline.projections.as_of import fold_as_of
+from meshline.projections.as_of_queries import ABOUT_RUNS, ViewsFolded, ViewsThen
 from meshline.projections.moment import Moment
 from meshline.projections.postgres_builds import Builds
 from meshline.projections.postgres_snapshots import PostgresSnapshots
+from meshline.projections.queries import Views
 from meshline.projections.rebuild import SNAPSHOTS, Rebuild
 from meshline.projections.settings import SnapshotSettings
 
+VIEWS = (*ABOUT_RUNS, history_view.projection)
 NEVER = SnapshotSettings(every_events=1 << 60)
 EVERY_S = 0.25
 """From one event of a partition to the next."""
@@ -73,7 +77,7 @@ async def fill(log: EventLog, events: int) -> None:
 
 async def build(log: EventLog, address: str, settings: SnapshotSettings) -> float:
     """Return the events/s of a rebuild, and make it the live one."""
-    rebuild = Rebuild(log, address, ABOUT_RUNS, snapshots=settings)
+    rebuild = Rebuild(log, address, VIEWS, snapshots=settings)
     started = time.perf_counter()
     async for _ in rebuild.run():
         pass
@@ -81,11 +85,20 @@ async def build(log: EventLog, address: str, settings: SnapshotSettings) -> floa
     return sum((await log.ends()).values()) / took
 
 
-async def owners(
-    log: EventLog, moment: Moment, kept: PostgresSnapshots | None
+async def folded(
+    log: EventLog, views: Views, moment: Moment, kept: PostgresSnapshots | None
 ) -> tuple[Any, float]:
     started = time.perf_counter()
-    found = await (await ViewsAsOf.of_log(log, moment, kept)).owners()
+    store = await fold_as_of(log, ABOUT_RUNS, moment, kept)
+    found = await ViewsFolded(views, store).owners()
+    return found, time.perf_counter() - started
+
+
+async def quick(views: Views, moment: Moment) -> tuple[Any, float | None]:
+    if moment.time is None or moment.by != "event":
+        return None, None
+    started = time.perf_counter()
+    found = await ViewsThen(views, moment.time).owners()
     return found, time.perf_counter() - started
 
 
@@ -121,16 +134,19 @@ async def measure(log_address: str, views: str, events: int, rounds: int) -> dic
         "lists": [],
     }
     ends = await log.ends()
-    kept = PostgresSnapshots(address)
+    kept, views = PostgresSnapshots(address), Views(address)
     for share in (0.999, 0.9, 0.5, 0.1):
         for kind, moment in moments(ends, share).items():
             print(f"Owners by {kind} at {share:.1%} …", file=sys.stderr)
-            here, with_s = await owners(log, moment, kept)
-            there, without_s = await owners(log, moment, None)
-            assert here == there, "the two answers differ"
+            here, with_s = await folded(log, views, moment, kept)
+            there, without_s = await folded(log, views, moment, None)
+            at_once, quick_s = await quick(views, moment)
+            assert here == there and at_once in (None, there), "the answers differ"
             found["lists"].append(
-                {"by": kind, "at": share, "kept_s": with_s, "from_the_first_record_s": without_s}
-            )
+                {"by": kind, "at": share, "quick_s": quick_s, "kept_s": with_s,
+                 "from_the_first_record_s": without_s}
+            )  # fmt: skip
+    await views.aclose()
     await kept.aclose()
     await log.aclose()
     return found
@@ -153,9 +169,10 @@ def main() -> None:
     print(f"tables {found['table_mb']:.0f} MB, snapshots {found['snapshot_mb']:.0f} MB")
     for line in found["lists"]:
         kept, first = line["kept_s"], line["from_the_first_record_s"]
+        at_once = "" if line["quick_s"] is None else f"{line['quick_s'] * 1000:6.0f} ms quickly"
         print(
             f"owners by {line['by']:8} at {line['at']:5.1%}  {kept:6.2f} s kept  "
-            f"{first:6.2f} s from the first record  {first / kept:5.1f} times"
+            f"{first:6.2f} s from the first record  {first / kept:5.1f} times  {at_once}"
         )
 
 

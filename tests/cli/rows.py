@@ -35,7 +35,7 @@ def exception(**changes: Any) -> ExceptionRow:
         error=None, due_at=None, opened_at=NOW - timedelta(minutes=5), acknowledged_at=None,
         acknowledged_by=None, started_at=None, started_by=None, resolved_at=None,
         resolved_by=None, how=None, dismissed_at=None, dismissed_by=None, reopened_at=None,
-        reopened_by=None, reason="",
+        reopened_by=None, reason="", changed_at=NOW,
     )  # fmt: skip
     return row._replace(**changes)
 
@@ -49,6 +49,7 @@ def approval(**changes: Any) -> TaskRow:
         decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],
         reminded_at=None, on_behalf_of=None, assignee=None, delegate=None, priority="normal",
         follow_up_at=None, candidates=["role:boss"], voted=[],
+        first_requested_at=NOW - timedelta(hours=1), changed_at=NOW - timedelta(hours=1),
     )  # fmt: skip
     return row._replace(**changes)
 

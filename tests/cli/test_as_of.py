@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import product
+from typing import Any, Literal, NamedTuple, cast
 
 import pytest
 import typer
@@ -14,15 +16,16 @@ from meshline.cli.exception import list_exceptions
 from meshline.cli.output import Form
 from meshline.cli.owner import list_owners
 from meshline.cli.run import list_runs, show
+from meshline.cli.task import list_tasks
+from meshline.events.log import EventLog
 from meshline.projections.as_of import Moment
 from meshline.projections.errors import NotFound
-from meshline.projections.from_scratch import fold_views
-from meshline.projections.history_view import history
-from meshline.projections.runs_view import runs
+from meshline.projections.queries import Views
 from tests.cli.doubles import NOW, FakeViews, TestedCall
+from tests.projections.filled_views import filled_views
 from tests.projections.streams import fill, new_log, write
 
-LIST = list_runs, list_owners, list_exceptions, list_approvals
+LISTS: tuple[Any, ...] = (list_runs, list_owners, list_exceptions, list_approvals, list_tasks)
 
 
 def test_a_time_is_utc_unless_it_says_otherwise() -> None:
@@ -46,20 +49,31 @@ def test_what_is_no_moment_is_refused_with_what_was_expected(typed: Any, says: s
         moment_typed(*typed)
 
 
-async def past_call(form: Form, moment: Moment) -> tuple[TestedCall, Any]:
+class Filled(NamedTuple):
+    log: EventLog
+    views: Views
+
+    def call(self, moment: Moment) -> TestedCall:
+        call = TestedCall(Form.jsonl, log=self.log, views=cast(FakeViews, self.views))
+        call.moment = moment
+        return call
+
+
+@pytest.fixture
+async def filled(postgres_address: str) -> AsyncIterator[Filled]:
     log = await new_log()
     await fill(log, write(9, 30).entries)
-    whole = await fold_views(log)
-    views = FakeViews({"runs": await whole.rows(runs), "history": await whole.rows(history)})
-    call = TestedCall(form, log=log, views=views)
-    call.moment = moment
-    return call, whole
+    async with filled_views(postgres_address, log) as views:
+        yield Filled(log, views)
 
 
-async def test_the_lists_show_the_past_and_count_ages_from_there() -> None:
+@pytest.mark.postgres
+async def test_the_lists_show_the_past_and_count_ages_from_there(filled: Filled) -> None:
     first = datetime(2026, 3, 1, 8, 0, 30, tzinfo=UTC)
-    for list_past in LIST:
-        call, _ = await past_call(Form.jsonl, Moment(first, "recorded"))
+    now = len((await filled.views.runs(limit=100)).rows)
+    ways: tuple[Literal["event", "recorded"], ...] = ("event", "recorded")
+    for list_past, by in product(LISTS, ways):
+        call = filled.call(Moment(first, by))
         await list_past(call)
         assert looked_at(call) == first
         rows = call.values
@@ -67,20 +81,20 @@ async def test_the_lists_show_the_past_and_count_ages_from_there() -> None:
             started = [datetime.fromisoformat(row["started_at"]) for row in rows]
             assert rows and max(started) <= first
             assert started == sorted(started, reverse=True)
-            _, whole = await past_call(Form.jsonl, call.moment or Moment())
-            assert len(rows) < len(await whole.rows(runs))
+            assert len(rows) < now
 
 
-async def test_a_run_is_shown_as_it_was_and_one_that_had_not_started_is_not_found() -> None:
-    call, whole = await past_call(Form.jsonl, Moment(NOW + timedelta(days=365)))
-    last = (await whole.rows(runs))[3]
-    rows = [row for row in await whole.rows(history) if row.run_id == last.run_id]
-    call._views.lists["history"] = rows  # type: ignore[union-attr]
+@pytest.mark.postgres
+async def test_a_run_is_shown_as_it_was_and_one_that_had_not_started_is_not_found(
+    filled: Filled,
+) -> None:
+    call = filled.call(Moment(NOW + timedelta(days=365)))
+    last = (await filled.views.runs(limit=1)).rows[0]
 
     await show(call, last.run_id)
     assert call.values[0]["state"] == last.state
 
-    call.moment = Moment(rows[0].time - timedelta(days=1))
+    call.moment = Moment(last.started_at - timedelta(seconds=1))
     with pytest.raises(NotFound, match="had not started then"):
         async with run_seen(call, last.run_id):
             pass

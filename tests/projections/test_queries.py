@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import pairwise
@@ -11,20 +10,17 @@ from typing import Any
 import orjson
 import pytest
 
-from meshline.events.envelope import Position
 from meshline.projections.as_of import Moment
-from meshline.projections.as_of_queries import ViewsAsOf
-from meshline.projections.built_in import BUILT_IN
+from meshline.projections.as_of_queries import ViewsFolded
 from meshline.projections.errors import NotFound, StoreUnavailable
 from meshline.projections.exception_view import exceptions
 from meshline.projections.from_scratch import fold_views
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import periods
-from meshline.projections.postgres_store import PostgresStore
-from meshline.projections.projector import Projector
 from meshline.projections.queries import Views, as_json
 from meshline.projections.runs_view import RunRow, runs
 from meshline.projections.triggers_view import triggers
+from tests.projections.filled_views import filled_views
 from tests.projections.streams import fill, new_log, write
 
 pytestmark = pytest.mark.postgres
@@ -36,19 +32,9 @@ RUNS = 150
 async def filled(postgres_address: str) -> AsyncIterator[tuple[Views, MemoryStore]]:
     log = await new_log()
     await fill(log, write(21, RUNS).entries)
-    store, views = PostgresStore(postgres_address), Views(postgres_address)
-    await store.open()
-    projector = Projector(log, store)
-    task = asyncio.create_task(projector.run())
-    names = [projection.name for projection in BUILT_IN]
-    ends = [Position(p, end - 1) for p, end in (await log.ends()).items()]
-    await views.reached(ends, names, timeout_s=60)
-    assert {lag.events for lag in await views.lag(log)} == {0}
-    projector.stop()
-    await task
-    await store.aclose()
-    yield views, await fold_views(log)
-    await views.aclose()
+    async with filled_views(postgres_address, log) as views:
+        assert {lag.events for lag in await views.lag(log)} == {0}
+        yield views, await fold_views(log)
 
 
 async def test_the_answers_are_those_of_a_fold_in_plain_python(
@@ -182,7 +168,7 @@ async def test_as_of_now_the_past_answers_as_the_present_does(
     filled: tuple[Views, MemoryStore],
 ) -> None:
     now, scratch = filled
-    past = ViewsAsOf(scratch)
+    past = ViewsFolded(now, scratch)
 
     assert await past.owners() == await now.owners()
     filters: list[dict[str, Any]] = [
@@ -200,6 +186,6 @@ async def test_as_of_now_the_past_answers_as_the_present_does(
     assert (await past.runs(wait_kind="exception", id_prefix=run.run_id[:6])).rows == [run]
     assert await past.run(run.run_id[:12]) == run
     assert await past.periods(run.run_id) == await now.periods(run.run_id)
-    one = await ViewsAsOf.of_run(now, run.run_id, Moment(run.changed_at + timedelta(days=999)))
+    one = await ViewsFolded.of_run(now, run.run_id, Moment(run.changed_at + timedelta(days=999)))
     assert await one.run(run.run_id) == run
     assert await one.history(run.run_id) == await now.history(run.run_id)

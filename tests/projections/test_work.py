@@ -31,7 +31,8 @@ ROW = TaskRow(
     owner="role:lead", due_at=None, escalate_to=None, form_schema=None, requested_at=at(0),
     decided_by=None, decided_at=None, reason="", form=None, requester=None, of=1, votes=[],
     reminded_at=None, on_behalf_of=None, assignee=None, delegate=None, priority="normal",
-    follow_up_at=None, candidates=["role:lead"], voted=[],
+    follow_up_at=None, candidates=["role:lead"], voted=[], first_requested_at=at(0),
+    changed_at=at(0),
 )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ import typer
 if TYPE_CHECKING:
     from meshline.cli.call import Call
     from meshline.projections.as_of import Moment
-    from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.queries import Views
 
 __all__ = ["By", "looked_at", "moment_typed", "run_seen", "seen", "time_typed"]
@@ -71,30 +70,29 @@ def _offsets(text: str) -> dict[int, int]:
 
 
 @asynccontextmanager
-async def seen(call: Call) -> AsyncIterator[Views | ViewsAsOf]:
-    """The views for lists: as they are, or folded again up to the moment that was typed."""
-    # A server is told the moment, and looks back itself.
-    if call.moment is None or call.given.server is not None:
-        async with call.views() as views:
+async def seen(call: Call) -> AsyncIterator[Views]:
+    """The views for lists: as they are, or as they were at the moment that was typed."""
+    async with call.views() as views:
+        # A server is told the moment, and looks back itself.
+        if call.moment is None or call.given.server is not None:
             yield views
-        return
-    from meshline.projections.as_of_queries import ViewsAsOf
+            return
+        from meshline.projections.as_of_queries import views_at
 
-    async with call.log() as log, call.kept() as kept:
-        folded = await ViewsAsOf.of_log(log, call.moment, kept)
-    yield folded
+        async with call.log() as log, call.kept() as kept:
+            yield await views_at(views, call.moment, log, kept)
 
 
 @asynccontextmanager
-async def run_seen(call: Call, begins: str) -> AsyncIterator[Views | ViewsAsOf]:
+async def run_seen(call: Call, begins: str) -> AsyncIterator[Views]:
     """The views for one run: as they are, or its own events folded up to the moment."""
     async with call.views() as views:
         if call.moment is None or call.given.server is not None:
             yield views
             return
-        from meshline.projections.as_of_queries import ViewsAsOf
+        from meshline.projections.as_of_queries import ViewsFolded
 
-        yield await ViewsAsOf.of_run(views, begins, call.moment)
+        yield await ViewsFolded.of_run(views, begins, call.moment)
 
 
 def looked_at(call: Call) -> datetime:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from meshline.cli.as_of import seen
 from meshline.cli.call import Call, command, end, group
 from meshline.cli.errors import CommandRefused
 from meshline.cli.everywhere import ask_everywhere
@@ -20,11 +18,7 @@ from meshline.events.directory import Directory, Roster, difference, hash_of, pr
 from meshline.events.people_requests import DirectoryChangeRequested
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.directory_view import DirectoryRow
-    from meshline.projections.queries import Views
 
 __all__ = ["app"]
 
@@ -119,8 +113,7 @@ async def show(
       meshline directory show user:ada           which teams and roles she has
       meshline directory show role:sales-lead --as-of "2026-11-17 14:05"
     """
-    async with _people_seen(call) as views:
-        row = await views.directory()
+    row = await _directory_seen(call)
     if row is None:
         call.out.say("There is no directory: everybody is taken at their word.")
         return
@@ -139,17 +132,14 @@ async def show(
     call.out.rows(entries, COLUMNS, empty="The directory is empty.")
 
 
-@asynccontextmanager
-async def _people_seen(call: Call) -> AsyncIterator[Views | ViewsAsOf]:
+async def _directory_seen(call: Call) -> DirectoryRow | None:
     if call.moment is None:
-        async with seen(call) as views:
-            yield views
-        return
-    from meshline.projections.as_of_queries import ViewsAsOf
+        async with call.views() as views:
+            return await views.directory()
+    from meshline.projections.as_of_queries import people_as_of
 
     async with call.log() as log, call.kept() as kept:
-        folded = await ViewsAsOf.of_people(log, call.moment, kept)
-    yield folded
+        return (await people_as_of(log, call.moment, kept))[0]
 
 
 def read_directory(file: Path) -> Directory:

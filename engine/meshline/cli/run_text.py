@@ -13,7 +13,6 @@ from meshline.cli.tables import Column, plain_table
 from meshline.cli.words import age, ago, clock_time, due, prompt_name, short
 
 if TYPE_CHECKING:
-    from meshline.projections.as_of_queries import ViewsAsOf
     from meshline.projections.exception_view import ExceptionRow
     from meshline.projections.exchanges import Exchange
     from meshline.projections.ownership_view import PeriodRow
@@ -50,7 +49,7 @@ class RunPage:
         }
 
 
-async def run_page(views: Views | ViewsAsOf, begins: str) -> RunPage:
+async def run_page(views: Views, begins: str) -> RunPage:
     """Read the page of the only run whose id begins so."""
     run = await views.run(begins)
     exceptions = await views.exceptions(states=None, run_id=run.run_id, limit=ROWS_MAX)

@@ -17,7 +17,7 @@ from meshline.api.desk import Asking, Desk
 from meshline.api.principals import Permission
 from meshline.events.envelope import Position
 from meshline.projections.as_of import Moment
-from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.as_of_queries import ViewsFolded
 from meshline.projections.queries import Views
 
 __all__ = [
@@ -124,21 +124,17 @@ class AsOf:
         await self._least.reached(desk, view)
 
     @asynccontextmanager
-    async def seen(self, desk: Desk, view: str) -> AsyncIterator[Views | ViewsAsOf]:
+    async def seen(self, desk: Desk, view: str) -> AsyncIterator[Views]:
         """The views for a list.
 
         Raises:
             NotReached: the view has not read ``min_position`` in time.
         """
         await self._least.reached(desk, view)
-        if self.moment is None:
-            yield desk.views
-        else:
-            services, scope = desk.services, desk.principal.scope
-            yield await ViewsAsOf.of_log(services.log, self.moment, services.kept, scope)
+        yield await desk.at(self.moment)
 
     @asynccontextmanager
-    async def seen_of(self, desk: Desk, begins: str) -> AsyncIterator[Views | ViewsAsOf]:
+    async def seen_of(self, desk: Desk, begins: str) -> AsyncIterator[Views]:
         """The views for one run: of the past from its own history, however long the log is.
 
         Raises:
@@ -149,7 +145,7 @@ class AsOf:
             async with self.seen(desk, "runs") as views:
                 yield views
         else:
-            yield await ViewsAsOf.of_run(desk.views, begins, self.moment)
+            yield await ViewsFolded.of_run(desk.views, begins, self.moment)
 
 
 async def _as_of(

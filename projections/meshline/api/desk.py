@@ -31,7 +31,7 @@ from meshline.events.people_requests import TaskActionRequested, TaskCompletionR
 from meshline.events.publish import Publisher, RequestAnswer
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.events.requests import Request as AskedRequest
-from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.as_of_queries import views_at
 from meshline.projections.bulk import Bulks
 from meshline.projections.errors import NotFound
 from meshline.projections.exception_view import ExceptionRow
@@ -43,7 +43,6 @@ from meshline.projections.pages import LIMIT_MAX, Page
 from meshline.projections.queries import Views
 from meshline.projections.readings import Readings
 from meshline.projections.reasons import Reason
-from meshline.projections.runs_then import RunsWanted, page_then
 from meshline.projections.runs_view import RunRow
 from meshline.projections.snapshots import KeptViews
 from meshline.projections.tasks_view import TaskRow
@@ -221,15 +220,9 @@ class Desk:
         """
         return await self._found(self.views.run(begins))
 
-    async def runs(self, moment: Moment | None, wanted: RunsWanted) -> Page[RunRow]:
-        """Return a page of the list of runs, as it is or as it was."""
-        if moment is None:
-            return await self.views.runs(**wanted._asdict())
-        services, scope = self.services, self.principal.scope
-        if scope is None and (page := await page_then(self.views, moment, wanted)) is not None:
-            return page
-        views = await ViewsAsOf.of_log(services.log, moment, services.kept, scope)
-        return await views.runs(**wanted._asdict())
+    async def at(self, moment: Moment | None) -> Views:
+        """Return the views for lists, as they are or as they were."""
+        return await views_at(self.views, moment, self.services.log, self.services.kept)
 
     async def reasons(self, begins: str) -> tuple[str, list[Reason]]:
         """Return the id of the run that is meant, and why it is as it is.

@@ -43,7 +43,6 @@ from meshline.projections.ownership_view import PeriodRow
 from meshline.projections.pages import Page, next_after, page_of_all, values_after
 from meshline.projections.reasons import QUESTIONS, Question
 from meshline.projections.reasons import Reason as ReasonRow
-from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
 
 __all__ = ["router"]
@@ -114,12 +113,11 @@ async def list_runs(
     after: After = None,
 ) -> Any:
     """List runs, those that started last first, with what each one waits for."""
-    await past.reached(desk, "runs")
-    wanted = RunsWanted(
-        states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
-        limit=limit, after=after,
-    )  # fmt: skip
-    page = await desk.runs(past.moment, wanted)
+    async with past.seen(desk, "runs") as views:
+        page = await views.runs(
+            states=state, workflow=workflow, owner=owner, source=source, wait_kind=waiting_on,
+            limit=limit, after=after,
+        )  # fmt: skip
     return await desk.page(page, "runs")
 
 

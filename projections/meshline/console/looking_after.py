@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
-from meshline.console.reading import Reader, moment_asked, seen
+from meshline.console.reading import Reader, moment_asked
 from meshline.console.rendering import rendered
 
 __all__ = ["router"]
@@ -18,7 +18,7 @@ router = APIRouter()
 async def list_owners(request: Request, visit: Reader) -> Response:
     """List who has something open, those with the most first."""
     moment = moment_asked(request)
-    views = await seen(visit, moment)
+    views = await visit.desk.at(moment)
     return rendered(request, "owners.html", owners=await views.owners(), moment=moment)
 
 

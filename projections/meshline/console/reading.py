@@ -11,11 +11,11 @@ from meshline.api.context import position_of
 from meshline.console.visit import Visit, sees
 from meshline.console.words import moment_of
 from meshline.projections.as_of import Moment
-from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.as_of_queries import ViewsFolded
 from meshline.projections.errors import NotReached
 from meshline.projections.queries import Views
 
-__all__ = ["PAGE_ROWS", "Reader", "moment_asked", "reached", "seen", "seen_of", "show", "values_of"]
+__all__ = ["PAGE_ROWS", "Reader", "moment_asked", "reached", "seen_of", "show", "values_of"]
 
 Reader = Annotated[Visit, Depends(sees())]
 PAGE_ROWS = 50
@@ -30,17 +30,9 @@ def moment_asked(request: Request) -> Moment | None:
     return Moment(time, "recorded" if request.query_params.get("by") == "recorded" else "event")
 
 
-async def seen(visit: Visit, moment: Moment | None) -> Views | ViewsAsOf:
-    """Return the views, now or then, for a list."""
-    if moment is None:
-        return visit.views
-    services, scope = visit.services, visit.principal.scope
-    return await ViewsAsOf.of_log(services.log, moment, services.kept, scope)
-
-
-async def seen_of(visit: Visit, run: str, moment: Moment | None) -> Views | ViewsAsOf:
+async def seen_of(visit: Visit, run: str, moment: Moment | None) -> Views:
     """Return the views, now or then, for one run."""
-    return visit.views if moment is None else await ViewsAsOf.of_run(visit.views, run, moment)
+    return visit.views if moment is None else await ViewsFolded.of_run(visit.views, run, moment)
 
 
 async def reached(request: Request, visit: Visit, *views: str) -> bool:

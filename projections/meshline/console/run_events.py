@@ -10,7 +10,6 @@ from fastapi import Depends, Query
 from meshline.console.visit import Visit
 from meshline.events.story import sentence
 from meshline.projections.as_of import item_of
-from meshline.projections.as_of_queries import ViewsAsOf
 from meshline.projections.history_view import KINDS, HistoryRow, kind_of, types_meant
 from meshline.projections.intake import Undecodable
 from meshline.projections.queries import Views
@@ -75,7 +74,7 @@ class EventsShown(NamedTuple):
 
 async def events_shown(
     visit: Visit,
-    views: Views | ViewsAsOf,
+    views: Views,
     run_id: str,
     history: Sequence[HistoryRow],
     asked: EventsAsked,

@@ -19,7 +19,7 @@ from meshline.console.timeline import timeline_of
 from meshline.console.visit import Visit, tag_of
 from meshline.events.clock import SystemClock
 from meshline.projections.as_of import Moment
-from meshline.projections.as_of_queries import ViewsAsOf
+from meshline.projections.as_of_queries import ViewsFolded
 from meshline.projections.exchanges import read_exchanges
 from meshline.projections.explain import explain
 from meshline.projections.history_view import KINDS, HistoryRow
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
         events_now: how many there are, at whatever moment.
     """
 
-    views: Views | ViewsAsOf
+    views: Views
     row: RunRow
     history: Sequence[HistoryRow]
     moment: Moment | None
@@ -137,7 +137,7 @@ async def _seen(request: Request, visit: Visit, run: str, event: int) -> Seen:
         last = whole[max(_first(whole), min(event, len(whole))) - 1]
         moment = Moment(offsets={last.partition: last.log_offset})
     assert moment is not None, "one of the two was asked for"
-    views = await ViewsAsOf.of_history(row.run_id, whole, moment)
+    views = await ViewsFolded.of_history(visit.views, row.run_id, whole, moment)
     history = await _beginning(views, row.run_id)
     then = await views.run(row.run_id)
     return Seen(views, then, history, moment, _first(whole), len(whole), moments_of(whole))
@@ -148,7 +148,7 @@ def _first(history: Sequence[HistoryRow]) -> int:
     return next(began, 1)
 
 
-async def _beginning(views: Views | ViewsAsOf, run_id: str) -> list[HistoryRow]:
+async def _beginning(views: Views, run_id: str) -> list[HistoryRow]:
     """Return what was said about the run, up to ``EVENTS_READ_MAX``."""
     rows: list[HistoryRow] = []
     while len(rows) < EVENTS_READ_MAX:

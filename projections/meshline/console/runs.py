@@ -33,7 +33,6 @@ from meshline.events.requests import (
 )
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
 from meshline.projections.queries import OPEN_RUNS
-from meshline.projections.runs_then import RunsWanted
 from meshline.projections.runs_view import RunRow
 
 __all__ = ["actions_for", "router"]
@@ -67,12 +66,12 @@ async def list_runs(
     asked = [each for each in state or () if each]
     states = [s for s in STATES if s in asked or ("open" in asked and s in OPEN_RUNS)]
     moment = moment_asked(request)
-    wanted = RunsWanted(
+    views = await visit.desk.at(moment)
+    page = await views.runs(
         states=states or None, workflow=workflow or None, owner=owner or None,
         source=source or None, wait_kind=waiting_on or None, id_prefix=_run_meant(run),
         limit=PAGE_ROWS, after=after or None,
     )  # fmt: skip
-    page = await visit.desk.runs(moment, wanted)
     chosen = {
         "workflow": workflow, "owner": owner, "source": source, "waiting_on": waiting_on
     }  # fmt: skip

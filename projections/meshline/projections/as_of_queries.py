@@ -1,11 +1,23 @@
-"""The read side of the past: what ``Views`` answers, from rows that were folded up to a moment."""
+"""The read side of the past: the queries of ``Views``, over tables as they were at a moment.
+
+By event time they are made quickly (``ViewsThen``): a row of which nothing came later is as it is
+now, and the others that were there by then are made again from the history of their runs. What
+nobody can tell so, by recorded time or by position, is folded from the log (``ViewsFolded``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import orjson
+
+from meshline.events.catalogue import CATALOGUE
 from meshline.events.log import EventLog
 from meshline.projections import (
     directory_view,
@@ -15,23 +27,24 @@ from meshline.projections import (
     tasks_view,
 )
 from meshline.projections.as_of import Moment, fold_as_of, fold_history, rows_until
-from meshline.projections.directory_view import DirectoryRow
+from meshline.projections.columns import JsonText
+from meshline.projections.conditions import Conditions
+from meshline.projections.directory_view import AbsenceRow, DirectoryRow
 from meshline.projections.errors import NotFound
-from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.exception_view import CauseSaidRow, ResolutionRow, resolution_after
 from meshline.projections.history_view import HistoryRow
+from meshline.projections.intake import FREEING
 from meshline.projections.memory_store import MemoryStore
-from meshline.projections.ownership_view import PeriodRow
-from meshline.projections.pages import LIMIT_MAX, Page, next_after, row_after
+from meshline.projections.pages import LIMIT_MAX, Page, next_after
+from meshline.projections.postgres_connection import Fetch
 from meshline.projections.projection import Table
-from meshline.projections.queries import OPEN_RUNS, Views
+from meshline.projections.queries import Views
 from meshline.projections.run_values import whole_history
+from meshline.projections.runs_then import FACTS, RUNS_THEN, RunThen
 from meshline.projections.runs_view import RunRow
-from meshline.projections.scope import Scope
 from meshline.projections.snapshots import KeptViews
-from meshline.projections.summaries import OwnerLoad
-from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 
-__all__ = ["ABOUT_RUNS", "ViewsAsOf"]
+__all__ = ["ABOUT_RUNS", "ViewsAsOf", "ViewsFolded", "ViewsThen", "people_as_of", "views_at"]
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -43,41 +56,159 @@ ABOUT_RUNS = (
 )
 """What these queries read."""
 
+RUNS_AT_ONCE = 500
+"""Runs whose histories are in memory together."""
 
-class ViewsAsOf:
-    """Answers as ``Views`` does, with the same filters, order and pages, about the past."""
+ROWS_AT_ONCE = 10_000
+"""Rows in one value of JSON, of which PostgreSQL takes 255 MB."""
+
+_TABLE = re.compile(r"\{ns\}\.(\w+)(?:\s+as\s+(\w+))?")
+_TABLES = {table.name: table for projection in ABOUT_RUNS for table in projection.tables}
+_GROUPS = exception_view.projection.queries["exception_groups"].format_map(
+    {name: f"{{ns}}.{name}" for name in _TABLES}
+)
+
+
+class Known(NamedTuple):
+    """The directory that counted, and what was said last of each one's absence."""
+
+    directory: DirectoryRow | None
+    absences: list[AbsenceRow]
+
+
+People = Callable[[], Awaitable[Known]]
+
+
+async def views_at(
+    views: Views, moment: Moment | None, log: EventLog, kept: KeptViews | None = None
+) -> Views:
+    """Return the views as they are, or as they were.
+
+    Args:
+        kept: without it, where the log has to be read it is read from its first record on.
+    """
+    if moment is None:
+        return views
+    if moment.time is None or moment.by != "event" or moment.offsets:
+        store = await fold_as_of(log, ABOUT_RUNS, moment, kept)
+        return ViewsFolded(views, store, people=partial(people_as_of, log, moment, kept))
+    return ViewsThen(views, moment.time, people=partial(people_as_of, log, moment, kept))
+
+
+async def people_as_of(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> Known:
+    """Return who there was and who was away: it stands in no history, and is little to read."""
+    store = await fold_as_of(log, (directory_view.projection,), moment, kept)
+    found = await store.rows(directory_view.directories)
+    directory = max(found, key=lambda row: (row.number, row.directory_hash), default=None)
+    return Known(directory, await store.rows(directory_view.absences))
+
+
+def _all_of(name: str) -> str:
+    # In the order of the row, as those are that are made.
+    return f"select {', '.join(_TABLES[name].row._fields)} from {{ns}}.{name}"
+
+
+class _Laid:
+    """A statement under way: its arguments, and how to ask for what they are made of."""
+
+    def __init__(self, fetch: Fetch, arguments: Iterable[Any]) -> None:
+        self.fetch = fetch
+        self.arguments = [*arguments]
+
+    def argument(self, value: Any, sql_type: str) -> str:
+        self.arguments.append(value)
+        return f"${len(self.arguments)}::{sql_type}"
+
+    def rows(self, table: Table[R], rows: Sequence[R]) -> str:
+        """Return what selects these rows."""
+        columns = ", ".join(f"{column.name} {column.sql_type}" for column in table.columns)
+        parts = []
+        for start in range(0, max(len(rows), 1), ROWS_AT_ONCE):
+            some = [
+                dict(zip(table.row._fields, row, strict=True))  # type: ignore[attr-defined]
+                for row in rows[start : start + ROWS_AT_ONCE]
+            ]
+            value = self.argument(JsonText(orjson.dumps(some)), "jsonb")
+            parts.append(f"select * from jsonb_to_recordset({value}) as made({columns})")
+        return " union all ".join(parts)
+
+
+class ViewsAsOf(Views):
+    """Args:
+    views: as they are now, of one team or of all; to be closed are these.
+    people: tells who there was; without it nobody is asked that.
+    """
+
+    def __init__(self, views: Views, people: People | None = None) -> None:
+        vars(self).update(vars(views))
+        self._people = people
+        self._known: Known | None = None
+
+    async def _who(self) -> Known:
+        if self._known is None:
+            assert self._people is not None, "one run's own events say of nobody who they are"
+            self._known = await self._people()
+        return self._known
+
+    async def directory(self) -> DirectoryRow | None:
+        return (await self._who()).directory
+
+    async def absences(self, now: datetime) -> list[AbsenceRow]:
+        away = [row for row in (await self._who()).absences if row.substitute and row.until > now]
+        return sorted(away, key=lambda row: (row.since, row.absent))
+
+    async def _table(self, laid: _Laid, name: str) -> str:
+        """Return what selects the rows of the table as they were."""
+        raise NotImplementedError
+
+    async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        values: Sequence[Any] = arguments
+        if self._scope is not None:
+            # Whose it was then counts, not whose it is.
+            sql, values = self._scope.narrowed(sql, arguments)
+        sql = sql.replace("{ns}.exception_groups", f"({_GROUPS}) as exception_groups")
+        async with self._frozen() as fetch:
+            laid = _Laid(fetch, values)
+            tables = []
+            for name in dict.fromkeys(match[1] for match in _TABLE.finditer(sql)):
+                if name not in _TABLES:
+                    raise NotFound(
+                        f"The table {name!r} is not looked at as of a moment: expected one of "
+                        f"{', '.join(_TABLES)}. `meshline view rows` shows any."
+                    )
+                tables.append(f"{name}_then as ({await self._table(laid, name)})")
+            then = _TABLE.sub(lambda m: f"{m[1]}_then as {m[2] or m[1]}", sql)
+            return await fetch(f"with {', '.join(tables)} {then}", *laid.arguments)
+
+    @asynccontextmanager
+    async def _frozen(self) -> AsyncIterator[Fetch]:
+        async with self._pool.frozen() as fetch:
+
+            async def here(sql: str, *arguments: Any) -> list[dict[str, Any]]:
+                return await fetch(sql.replace("{ns}", self._namespace), *arguments)
+
+            yield here
+
+
+class ViewsFolded(ViewsAsOf):
+    """Args:
+    store: the rows, folded up to the moment.
+    history: what counts at the moment of the one run that was folded.
+    """
 
     def __init__(
         self,
+        views: Views,
         store: MemoryStore,
         history: Sequence[HistoryRow] = (),
-        scope: Scope | None = None,
+        people: People | None = None,
     ) -> None:
+        super().__init__(views, people)
         self._store = store
         self._history = history
-        self._scope = scope
 
     @staticmethod
-    async def of_log(
-        log: EventLog,
-        moment: Moment,
-        kept: KeptViews | None = None,
-        scope: Scope | None = None,
-    ) -> ViewsAsOf:
-        """Fold the log up to the moment, from what is kept: for lists. The history is left out.
-
-        Args:
-            scope: whose it was then counts, not whose it is.
-        """
-        return ViewsAsOf(await fold_as_of(log, ABOUT_RUNS, moment, kept), scope=scope)
-
-    @staticmethod
-    async def of_people(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> ViewsAsOf:
-        """Fold what the log says of people up to the moment."""
-        return ViewsAsOf(await fold_as_of(log, (directory_view.projection,), moment, kept))
-
-    @staticmethod
-    async def of_run(views: Views, begins: str, moment: Moment) -> ViewsAsOf:
+    async def of_run(views: Views, begins: str, moment: Moment) -> ViewsFolded:
         """Fold the events of one run, from its history: quick, however long the log is.
 
         Args:
@@ -87,66 +218,21 @@ class ViewsAsOf:
             NotFound: there is no such run, or at the moment there was none yet.
         """
         run_id = (await views.run(begins)).run_id
-        return await ViewsAsOf.of_history(run_id, await whole_history(views, run_id), moment)
+        history = await whole_history(views, run_id)
+        return await ViewsFolded.of_history(views, run_id, history, moment)
 
     @staticmethod
-    async def of_history(run_id: str, history: Sequence[HistoryRow], moment: Moment) -> ViewsAsOf:
+    async def of_history(
+        views: Views, run_id: str, history: Sequence[HistoryRow], moment: Moment
+    ) -> ViewsFolded:
         """Fold the whole history of one run up to the moment; see ``of_run``."""
         store = await fold_history(history, ABOUT_RUNS, moment)
-        found = ViewsAsOf(store, rows_until(history, moment))
         if not await store.rows(runs_view.runs):
             raise NotFound(
                 f"The run {run_id} had not started then: expected a moment after its first event. "
                 f"`meshline run history {run_id[:8]}` tells when that was."
             )
-        return found
-
-    async def _rows(self, table: Table[R]) -> list[R]:
-        rows = await self._store.rows(table)
-        scope = self._scope
-        if scope is None:
-            return rows
-        runs = {r.run_id for r in await self._store.rows(runs_view.runs) if scope.holds(r)}
-        # What is about a run goes with it, as long as it is of the same workflow.
-        is_of_runs = table.row is RunRow
-        return [
-            row
-            for row in rows
-            if getattr(row, "run_id", None) in runs or (not is_of_runs and scope.holds(row))
-        ]
-
-    async def runs(
-        self,
-        *,
-        states: Sequence[str] | None = None,
-        workflow: str | None = None,
-        owner: str | None = None,
-        source: str | None = None,
-        wait_kind: str | None = None,
-        id_prefix: str | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[RunRow]:
-        """See ``Views.runs``."""
-        found = [
-            row
-            for row in await self._rows(runs_view.runs)
-            if _is(row, workflow=workflow, source=source, wait_kind=wait_kind)
-            and (not states or row.state in states)
-            and (owner is None or owner in (row.owner, row.assignee))
-            and row.run_id.startswith(id_prefix or "")
-        ]
-        return _page(found, ("started_at", "run_id"), limit, after)
-
-    async def run(self, run_id: str) -> RunRow:
-        """See ``Views.run``."""
-        rows = await self._rows(runs_view.runs)
-        found = [row for row in rows if row.run_id.startswith(run_id)]
-        if len(found) != 1:
-            raise NotFound(
-                f"{len(found)} runs began with {run_id!r} then: expected one. Give its whole id."
-            )
-        return found[0]
+        return ViewsFolded(views, store, rows_until(history, moment))
 
     async def history(
         self,
@@ -157,7 +243,6 @@ class ViewsAsOf:
         types: Iterable[str] | None = None,
         actor: str | None = None,
     ) -> list[HistoryRow]:
-        """See ``Views.history``; only where one run was folded."""
         wanted = None if types is None else set(types)
         return [
             row
@@ -168,97 +253,116 @@ class ViewsAsOf:
             and actor in (None, row.actor)
         ][:limit]
 
-    async def owners(self) -> list[OwnerLoad]:
-        """See ``Views.owners``."""
-        loads: dict[str, list[int]] = {}
+    async def _table(self, laid: _Laid, name: str) -> str:
+        table = _TABLES[name]
+        return laid.rows(table, await self._store.rows(table))
 
-        def count(owner: str, *places: int) -> None:
-            for place in places:
-                loads.setdefault(owner, [0, 0, 0, 0, 0])[place] += 1
 
-        for run in await self._rows(runs_view.runs):
-            if run.state in OPEN_RUNS:
-                count(run.owner, 0, *([1] if run.state == "held" else []))
-        for exception in await self._rows(exception_view.exceptions):
-            if exception.state in OPEN_EXCEPTIONS:
-                count(exception.owner, 2)
-        for task in await self._rows(tasks_view.tasks):
-            if task.state in OPEN_TASKS:
-                count(task.owner, 3 if task.kind == "approval" else 4)
-        found = [OwnerLoad(owner, *counts) for owner, counts in loads.items()]
-        return sorted(found, key=lambda o: (-o.total, o.owner))
+class _Born(NamedTuple):
+    table: Table[Any]
+    born: str
 
-    async def periods(self, run_id: str) -> list[PeriodRow]:
-        """See ``Views.periods``."""
-        rows = await self._rows(ownership_view.periods)
-        return [row for row in rows if row.run_id == run_id]
 
-    async def exceptions(
-        self,
-        *,
-        states: Sequence[str] | None = OPEN_EXCEPTIONS,
-        limit: int = 50,
-        after: str | None = None,
-        **equal: str | None,
-    ) -> Page[ExceptionRow]:
-        """See ``Views.exceptions``."""
-        found = [
-            row
-            for row in await self._rows(exception_view.exceptions)
-            if _is(row, **equal) and (not states or row.state in states)
-        ]
-        return _page(found, ("opened_at", "exception_id"), limit, after)
+_MADE = {
+    "exceptions": _Born(exception_view.exceptions, "opened_at"),
+    "tasks": _Born(tasks_view.tasks, "first_requested_at"),
+}
 
-    async def tasks(
-        self,
-        *,
-        states: Sequence[str] | None = OPEN_TASKS,
-        kind: str | None = None,
-        owner: str | None = None,
-        run_id: str | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[TaskRow]:
-        """See ``Views.tasks``."""
-        found = [
-            row
-            for row in await self._rows(tasks_view.tasks)
-            if _is(row, kind=kind, owner=owner, run_id=run_id)
-            and (not states or row.state in states)
-        ]
-        return _page(found, ("requested_at", "run_id", "task"), limit, after)
 
-    async def approvals(
-        self,
-        *,
-        states: Sequence[str] | None = OPEN_TASKS,
-        owner: str | None = None,
-        run_id: str | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page[TaskRow]:
-        """See ``Views.approvals``."""
-        return await self.tasks(
-            states=states, kind="approval", owner=owner, run_id=run_id, limit=limit, after=after
+class ViewsThen(ViewsAsOf):
+    """Args:
+    time: an event time.
+    """
+
+    def __init__(self, views: Views, time: datetime, people: People | None = None) -> None:
+        super().__init__(views, people)
+        self._now, self._moment, self._time = views, Moment(time), time
+
+    async def _table(self, laid: _Laid, name: str) -> str:
+        time = laid.argument(self._time, "timestamptz")
+        if name == "runs":
+            facts = {each: laid.argument(said, "text[]") for each, said in FACTS.items()}
+            return RUNS_THEN.format(ns="{ns}", time=time, **facts)
+        if name == "cause_resolutions":
+            return await self._resolutions(laid, time)
+        if name not in _MADE:
+            raise NotFound(f"The table {name!r} is shown for one run at a time as of a moment.")
+        table, born = _MADE[name]
+        changed = await laid.fetch(
+            f"select {', '.join({*table.key, 'run_id'})} from {{ns}}.{name} "
+            f"where {born} <= $1 and changed_at > $1",
+            self._time,
         )
+        keys = {tuple(row[field] for field in table.key) for row in changed}
+        made = [
+            row
+            async for row in self._made(laid.fetch, table, {row["run_id"] for row in changed})
+            if table.key_of(row) in keys
+        ]
+        return f"{_all_of(name)} where changed_at <= {time} union all {laid.rows(table, made)}"
 
-    async def directory(self) -> DirectoryRow | None:
-        """See ``Views.directory``; only where people were folded."""
-        rows = await self._store.rows(directory_view.directories)
-        return max(rows, key=lambda row: (row.number, row.directory_hash), default=None)
+    async def _made(
+        self, fetch: Fetch, table: Table[R], run_ids: Iterable[str]
+    ) -> AsyncIterator[R]:
+        """Yield the rows of these runs as they were."""
+        projection, ordered = table.projection, sorted(run_ids)
+        handles = projection.handles | FREEING
+        handled = [name for name, data_type in CATALOGUE.items() if data_type in handles]
+        for start in range(0, len(ordered), RUNS_AT_ONCE):
+            said = await fetch(
+                "select * from {ns}.history where run_id = any($1::text[]) and "
+                # What this program can't read counts at every moment.
+                "(type = any($2::text[]) and time <= $3 or type <> all($4::text[])) "
+                "order by partition, log_offset",
+                ordered[start : start + RUNS_AT_ONCE], handled, self._time, [*CATALOGUE],
+            )  # fmt: skip
+            history = [HistoryRow(**row) for row in said]
+            store = await fold_history(history, (projection,), self._moment)
+            for row in await store.rows(table):
+                yield row
 
+    async def _resolutions(self, laid: _Laid, time: str) -> str:
+        is_as_then = "greatest(resolved_at, reopened_at) <="
+        said = await laid.fetch(
+            "select said.* from {ns}.cause_history as said "
+            "join {ns}.cause_resolutions using (cause, partition) "
+            f"where not {is_as_then} $1 and said.time <= $1 order by partition, log_offset",
+            self._time,
+        )
+        known: dict[tuple[str, int], ResolutionRow] = {}
+        for each in said:
+            row = CauseSaidRow(**each)
+            after = resolution_after(known.get((row.cause, row.partition)), row)
+            if after is not None:
+                known[row.cause, row.partition] = after
+        made = laid.rows(exception_view.resolutions, [*known.values()])
+        return f"{_all_of('cause_resolutions')} where {is_as_then} {time} union all {made}"
 
-def _is(row: Any, **fields: str | None) -> bool:
-    return all(value is None or getattr(row, name) == value for name, value in fields.items())
+    async def _page(
+        self,
+        row: type[R],
+        view: str,
+        where: Conditions,
+        order: Sequence[str],
+        limit: int,
+        after: str | None,
+    ) -> Page[R]:
+        rest: Any = (order, limit := max(1, min(limit, LIMIT_MAX)), after)
+        if row is not RunRow:
+            return await super()._page(row, view, where, *rest)
+        # Of so many runs, those that are as they are now are found by the same indexes as now.
+        so_far = where.also("changed_at <= ?", self._time)
+        now: Page[Any] = await self._now._page(row, view, so_far, *rest)
+        then = await super()._page(RunThen, view, where.also("is_made"), *rest)
+        # What changed between the two is in both; it was as it is in the first.
+        known: dict[str, Any] = {each.run_id: each for each in (*then.rows, *now.rows)}
+        both = sorted(known.values(), key=attrgetter(*order), reverse=True)
+        is_cut = len(both) > limit or now.next is not None or then.next is not None
+        both = both[:limit]
+        made = await self._made_of([each.run_id for each in both if isinstance(each, RunThen)])
+        rows = [made[each.run_id] if isinstance(each, RunThen) else each for each in both]
+        return Page(rows, next_after(attrgetter(*order)(both[-1])) if is_cut else None)
 
-
-def _page(found: Iterable[R], order: Sequence[str], limit: int, after: str | None) -> Page[R]:
-    limit = max(1, min(limit, LIMIT_MAX))
-    key: Callable[[R], Any] = attrgetter(*order)
-    newest = sorted(found, key=key, reverse=True)
-    if after is not None:
-        last = row_after(after, type(newest[0]), order) if newest else []
-        newest = [row for row in newest if key(row) < tuple(last)]
-    if len(newest) <= limit:
-        return Page(newest, None)
-    return Page(newest[:limit], next_after(key(newest[limit - 1])))
+    async def _made_of(self, run_ids: Sequence[str]) -> Mapping[str, Any]:
+        async with self._frozen() as fetch:
+            return {row.run_id: row async for row in self._made(fetch, runs_view.runs, run_ids)}

@@ -22,6 +22,13 @@ class Conditions:
             text = text.replace("?", f"${len(self.arguments)}", 1)
         self._texts.append(text)
 
+    def also(self, text: str, *values: Any) -> Conditions:
+        """Return these and one more; they stay as they are."""
+        more = Conditions()
+        more.arguments, more._texts = [*self.arguments], [*self._texts]
+        more.add(text, *values)
+        return more
+
     def equal(self, **fields: Any) -> None:
         for name, value in fields.items():
             if value is not None:

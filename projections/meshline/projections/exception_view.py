@@ -21,7 +21,16 @@ from meshline.events.facts import (
 from meshline.projections.columns import Json, to_json
 from meshline.projections.projection import Key, Projection, RowAccess
 
-__all__ = ["OPEN_EXCEPTIONS", "ExceptionRow", "exceptions", "projection"]
+__all__ = [
+    "OPEN_EXCEPTIONS",
+    "CauseSaidRow",
+    "ExceptionRow",
+    "ResolutionRow",
+    "exceptions",
+    "projection",
+    "resolution_after",
+    "resolutions",
+]
 
 
 OPEN_EXCEPTIONS = ("open", "acknowledged", "in_progress")
@@ -31,6 +40,7 @@ class ExceptionRow(NamedTuple):
     """One exception; ``how`` tells how it was resolved, ``reason`` the words of who did it last.
 
     ``code`` names the case where a step says it on purpose; ``error.business`` has its data.
+    ``changed_at`` is the greatest time of what changed it, however late that came.
     """
 
     exception_id: str
@@ -61,6 +71,7 @@ class ExceptionRow(NamedTuple):
     reopened_at: datetime | None
     reopened_by: str | None
     reason: str
+    changed_at: datetime
 
 
 class ResolutionRow(NamedTuple):
@@ -82,6 +93,23 @@ class ResolutionRow(NamedTuple):
     reopened_version: int | None
 
 
+class CauseSaidRow(NamedTuple):
+    """What a partition heard of a cause from the first time on that somebody said it is mended.
+
+    ``opened`` is an exception of it, of a run in ``version``; of what was ``resolved`` that is the
+    version from which on.
+    """
+
+    cause: str
+    partition: int
+    log_offset: int
+    time: datetime
+    what: Literal["resolved", "reopened", "opened"]
+    version: int | None
+    actor: str | None
+    reason: str
+
+
 def _by_cause(event: Recorded[Any]) -> Iterable[Key]:
     cause = getattr(event.event.data, "cause", None)
     return () if cause is None else ((cause, event.position.partition),)
@@ -92,7 +120,7 @@ def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     return () if exception_id is None else ((exception_id,),)
 
 
-projection = Projection("exceptions", version=5)
+projection = Projection("exceptions", version=6)
 exceptions = projection.table(
     "exceptions",
     ExceptionRow,
@@ -102,6 +130,11 @@ exceptions = projection.table(
 )
 resolutions = projection.table(
     "cause_resolutions", ResolutionRow, key=["cause", "partition"], keys=_by_cause
+)
+# Small: as of a past moment it is gone through again, since what was said last is all that
+# `cause_resolutions` holds.
+said_of_causes = projection.table(
+    "cause_history", CauseSaidRow, key=["cause", "partition", "log_offset"]
 )
 projection.query(
     "exception_groups",
@@ -151,7 +184,7 @@ def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
     data, run_id = event.event.data, event.event.subject
     if rows.get(exceptions, data.exception_id) is not None:
         return
-    _reopen_cause(rows, event, data.version or None, by=None)
+    _say_of_cause(rows, event, "opened", data.version or None)
     business = None if data.error is None else data.error.business
     row = ExceptionRow(
         exception_id=data.exception_id,
@@ -182,8 +215,14 @@ def _opened(rows: RowAccess, event: Recorded[ExceptionOpened]) -> None:
         reopened_at=None,
         reopened_by=None,
         reason="",
+        changed_at=event.event.time,
     )
     rows.put(exceptions, row)
+
+
+def _changed(row: ExceptionRow, event: Recorded[Any], **changes: Any) -> ExceptionRow:
+    changed_at = max(row.changed_at, event.event.time)
+    return row._replace(reason=event.event.data.reason, changed_at=changed_at, **changes)
 
 
 @exceptions.on(ExceptionAcknowledged)
@@ -192,12 +231,13 @@ def _acknowledged(
 ) -> ExceptionRow | None:
     if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
-    return row._replace(
+    return _changed(
+        row,
+        event,
         # Who works on it already has seen it: that is said, and takes nothing back.
         state="in_progress" if row.state == "in_progress" else "acknowledged",
         acknowledged_at=event.event.time,
         acknowledged_by=_actor(event),
-        reason=event.event.data.reason,
     )
 
 
@@ -207,11 +247,12 @@ def _started(
 ) -> ExceptionRow | None:
     if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
-    return row._replace(
+    return _changed(
+        row,
+        event,
         state="in_progress",
         started_at=event.event.time,
         started_by=_actor(event),
-        reason=event.event.data.reason,
     )
 
 
@@ -219,19 +260,20 @@ def _started(
 def _assigned(row: ExceptionRow | None, event: Recorded[ExceptionAssigned]) -> ExceptionRow | None:
     if row is None:
         return None
-    return row._replace(owner=event.event.data.owner, reason=event.event.data.reason)
+    return _changed(row, event, owner=event.event.data.owner)
 
 
 @exceptions.on(ExceptionResolved)
 def _resolved(row: ExceptionRow | None, event: Recorded[ExceptionResolved]) -> ExceptionRow | None:
     if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
-    return row._replace(
+    return _changed(
+        row,
+        event,
         state="resolved",
         resolved_at=event.event.time,
         resolved_by=_actor(event),
         how=event.event.data.how,
-        reason=event.event.data.reason,
     )
 
 
@@ -241,11 +283,12 @@ def _dismissed(
 ) -> ExceptionRow | None:
     if row is None or row.state not in OPEN_EXCEPTIONS:
         return row
-    return row._replace(
+    return _changed(
+        row,
+        event,
         state="dismissed",
         dismissed_at=event.event.time,
         dismissed_by=_actor(event),
-        reason=event.event.data.reason,
     )
 
 
@@ -254,7 +297,9 @@ def _reopened(row: ExceptionRow | None, event: Recorded[ExceptionReopened]) -> E
     if row is None or row.state in OPEN_EXCEPTIONS:
         return row
     # How it was closed stands in the history; open is what it is now, and nobody has seen it.
-    return row._replace(
+    return _changed(
+        row,
+        event,
         state="open",
         owner=event.event.data.owner,
         acknowledged_at=None,
@@ -268,50 +313,64 @@ def _reopened(row: ExceptionRow | None, event: Recorded[ExceptionReopened]) -> E
         dismissed_by=None,
         reopened_at=event.event.time,
         reopened_by=_actor(event),
-        reason=event.event.data.reason,
     )
 
 
 # -- causes ------------------------------------------------------------------------------------
 
 
-@resolutions.on(CauseResolved)
-def _cause_resolved(row: ResolutionRow | None, event: Recorded[CauseResolved]) -> ResolutionRow:
-    data = event.event.data
-    return ResolutionRow(
-        cause=data.cause,
-        partition=event.position.partition,
-        state="resolved",
-        in_version=data.in_version,
-        resolved_at=event.event.time,
-        resolved_by=_actor(event),
-        reason=data.reason,
-        reopened_at=None,
-        reopened_by=None,
-        reopened_version=None,
-    )
+@projection.on(CauseResolved)
+def _cause_resolved(rows: RowAccess, event: Recorded[CauseResolved]) -> None:
+    _say_of_cause(rows, event, "resolved", event.event.data.in_version)
 
 
 @projection.on(CauseReopened)
 def _cause_reopened(rows: RowAccess, event: Recorded[CauseReopened]) -> None:
-    _reopen_cause(rows, event, None, by=_actor(event))
+    _say_of_cause(rows, event, "reopened", None)
 
 
-def _reopen_cause(
-    rows: RowAccess, event: Recorded[Any], version: int | None, *, by: str | None
+def _say_of_cause(
+    rows: RowAccess,
+    event: Recorded[Any],
+    what: Literal["resolved", "reopened", "opened"],
+    version: int | None,
 ) -> None:
-    row = rows.get(resolutions, event.event.data.cause, event.position.partition)
+    data, (partition, offset) = event.event.data, event.position
+    row = rows.get(resolutions, data.cause, partition)
+    if row is None and what != "resolved":
+        return
+    by = None if what == "opened" else _actor(event)
+    reason = "" if what == "opened" else data.reason
+    said = CauseSaidRow(data.cause, partition, offset, event.event.time, what, version, by, reason)
+    rows.add(said_of_causes, said)
+    after = resolution_after(row, said)
+    if after is not None:
+        rows.put(resolutions, after)
+
+
+def resolution_after(row: ResolutionRow | None, said: CauseSaidRow) -> ResolutionRow | None:
+    """Return what is known of a cause after this was said, too; None: nobody said it is mended."""
+    if said.what == "resolved":
+        return ResolutionRow(
+            cause=said.cause,
+            partition=said.partition,
+            state="resolved",
+            in_version=said.version or 1,
+            resolved_at=said.time,
+            resolved_by=said.actor,
+            reason=said.reason,
+            reopened_at=None,
+            reopened_by=None,
+            reopened_version=None,
+        )
     if row is None or row.state == "reopened":
-        return
+        return row
     # A run of an older version, or of one that is not known, has what was mended since.
-    if by is None and (version is None or version < row.in_version):
-        return
-    rows.put(
-        resolutions,
-        row._replace(
-            state="reopened",
-            reopened_at=event.event.time,
-            reopened_by=by,
-            reopened_version=version,
-        ),
+    if said.what == "opened" and (said.version is None or said.version < row.in_version):
+        return row
+    return row._replace(
+        state="reopened",
+        reopened_at=said.time,
+        reopened_by=said.actor,
+        reopened_version=said.version,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,10 @@ from meshline.events.errors import SettingsInvalid
 from meshline.projections.columns import JsonText
 from meshline.projections.errors import NotFound, RowRefused, StoreUnavailable
 
-__all__ = ["Address", "Connection", "Pool", "parse_address"]
+__all__ = ["Address", "Connection", "Fetch", "Pool", "parse_address"]
+
+Fetch = Callable[..., Awaitable[list[dict[str, Any]]]]
+"""Gives the rows of a query; see ``Pool.fetch``."""
 
 _NAMESPACE = "meshline_namespace"
 _CONNECT_TIMEOUT_S = 10.0
@@ -289,26 +292,49 @@ class Pool:
             StoreUnavailable: PostgreSQL did not answer.
             NotFound: the views are not there.
         """
+        with self._found():
+            pool = await self._opened()
+            return [dict(record) for record in await pool.fetch(sql, *arguments)]
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[Fetch]:
+        """``fetch`` as often as one likes, of all as it is at the first."""
+        with self._found():
+            pool = await self._opened()
+            async with (
+                pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+
+                async def fetch(sql: str, *arguments: Any) -> list[dict[str, Any]]:
+                    return [dict(record) for record in await connection.fetch(sql, *arguments)]
+
+                yield fetch
+
+    @contextmanager
+    def _found(self) -> Iterator[None]:
         with _translated(self.address):
-            async with self._opening:
-                if self._pool is None:
-                    self._pool = await asyncpg.create_pool(
-                        self.address.dsn,
-                        min_size=0,
-                        max_size=self._connections_max,
-                        init=_set_up,
-                        timeout=_CONNECT_TIMEOUT_S,
-                        command_timeout=_COMMAND_TIMEOUT_S,
-                        server_settings={"application_name": "meshline views", "jit": "off"},
-                    )
             try:
-                records = await self._pool.fetch(sql, *arguments)
+                yield
             except asyncpg.UndefinedTableError as error:
                 raise NotFound(
                     f"There are no views at {self.address.shown} yet, or not this one: {error}. "
                     "Expected a projector to have run there: start `meshline projector`."
                 ) from error
-            return [dict(record) for record in records]
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self.address.dsn,
+                    min_size=0,
+                    max_size=self._connections_max,
+                    init=_set_up,
+                    timeout=_CONNECT_TIMEOUT_S,
+                    command_timeout=_COMMAND_TIMEOUT_S,
+                    server_settings={"application_name": "meshline views", "jit": "off"},
+                )
+            return self._pool
 
     async def aclose(self) -> None:
         if self._pool is not None:

@@ -24,6 +24,7 @@ from meshline.events.facts import (
     ExceptionReopened,
     ExceptionResolved,
     ExceptionWorkStarted,
+    Fact,
     MessageAwaited,
     MessageMatched,
     OwnerAssigned,
@@ -50,14 +51,18 @@ from meshline.events.facts import (
 from meshline.projections.columns import Json, to_json
 from meshline.projections.projection import Projection, RowAccess, by_run
 
-__all__ = ["RunRow", "projection", "runs"]
+__all__ = ["MOVES", "RunRow", "projection", "runs"]
 
 RunState = Literal["running", "waiting", "held", "paused", "succeeded", "failed", "cancelled"]
 
 
 class RunRow(NamedTuple):
-    """One run. ``wait_kind`` is of the first wait; ``waiting_since`` the earliest start of all,
-    ``wait_until`` the earliest end. ``events`` counts the facts since it started."""
+    """One run.
+
+    ``wait_kind`` is of the first wait; ``waiting_since`` the earliest start of all, ``wait_until``
+    the earliest end. ``changed_at`` is the greatest time of the facts since it started, however
+    late they came; ``events`` counts them.
+    """
 
     run_id: str
     workflow: str
@@ -87,7 +92,22 @@ class RunRow(NamedTuple):
     events: int
 
 
-projection = Projection("runs", version=2)
+MOVES: tuple[type[Fact], ...] = (
+    StepStarted,
+    StepSucceeded,
+    StepFailed,
+    StepSkipped,
+    StepFannedOut,
+    StepJoined,
+    TimerFired,
+    MessageMatched,
+    ApprovalApproved,
+    ApprovalDenied,
+    CompensationStarted,
+)
+"""What ends a wait, and so lets a run be running again."""
+
+projection = Projection("runs", version=3)
 runs = projection.table(
     "runs",
     RunRow,
@@ -141,11 +161,11 @@ def _on(*types: type[BaseModel]) -> Callable[[Change], Change]:
         def apply(row: RunRow | None, event: Recorded[Any]) -> RunRow | None:
             if row is None:
                 return None
-            row = function(row, event)
+            row, time = function(row, event), event.event.time
+            if time < row.changed_at:
+                time = row.changed_at
             # The last three columns; a slice is a third of the time of `_replace`.
-            return RunRow._make(
-                (*row[:-3], event.position.offset, event.event.time, row.events + 1)
-            )
+            return RunRow._make((*row[:-3], event.position.offset, time, row.events + 1))
 
         runs.on(*types)(apply)
         return function
@@ -168,19 +188,7 @@ def _noted(row: RunRow, event: Recorded[Any]) -> RunRow:
     return row
 
 
-@_on(
-    StepStarted,
-    StepSucceeded,
-    StepFailed,
-    StepSkipped,
-    StepFannedOut,
-    StepJoined,
-    TimerFired,
-    MessageMatched,
-    ApprovalApproved,
-    ApprovalDenied,
-    CompensationStarted,
-)
+@_on(*MOVES)
 def _moved(row: RunRow, event: Recorded[Any]) -> RunRow:
     """Something moves: the run is running again, whatever it waited for; what is next follows."""
     if row.state not in ("waiting", "held"):

@@ -45,7 +45,8 @@ class TaskRow(NamedTuple):
     ``of`` different people must approve, ``votes`` are those who did, and ``voted`` are they and
     those in whose place they did. ``decided_by`` is who ended it, and ``on_behalf_of`` in whose
     place. Whoever is the ``assignee`` does it, or their ``delegate``; at ``follow_up_at`` it is
-    time to look after it.
+    time to look after it. A run that goes back may ask again, after ``first_requested_at``;
+    ``changed_at`` is the greatest time of what changed it, however late that came.
     """
 
     run_id: str
@@ -76,6 +77,8 @@ class TaskRow(NamedTuple):
     follow_up_at: datetime | None
     candidates: Json
     voted: Json
+    first_requested_at: datetime
+    changed_at: datetime
 
 
 class AskingRunRow(NamedTuple):
@@ -94,7 +97,7 @@ def _by_task(event: Recorded[Any]) -> Iterable[Key]:
     return () if task is None else ((event.event.subject, task),)
 
 
-projection = Projection("tasks", version=1)
+projection = Projection("tasks", version=2)
 tasks = projection.table(
     "tasks",
     TaskRow,
@@ -114,7 +117,7 @@ def _run_ended(rows: RowAccess, event: Recorded[Any]) -> None:
     for task in run.open_tasks:
         row = rows.get(tasks, run_id, task)
         if row is not None and row.state in OPEN_TASKS:
-            rows.put(tasks, row._replace(state="withdrawn", decided_at=event.event.time))
+            rows.put(tasks, _withdrawn(row, event))
     rows.delete(asking, run_id)
 
 
@@ -125,7 +128,7 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested | TaskCreated]
     open_tasks = [] if run is None else run.open_tasks
     if data.task not in open_tasks:
         rows.put(asking, AskingRunRow(run_id, [*open_tasks, data.task]))
-    rows.get(tasks, run_id, data.task)
+    before, time = rows.get(tasks, run_id, data.task), event.event.time
     approval = data if isinstance(data, ApprovalRequested) else None
     row = TaskRow(
         run_id=run_id,
@@ -138,7 +141,7 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested | TaskCreated]
         due_at=data.due_at,
         escalate_to=data.escalate_to,
         form_schema=data.form_schema,
-        requested_at=event.event.time,
+        requested_at=time,
         decided_by=None,
         decided_at=None,
         reason="",
@@ -154,8 +157,18 @@ def _requested(rows: RowAccess, event: Recorded[ApprovalRequested | TaskCreated]
         follow_up_at=data.follow_up_at,
         candidates=[data.by],
         voted=[],
+        first_requested_at=time if before is None else min(before.first_requested_at, time),
+        changed_at=time if before is None else max(before.changed_at, time),
     )
     rows.put(tasks, row)
+
+
+def _changed(row: TaskRow, event: Recorded[Any], **changes: Any) -> TaskRow:
+    return row._replace(changed_at=max(row.changed_at, event.event.time), **changes)
+
+
+def _withdrawn(row: TaskRow, event: Recorded[Any]) -> TaskRow:
+    return _changed(row, event, state="withdrawn", decided_at=event.event.time)
 
 
 @tasks.on(ApprovalEscalated, TaskEscalated)
@@ -165,22 +178,22 @@ def _escalated(
     if row is None:
         return None
     data = event.event.data
-    return row._replace(
-        state="escalated", owner=data.owner, due_at=data.due_at, assignee=None, delegate=None,
-        candidates=_with(row.candidates, data.owner),
+    return _changed(
+        row, event, state="escalated", owner=data.owner, due_at=data.due_at, assignee=None,
+        delegate=None, candidates=_with(row.candidates, data.owner),
     )  # fmt: skip
 
 
 @tasks.on(ApprovalExpired, TaskExpired)
 def _expired(row: TaskRow | None, event: Recorded[ApprovalExpired | TaskExpired]) -> TaskRow | None:
-    return None if row is None else row._replace(state="expired")
+    return None if row is None else _changed(row, event, state="expired")
 
 
 @tasks.on(ApprovalVoted)
 def _voted(row: TaskRow | None, event: Recorded[ApprovalVoted]) -> TaskRow | None:
     data = event.event.data
-    return row and row._replace(
-        votes=[*row.votes, data.by], voted=_with(row.voted, data.by, data.on_behalf_of)
+    return row and _changed(
+        row, event, votes=[*row.votes, data.by], voted=_with(row.voted, data.by, data.on_behalf_of)
     )
 
 
@@ -190,32 +203,32 @@ def _with(names: Iterable[str], *more: str | None) -> list[str]:
 
 @tasks.on(TaskReminded)
 def _reminded(row: TaskRow | None, event: Recorded[TaskReminded]) -> TaskRow | None:
-    return None if row is None else row._replace(reminded_at=event.event.time)
+    return None if row is None else _changed(row, event, reminded_at=event.event.time)
 
 
 @tasks.on(TaskClaimed)
 def _claimed(row: TaskRow | None, event: Recorded[TaskClaimed]) -> TaskRow | None:
     data = event.event.data
-    return _given(row, data.on_behalf_of or data.by)
+    return _given(row, event, data.on_behalf_of or data.by)
 
 
 @tasks.on(TaskAssigned)
 def _assigned(row: TaskRow | None, event: Recorded[TaskAssigned]) -> TaskRow | None:
-    return _given(row, event.event.data.assignee)
+    return _given(row, event, event.event.data.assignee)
 
 
 @tasks.on(TaskReleased)
 def _released(row: TaskRow | None, event: Recorded[TaskReleased]) -> TaskRow | None:
-    return _given(row, None)
+    return _given(row, event, None)
 
 
-def _given(row: TaskRow | None, assignee: str | None) -> TaskRow | None:
-    return None if row is None else row._replace(assignee=assignee, delegate=None)
+def _given(row: TaskRow | None, event: Recorded[Any], assignee: str | None) -> TaskRow | None:
+    return None if row is None else _changed(row, event, assignee=assignee, delegate=None)
 
 
 @tasks.on(TaskDelegated)
 def _delegated(row: TaskRow | None, event: Recorded[TaskDelegated]) -> TaskRow | None:
-    return None if row is None else row._replace(delegate=event.event.data.delegate)
+    return None if row is None else _changed(row, event, delegate=event.event.data.delegate)
 
 
 @tasks.on(TaskTransferred)
@@ -227,7 +240,7 @@ def _handed_over(row: TaskRow | None, event: Recorded[TaskTransferred]) -> TaskR
         assignee = data.owner if data.owner.startswith("user:") else None
         row = row._replace(assignee=assignee, delegate=None)
     owner = data.owner if row.owner == data.previous else row.owner
-    return row._replace(owner=owner, candidates=_with(row.candidates, data.owner))
+    return _changed(row, event, owner=owner, candidates=_with(row.candidates, data.owner))
 
 
 def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
@@ -237,7 +250,9 @@ def _decided(rows: RowAccess, event: Recorded[Any], **changes: Any) -> None:
     if row is not None:
         rows.put(
             tasks,
-            row._replace(
+            _changed(
+                row,
+                event,
                 decided_by=data.by,
                 decided_at=event.event.time,
                 reason=data.reason,
@@ -262,7 +277,7 @@ def _gone_on(rows: RowAccess, event: Recorded[StepSkipped]) -> None:
     _settled(rows, run_id, data.step)
     row = rows.get(tasks, run_id, data.step)
     if row is not None and row.state in OPEN_TASKS:
-        rows.put(tasks, row._replace(state="withdrawn", decided_at=event.event.time))
+        rows.put(tasks, _withdrawn(row, event))
 
 
 @projection.on(ApprovalApproved)
