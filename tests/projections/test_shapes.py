@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from meshline.projections.shapes import Shape
 
@@ -19,6 +19,14 @@ class Order(BaseModel):
     customer: str
     lines: list[Line] = []
     note: str | None = None
+    tags: dict[str, int] = {}
+    more: Open | None = None
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    size: int = 0
 
 
 SHAPE = Shape(TypeAdapter(Order).json_schema())
@@ -27,7 +35,12 @@ SHAPE = Shape(TypeAdapter(Order).json_schema())
 @pytest.mark.parametrize(
     ("order", "fault"),
     [
-        ({"customer": "s3cret"}, None),
+        ({"customer": "s3cret", "tags": {"any": 1}, "more": {"any": 1}, "lines": []}, None),
+        ({"customer": "s3cret", "custmer": "s3cret"}, "value: it has no field custmer"),
+        (
+            {"customer": "Ada", "lines": [{"sku": "AB", "pieces": 1, "pices": 2}]},
+            "lines.0: it has no field pices",
+        ),
         ({"customer": 7}, 'customer: it is not of type "string"'),
         ({}, 'value: "customer" is a required property'),
         ("s3cret", 'value: it is not of type "object"'),

@@ -67,11 +67,12 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 def group_text(seen: CauseSeen, now: datetime) -> str:
     """Return the page of a group."""
     group, name = seen.group, prompt_name()
+    runs = "run" if group.runs == 1 else "runs"
     lines = [
         f"Group {group.cause}",
         f"  kind       {group.kind}",
         f"  state      {_said_of(group)}",
-        f"  open       {group.open:,} of {group.total:,}, in {group.runs:,} runs",
+        f"  open       {group.open:,} of {group.total:,}, in {group.runs:,} {runs}",
         f"  route      {', '.join(group.routes)}",
         f"  first      {clock_time(group.first_seen)} ({ago(group.first_seen, now)})",
         f"  last       {clock_time(group.last_seen)} ({ago(group.last_seen, now)})",

@@ -114,7 +114,10 @@ def _nothing(noun: str, out: Mapping[str, int]) -> str:
     if not out:
         return f"No open {noun} fits: expected some. See `meshline bulk preview`."
     whys = "; ".join(f"{count:,}: {why}" for why, count in out.items())
-    return f"Nothing that fits can be acted on so ({whys}): expected some. Choose another action."
+    return (
+        f"Nothing that fits can be acted on so ({whys}): expected some. Choose another action, or "
+        "other corrections."
+    )
 
 
 async def _fitting(

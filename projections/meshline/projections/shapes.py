@@ -11,7 +11,11 @@ _SEVERAL = frozenset({"anyOf", "oneOf"})
 
 
 class Shape:
-    """A type as it was registered; one whose schema can't be used finds fault with nothing."""
+    """A type as it was registered; one whose schema can't be used finds fault with nothing.
+
+    A field that it does not name is a fault: most types pass over it, so who adds one has mistyped
+    its name, and nothing would come of it.
+    """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         # Imported where it is needed: a fifth of a second, which most commands never need.
@@ -20,7 +24,7 @@ class Shape:
         self._validator: jsonschema_rs.Draft202012Validator | None
         try:
             self._validator = jsonschema_rs.Draft202012Validator(
-                dict(schema),
+                _closed(schema),
                 # Who reads the words may not be one who reads payloads.
                 mask="it",
                 retriever=_nothing_from_outside,
@@ -34,13 +38,29 @@ class Shape:
         """Return the first thing that is wrong with the value, and where; None: nothing."""
         if self._validator is None:
             return None
+        import jsonschema_rs
+
         error = next(iter(self._validator.iter_errors(value)), None)
         if error is None:
             return None
         place = ".".join(map(str, error.instance_path)) or "value"
         if error.kind.name in _SEVERAL:
             return f"{place}: it is none of the kinds that it may be"
+        if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
+            return f"{place}: it has no field {', '.join(error.kind.unexpected)}"
         return f"{place}: {error.message}"
+
+
+def _closed(schema: Any) -> Any:
+    """Return the schema with every object closed of which it does not say that it is open."""
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = {name: _closed(each) for name, each in schema.items()}
+    if isinstance(schema.get("properties"), Mapping) and "type" in schema:
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _nothing_from_outside(address: str) -> Any:
