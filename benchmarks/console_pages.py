@@ -138,6 +138,11 @@ async def pages(address: str) -> dict[str, str]:
         "a run, as of": f"/runs/{held.run_id}?as_of={then}",
         "the long run": f"/runs/{LONG_RUN}",
         "the long run, later": f"/runs/{LONG_RUN}?after=99999999",
+        "the long run, failed": f"/runs/{LONG_RUN}?failed=1",
+        "the long run, of an actor": f"/runs/{LONG_RUN}?actor=user:ada",
+        "the long run, payloads": f"/runs/{LONG_RUN}?payload=run&saw=1",
+        "the long run, an event": f"/runs/{LONG_RUN}?event=2500",
+        "payloads": f"/runs/{held.run_id}?payload=run",
         "exceptions": "/exceptions",
         "exceptions, open": "/exceptions?state=open",
         "exceptions, resolved": "/exceptions?state=resolved",
@@ -164,6 +169,11 @@ async def pages(address: str) -> dict[str, str]:
         "audit, of nobody": "/audit?actor=user:nobody",
         "audit, of a workflow": "/audit?workflow=lead-intake&status=refused",
         "audit, a time": f"/audit?since={tuesday}&until={_typed(datetime.now(UTC))}",
+        "readings": "/audit/readings",
+        "possessions": "/possessions?owner=team:emea",
+        "possessions, of a queue": f"/possessions?owner={exception.owner}",
+        "work": "/work",
+        "queues": "/queues",
         "access": "/access",
     }
 

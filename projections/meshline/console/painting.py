@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from meshline.events import facts
-from meshline.events.envelope import Event
-from meshline.projections.as_of import item_of
 from meshline.projections.history_view import HistoryRow
-from meshline.projections.intake import Undecodable
+from meshline.projections.reasons import Said, Told
 
 __all__ = ["NodeState", "Painting", "Span", "painted"]
 
@@ -81,21 +79,19 @@ class Painting:
             self.end(name, at, how, *kinds)
 
 
-def painted(history: Iterable[HistoryRow]) -> Painting:
+def painted(history: Iterable[HistoryRow] | Told) -> Painting:
     """Return what the history says; what this program can't read is left out."""
     painting = Painting()
     exceptions: dict[str, str] = {}
-    for row in history:
-        item = item_of(row)
-        if not isinstance(item, Undecodable):
-            _of_step(painting, item.event)
-            _of_wait(painting, item.event)
-            _of_exception(painting, item.event, exceptions)
-            _of_run(painting, item.event)
+    for said in Told.of(history):
+        _of_step(painting, said)
+        _of_wait(painting, said)
+        _of_exception(painting, said, exceptions)
+        _of_run(painting, said)
     return painting
 
 
-def _of_step(painting: Painting, event: Event[Any]) -> None:
+def _of_step(painting: Painting, event: Said[Any]) -> None:
     at = event.time
     match event.data:
         case facts.StepStarted() as data:
@@ -130,7 +126,7 @@ def _of_step(painting: Painting, event: Event[Any]) -> None:
             painting.node(data.step).state = "succeeded"
 
 
-def _of_wait(painting: Painting, event: Event[Any]) -> None:
+def _of_wait(painting: Painting, event: Said[Any]) -> None:
     at = event.time
     match event.data:
         case facts.TimerSet() as data:
@@ -166,7 +162,7 @@ def _of_wait(painting: Painting, event: Event[Any]) -> None:
                 painting.begin(Span(wait.about or wait.kind, "outside", at, until=wait.until))
 
 
-def _of_exception(painting: Painting, event: Event[Any], open_: dict[str, str]) -> None:
+def _of_exception(painting: Painting, event: Said[Any], open_: dict[str, str]) -> None:
     match event.data:
         case facts.ExceptionOpened(blocking=True) as data:
             open_[data.exception_id] = data.about
@@ -180,7 +176,7 @@ def _of_exception(painting: Painting, event: Event[Any], open_: dict[str, str]) 
                 node.state = "not_reached" if data.how == "run_ended" else "running"
 
 
-def _of_run(painting: Painting, event: Event[Any]) -> None:
+def _of_run(painting: Painting, event: Said[Any]) -> None:
     if isinstance(event.data, facts.RunSucceeded | facts.RunFailed | facts.RunCancelled):
         painting.has_outcome = isinstance(event.data, facts.RunSucceeded)
         painting.end_all(event.time, "run ended", *get_args(Kind))

@@ -25,7 +25,7 @@ from meshline.projections.explain import explain
 from meshline.projections.history_view import KINDS, HistoryRow
 from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.queries import Views
-from meshline.projections.reasons import QUESTIONS
+from meshline.projections.reasons import QUESTIONS, Told
 from meshline.projections.run_values import whole_history
 from meshline.projections.runs_view import RunRow
 from meshline.projections.workflows_view import WorkflowRow
@@ -78,7 +78,8 @@ async def show_run(
     exceptions = (await views.exceptions(states=None, run_id=row.run_id, limit=50)).rows[::-1]
     workflows = await visit.views.workflows()
     spec = next((each.spec for each in workflows if _is_of(each, row)), None)
-    painting = painted(history)
+    told = Told(history)
+    painting = painted(told)
     periods = await views.periods(row.run_id)
     then = None if moment is None else moment.time or history[-1].time
     # A page that refreshes itself takes all but these: nobody reads a payload by that.
@@ -106,7 +107,7 @@ async def show_run(
         timeline=timeline_of(
             painting, periods, row.started_at, row.ended_at or then or _clock.now()
         ),
-        whys=[] if is_refresh else await _whys(visit, seen, events, workflows, saw=bool(saw)),
+        whys=[] if is_refresh else await _whys(visit, seen, told, events, workflows, saw=bool(saw)),
         saw=saw,
         events=events,
         asked=asked,
@@ -163,6 +164,7 @@ async def _beginning(views: Views, run_id: str) -> list[HistoryRow]:
 async def _whys(
     visit: Visit,
     seen: Seen,
+    told: Told,
     events: EventsShown,
     workflows: Sequence[WorkflowRow],
     *,
@@ -178,7 +180,7 @@ async def _whys(
     if len(seen.history) >= EVENTS_READ_MAX:
         return []
     here = {item["row"].log_offset for item in events.items}
-    reasons = explain(seen.row, seen.history, workflows)
+    reasons = explain(seen.row, told, workflows)
     values: Sequence[Mapping[str, Any]] = [{"saw": None}] * len(reasons)
     if saw:
         run_id = seen.row.run_id

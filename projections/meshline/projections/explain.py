@@ -37,7 +37,7 @@ async def reasons_of(views: _Views, run_id: str, run: RunRow | None) -> list[Rea
 
 
 def explain(
-    run: RunRow | None, history: Iterable[HistoryRow], workflows: Sequence[WorkflowRow]
+    run: RunRow | None, history: Iterable[HistoryRow] | Told, workflows: Sequence[WorkflowRow]
 ) -> list[Reason]:
     """Return why all is as it is, question by question, each in the order of the log.
 
@@ -45,7 +45,7 @@ def explain(
         run: None where none was begun.
         workflows: the definitions that are known; others than the run's do no harm.
     """
-    told = Told(history)
+    told = Told.of(history)
     spec = _spec_of(run, workflows)
     reasons = [
         *_started(told, workflows),

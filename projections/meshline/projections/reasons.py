@@ -72,6 +72,10 @@ class Said(NamedTuple, Generic[D_co]):
     def position(self) -> str:
         return f"{self.row.partition}:{self.row.log_offset}"
 
+    @property
+    def time(self) -> datetime:
+        return self.row.time
+
     def because(
         self,
         question: Question,
@@ -99,6 +103,11 @@ class Told:
                 said: Said[Any] = Said(row, data_type.model_validate(row.data))
                 self._all.append(said)
                 self._at[said.position] = said
+
+    @staticmethod
+    def of(history: Iterable[HistoryRow] | Told) -> Told:
+        """Return it as it is, or read: who needs it twice reads it once."""
+        return history if isinstance(history, Told) else Told(history)
 
     def __iter__(self) -> Iterator[Said[Any]]:
         return iter(self._all)
