@@ -106,3 +106,23 @@ def test_a_stream_that_breaks_off_is_still_json() -> None:
         raise KeyboardInterrupt
 
     assert orjson.loads(data(out)) == [{"a": 1}]
+
+
+EVIL = "a\x1b[31mred\x1b]0;title\x07\x1b[2J\u202eb\x9b1A"
+
+
+def test_what_comes_from_outside_moves_no_cursor_and_turns_no_words_around() -> None:
+    out = output(Form.text)
+
+    out.rows([Row(EVIL, datetime(2026, 1, 1, tzinfo=UTC), Position(0, 1))], COLUMNS)
+    out.thing(EVIL, lambda: EVIL)
+    with out.stream() as emit:
+        emit(EVIL, EVIL)
+    out.say(EVIL)
+
+    shown = data(out) + words(out)
+    assert not set("\x07\u202e\x9b") & set(shown)
+    assert "\x1b]" not in shown and "\x1b[2J" not in shown
+    assert "⟨U+001B⟩]0;title⟨U+0007⟩" in shown
+    # In a table nothing of it is ours; elsewhere styles may be, and pass.
+    assert "\x1b" not in data(out).splitlines()[1]

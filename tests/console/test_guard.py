@@ -28,6 +28,22 @@ async def answered(method: str, address: str, **headers: str) -> httpx.Response:
     [
         ("GET", "http://localhost/", {}, 200),
         ("GET", "http://evil.example/", {}, 400),
+        *(
+            ("GET", "http://localhost/", {"Host": host}, 400)
+            for host in (
+                "evil.example@localhost",
+                "localhost@evil.example",
+                "localhost/x",
+                "localhost?x",
+                "localhost#x",
+                "localhost:80:80",
+                "localhost ",
+                "",
+                "[localhost]x",
+                "lo\\calhost",
+            )
+        ),
+        ("GET", "http://localhost/", {"Host": "LOCALHOST:8080"}, 200),
         ("POST", "http://localhost/", {}, 200),
         ("POST", "https://ops.example/", {"Origin": "https://ops.example"}, 200),
         ("POST", "https://ops.example/", {"Origin": "https://localhost"}, 403),

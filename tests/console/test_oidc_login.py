@@ -148,6 +148,9 @@ LIES: tuple[dict[str, Any], ...] = (
     {"at_hash": "of another access token"},
     {"at_hash": 7},
     {"email": None},
+    {"email_verified": False},
+    {"email": "eve\x1b[2J@example.org"},
+    {"email": "eve\u202e@example.org"},
     {"groups": ["others"]},
     {"groups": []},
 )

@@ -109,6 +109,7 @@ def _hush(library: str) -> None:
 
 
 def _explain(error: Exception, debug: bool) -> Exit:
+    from meshline.cli.tables import harmless
     from meshline.events.errors import MeshlineError
 
     if debug:
@@ -116,11 +117,13 @@ def _explain(error: Exception, debug: bool) -> Exit:
 
         traceback.print_exception(error)
     if isinstance(error, MeshlineError):
-        print(f"meshline: {error}", *_notes(error), sep="\n  ", file=sys.stderr)
+        said = harmless("\n  ".join([f"meshline: {error}", *_notes(error)]))
+        print(said, file=sys.stderr)
         return exit_of(error.code)
     hint = "" if debug else " Run it again with --debug to see where, and tell us."
     print(
-        f"meshline: a mistake in Meshline: {type(error).__name__}: {error}.{hint}", file=sys.stderr
+        harmless(f"meshline: a mistake in Meshline: {type(error).__name__}: {error}.{hint}"),
+        file=sys.stderr,
     )
     return Exit.FAILED
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, TextIO
 
-from meshline.cli.tables import Column, is_rich, write_table
+from meshline.cli.tables import Column, harmless, is_rich, write_table
 
 __all__ = ["Form", "Output"]
 
@@ -47,7 +47,7 @@ class Output:
     def say(self, *lines: str) -> None:
         """Words for people; never data."""
         for line in lines:
-            print(line, file=self.stderr, flush=True)
+            print(harmless(line), file=self.stderr, flush=True)
 
     def rows(
         self, rows: Sequence[Any], columns: Sequence[Column], *, empty: str = "Nothing."
@@ -70,7 +70,7 @@ class Output:
     def thing(self, thing: Any, text: Callable[[], str]) -> None:
         """Write one thing: the text for people, or all its fields."""
         if self.is_text:
-            self.stdout.write(text().rstrip("\n") + "\n")
+            self.stdout.write(harmless(text().rstrip("\n")) + "\n")
         else:
             self.stdout.write(_json(thing, indent=self.form is Form.json) + "\n")
 
@@ -88,7 +88,7 @@ class Output:
         def emit(item: Any, text: str = "") -> None:
             nonlocal count
             if self.is_text:
-                self.stdout.write(f"{text}\n")
+                self.stdout.write(f"{harmless(text)}\n")
             elif self.form is Form.jsonl:
                 self.stdout.write(_json(item) + "\n")
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import textwrap
 import unicodedata
@@ -10,7 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-__all__ = ["BOLD", "STATE_STYLES", "Column", "is_rich", "plain_table", "styled", "write_table"]
+from meshline.events.text import UNSEEN, visible
+
+__all__ = [
+    "BOLD",
+    "STATE_STYLES",
+    "Column",
+    "harmless",
+    "is_rich",
+    "plain_table",
+    "styled",
+    "write_table",
+]
 
 BOLD, RED, GREEN, YELLOW, MAGENTA, CYAN, DIM = "1", "31", "32", "33", "35", "36", "2"
 
@@ -44,6 +56,7 @@ STATE_STYLES = {
 }
 """How words that say a state look in a terminal (parameters of SGR)."""
 
+_STYLE_OR_UNSEEN = re.compile(rf"(\x1b\[[0-9;]{{0,12}}m)|{UNSEEN.pattern}")
 GAP = "  "
 WIDTH_MIN = 8
 """A column of a terminal is never cut to less."""
@@ -73,6 +86,15 @@ def is_rich(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def harmless(text: str) -> str:
+    """Return the text so that a terminal shows it and does nothing else that it may say.
+
+    Only styles pass: they may be ours. What comes from outside could move the cursor, name the
+    window, or turn words around.
+    """
+    return _STYLE_OR_UNSEEN.sub(lambda match: match[1] or visible(match[0]), text)
+
+
 def styled(text: str, style: str) -> str:
     """Return the text as a terminal shows it in this style, if colours are wanted at all."""
     return text if not style or os.environ.get("NO_COLOR") else f"\033[{style}m{text}\033[0m"
@@ -98,7 +120,7 @@ def plain_table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
 def _table(
     columns: Sequence[Column], rows: Sequence[Any], *, width_max: int | None, is_coloured: bool
 ) -> str:
-    cells = [[" ".join(column.text(row).split()) for column in columns] for row in rows]
+    cells = [[visible(" ".join(column.text(row).split())) for column in columns] for row in rows]
     titles = [column.title for column in columns]
     widths = [
         max(_width(line[index]) for line in (titles, *cells)) for index in range(len(columns))

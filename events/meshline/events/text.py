@@ -8,9 +8,20 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cleaned", "holds_nul"]
+__all__ = ["UNSEEN", "cleaned", "holds_nul", "visible"]
 
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+# Marks that turn text around or hide in it, and control characters but tab and line feed.
+UNSEEN = re.compile(
+    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return the text with what would not be seen shown by its number."""
+    return UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def cleaned(text: str, characters_max: int) -> str:

@@ -22,6 +22,7 @@ from meshline.api import (
 )
 from meshline.api.access import check_every_route
 from meshline.api.desk import Services
+from meshline.api.document import add_document_page
 from meshline.api.guard import ApiSettings, Guard
 from meshline.api.principals import Authenticator
 from meshline.api.problems import answer_problems
@@ -30,7 +31,7 @@ from meshline.api.webhooks import Webhooks
 
 __all__ = ["PUBLIC", "ROUTERS", "ApiSettings", "create_api"]
 
-PUBLIC = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect"})
+PUBLIC = frozenset({"/openapi.json", "/docs"})
 """What is open to everybody: it tells nothing of the installation but that it is there."""
 
 ROUTERS = (
@@ -68,6 +69,7 @@ def create_api(
         title="Meshline",
         version=version("meshline"),
         description=_ABOUT,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -79,6 +81,7 @@ def create_api(
     check_every_route(ROUTERS, PUBLIC)
     for router in ROUTERS:
         api.include_router(router)
+    add_document_page(api)
     answer_problems(api)
     api.add_middleware(Guard, settings=settings)
     return api

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from meshline.api.problems import problem
 
-__all__ = ["ApiSettings", "Guard"]
+__all__ = ["ApiSettings", "Guard", "headers_of", "name_of"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,6 +24,7 @@ _LASTING = [
 ]
 
 
+_HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{1,5})?", re.IGNORECASE)
 _STREAM = b"text/event-stream; charset=utf-8"
 
 
@@ -96,7 +98,7 @@ class Guard:
             self._in_flight -= held
 
     def _check(self, scope: Scope) -> None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         self._check_names(headers)
         if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"]:
             raise Refusal(
@@ -113,7 +115,7 @@ class Guard:
     def _check_names(self, headers: dict[bytes, str]) -> None:
         settings = self._settings
         host = headers.get(b"host", "")
-        name = _name_of(f"//{host}")
+        name = name_of(host)
         if name not in settings.hosts:
             raise Refusal(
                 400, "unknown_host", f"This server is not called {name!r}: expected one of "
@@ -148,11 +150,15 @@ class Guard:
             )  # fmt: skip
 
 
-def _name_of(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
+def headers_of(scope: Scope) -> dict[bytes, str]:
+    """Return each header once: the first, which is the one that the pages behind see too."""
+    return {name: value.decode("latin-1") for name, value in reversed([*scope["headers"]])}
+
+
+def name_of(host: str) -> str:
+    """Return the name that a Host header has, without port; empty for what is no such header."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else found[1].strip("[]").lower()
 
 
 def _server_of(origin: str) -> str:

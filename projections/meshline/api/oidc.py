@@ -42,6 +42,7 @@ KEY_KINDS = ("RSA", "EC", "OKP")
 TOKEN_CHARACTERS_MAX = 16_000
 KEYS_BYTES_MAX = 1_000_000
 _NAME = re.compile(r"[^\s:]\S{0,190}")
+_NOT = (False, "false")
 
 
 class Grant(BaseModel):
@@ -177,6 +178,7 @@ class OidcTokens:
         self._known_until_s = 0.0
         self._asked_at_s = float("-inf")
         self._asking = asyncio.Lock()
+        self._told: tuple[float, dict[str, Any]] | None = None
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -248,7 +250,10 @@ class OidcTokens:
         """Return what the claims are worth here; None where they name nobody."""
         settings = self._settings
         name = claims.get(settings.name_claim)
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.isprintable():
+            return None
+        if settings.name_claim == "email" and claims.get("email_verified") in _NOT:
+            # Anybody can say this of themselves: the provider has not looked.
             return None
         groups = claims.get(settings.groups_claim, ())
         listed = [groups] if isinstance(groups, str) else groups
@@ -308,11 +313,14 @@ class OidcTokens:
         return said
 
     async def told(self) -> dict[str, Any]:
-        """As ``configuration``, for people.
+        """As ``configuration``, for people; not asked for at every click.
 
         Raises:
             SignInRefused: the provider does not tell it, or addresses that anybody can answer at.
         """
+        now_s = asyncio.get_running_loop().time()
+        if self._told is not None and self._told[0] > now_s:
+            return self._told[1]
         try:
             said = await self.configuration()
             for name in ("authorization_endpoint", "token_endpoint"):
@@ -320,6 +328,7 @@ class OidcTokens:
                     raise ValueError(f"its {name} is no https address")
         except (httpx.HTTPError, ValueError) as error:
             raise _silent(self._settings.issuer, error) from error
+        self._told = (now_s + self._settings.keys_gap_s, said)
         return said
 
     async def exchanged(self, address: str, body: str, headers: Mapping[str, str]) -> Any:

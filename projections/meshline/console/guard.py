@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 
 from meshline.api import ApiSettings
+from meshline.api.guard import headers_of, name_of
 
 __all__ = ["BODY_BYTES_MAX", "LOOPBACK", "Guard"]
 
@@ -78,9 +79,9 @@ class Guard:
             self._in_flight -= 1
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         host = headers.get(b"host", "")
-        name = _host_of(f"//{host}")
+        name = name_of(host)
         if name not in self._settings.hosts:
             return 400, (
                 f"This server is not called {name!r}: expected one of "
@@ -96,7 +97,7 @@ class Guard:
         return None if scope["method"] in ("GET", "HEAD") else self._refusal_of_form(scope, name)
 
     def _refusal_of_form(self, scope: Scope, name: str) -> tuple[int, str] | None:
-        headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
+        headers = headers_of(scope)
         origin = headers.get(b"origin")
         if origin is not None and _server_of(origin) != headers.get(b"host", "").lower():
             return 403, f"A page of {origin[:200]!r} may not send forms here.\n"
@@ -124,12 +125,5 @@ def scheme_is_open(scope: Scope, name: str) -> bool:
 def _server_of(origin: str) -> str:
     try:
         return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
-
-
-def _host_of(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
     except ValueError:
         return ""

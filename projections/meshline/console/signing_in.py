@@ -37,16 +37,20 @@ class Failures:
     def __init__(self) -> None:
         self._at: dict[str, list[float]] = {}
 
-    def are_too_many(self, name: str) -> bool:
+    def may_try(self, name: str) -> bool:
+        """Return whether another password for the name is looked at; it counts as wrong till then.
+
+        Counted before it is looked at: many that come at once are no more than one by one.
+        """
         now_s = asyncio.get_running_loop().time()
         recent = [at for at in self._at.get(name, ()) if at > now_s - FORGET_S]
-        return len(recent) >= FAILURES_MAX
-
-    def note(self, name: str) -> None:
-        now_s = asyncio.get_running_loop().time()
+        if len(recent) >= FAILURES_MAX:
+            return False
         if name not in self._at and len(self._at) >= NAMES_MAX:
-            del self._at[next(iter(self._at))]
-        self._at[name] = [*self._at.get(name, ())[-FAILURES_MAX:], now_s]
+            # Other names, however many are tried, push none out that is nearly closed.
+            del self._at[min(self._at, key=lambda each: (len(self._at[each]), self._at[each]))]
+        self._at[name] = [*recent, now_s]
+        return True
 
     def forget(self, name: str) -> None:
         self._at.pop(name, None)
@@ -73,23 +77,26 @@ def _page(request: Request, then: str, *, said: str = "", status: int = 200) -> 
 @router.post("/login")
 async def login(request: Request) -> Response:
     """Begin a session."""
-    form = await form_of(request, request.cookies.get(cookie_name(request, "visitor"), "-"))
+    form = await form_of(request, request.cookies.get(cookie_name(request, "visitor")))
     accounts: Accounts = request.app.state.accounts
     failures: Failures = request.app.state.failures
     name, then = form.get("name", "").strip().lower()[:100], form.get("then", "/")
-    if failures.are_too_many(name):
+    if not failures.may_try(name):
         said = f"Too many wrong passwords for this name: try again in {FORGET_S / 60:g} minutes."
         return _page(request, then, said=said, status=429)
     token = await accounts.sign_in(name, form.get("password", ""))
     if token is None:
-        failures.note(name)
         return _page(request, then, said="Name or password is wrong.", status=401)
     failures.forget(name)
-    return _begun(request, token, then)
+    return await _begun(request, token, then)
 
 
-def _begun(request: Request, token: str, then: str) -> Response:
-    """Return the answer that a session begins with."""
+async def _begun(request: Request, token: str, then: str) -> Response:
+    """Return the answer that a session begins with; the one that the browser had is over."""
+    accounts: Accounts = request.app.state.accounts
+    before = request.cookies.get(cookie_name(request, "session"))
+    if before:
+        await accounts.sign_out(before)
     answer = RedirectResponse(inside(then), 303)
     for name in ("visitor", "away"):
         answer.delete_cookie(cookie_name(request, name), secure=is_secure(request), httponly=True)
@@ -127,7 +134,7 @@ async def come_back(request: Request) -> Response:
         granted = await provider.granted(secret, _back(request), dict(request.query_params))
     except SignInRefused as error:
         return _page(request, unquote(then), said=error.message, status=403)
-    return _begun(request, await accounts.begin(granted), unquote(then))
+    return await _begun(request, await accounts.begin(granted), unquote(then))
 
 
 def _provider(request: Request) -> OidcLogin:
@@ -144,10 +151,10 @@ def _back(request: Request) -> str:
 @router.post("/logout")
 async def logout(request: Request) -> Response:
     """End the session."""
-    token = request.cookies.get(cookie_name(request, "session"), "-")
+    token = request.cookies.get(cookie_name(request, "session"))
     await form_of(request, token)
     accounts: Accounts = request.app.state.accounts
-    await accounts.sign_out(token)
+    await accounts.sign_out(token or "")
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(cookie_name(request, "session"), secure=is_secure(request), httponly=True)
     return answer
@@ -156,8 +163,7 @@ async def logout(request: Request) -> Response:
 @router.post("/theme")
 async def choose_theme(request: Request) -> Response:
     """Remember light, dark, or what the system says."""
-    secret = request.cookies.get(cookie_name(request, "session"))
-    form = await form_of(request, secret or "-")
+    form = await form_of(request, request.cookies.get(cookie_name(request, "session")))
     theme = form.get("theme", "")
     if theme not in THEMES:
         raise SettingsInvalid(f"{theme[:60]!r} is no theme: expected one of {', '.join(THEMES)}.")

@@ -189,9 +189,11 @@ def form_token(secret: str) -> str:
     return hmac.new(secret.encode(), b"meshline form", hashlib.sha256).hexdigest()
 
 
-async def form_of(request: Request, secret: str) -> dict[str, str]:
+async def form_of(request: Request, secret: str | None) -> dict[str, str]:
     """Return the form that was sent.
 
+    Args:
+        secret: of the session that its page was opened in; None: the browser brought none along.
     Raises:
         FormRefused: it was on no page of this session.
     """
@@ -203,7 +205,9 @@ async def form_of(request: Request, secret: str) -> dict[str, str]:
         form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError:
         raise FormRefused("The form can't be read: expected one of our pages.") from None
-    if not secrets.compare_digest(form.get("token", "").encode(), form_token(secret).encode()):
+    if not secret or not secrets.compare_digest(
+        form.get("token", "").encode(), form_token(secret).encode()
+    ):
         raise FormRefused(
             "The form is of an older session, or of another page: expected one that was opened "
             "since you signed in. Load the page again; nothing was done."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 
 from meshline.events.errors import SettingsInvalid
 from meshline.events.moments import in_utc
+from meshline.events.text import UNSEEN, visible
 
 __all__ = [
     "age",
@@ -26,15 +26,6 @@ __all__ = [
 ]
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-# Marks that turn text around or hide in it, and control characters: shown by their number.
-_HIDDEN = re.compile(
-    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
-)
-
-
-def visible(text: str) -> str:
-    """Return the text with what would not be seen shown by its number."""
-    return _HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def shortened(text: str, length_max: int = 120) -> str:
@@ -59,7 +50,7 @@ def json_text(value: Any) -> str:
 def exact(value: Any) -> str:
     """Return a value as indented JSON to be edited: all of it, what would not be seen escaped."""
     text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def said_of(event_type: str) -> str:
