@@ -86,7 +86,7 @@ async def test_what_is_done_about_it_short_of_deciding_is_a_request() -> None:
 
 async def test_a_list_says_whose_it_is_and_what_is_urgent() -> None:
     row = rows.approval(assignee="user:ada", delegate="user:bob", priority="urgent")
-    call = TestedCall(views=FakeViews({"approvals": [row]}))
+    call = TestedCall(views=FakeViews({"tasks": [row]}))
 
     await list_approvals(call)
 

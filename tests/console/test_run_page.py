@@ -168,10 +168,13 @@ async def test_a_run_is_shown_after_each_of_its_events_with_nothing_to_do_there(
         )[:1]
         routed = await past(ada, run_id, int(number))
         unrouted = await past(ada, run_id, int(number) - 1)
+        of_then = await ada.open(f"/runs/{run_id}?event={int(number) - 1}&type=owner.assigned")
+        of_now = await ada.open(f"/runs/{run_id}?type=owner.assigned")
 
     assert "is-waiting" in now and "is-waiting" in last and "is-waiting" not in first
     assert len(events(first)) < len(events(last)) and events(before) == events(first)
     assert 'action="/runs/' in now and f'action="/runs/{run_id}/cancel"' not in last
+    assert len(events(of_then)) == len(events(of_now)) - 1
     assert f"event={int(least) + 1}#past" in first and "One event back" not in first
     assert "team:enterprise" in routed.partition('id="payloads"')[0]
     assert "team:enterprise" not in unrouted.partition('id="payloads"')[0]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from meshline.cli.as_of import looked_at, seen
 from meshline.cli.asking import Asked, ask, json_value
-from meshline.cli.call import Call, command, group, known_words
+from meshline.cli.call import Call, command, group
 from meshline.cli.run_ids import RunId
-from meshline.cli.run_text import whose
-from meshline.cli.tables import Column
-from meshline.cli.task import asked_for, assign, claim, comment, delegate, release
-from meshline.cli.words import ago, due, short
+from meshline.cli.task import asked_for, assign, claim, comment, delegate, list_work, release
+from meshline.cli.words import short
 from meshline.events.requests import ApprovalSubmitted
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 __all__ = ["app"]
 
@@ -27,22 +21,6 @@ Name = Annotated[
     str | None,
     typer.Argument(metavar="APPROVAL", help="Where the run asks for several at once."),
 ]
-
-
-def _columns(now: datetime) -> list[Column]:
-    return [
-        Column("run", lambda a: short(a.run_id), whole=True),
-        Column("approval", lambda a: a.task),
-        Column("workflow", lambda a: a.workflow or ""),
-        Column("state", lambda a: a.state, stateful=True),
-        Column("by", lambda a: a.decided_by or a.by),
-        Column("owner", lambda a: a.owner),
-        Column("whose", whose),
-        Column("priority", lambda a: "" if a.priority == "normal" else a.priority),
-        Column("asked", lambda a: ago(a.requested_at, now)),
-        Column("due", lambda a: "" if a.decided_at else due(a.due_at, now)),
-        Column("form", lambda a: ", ".join((a.form_schema or {}).get("required", ()))),
-    ]
 
 
 @command(app, "list", past=True)
@@ -66,15 +44,7 @@ async def list_approvals(
       meshline approval list --state denied --output jsonl
       meshline approval list --as-of "2026-11-17 14:05"
     """
-    from meshline.projections.tasks_view import TaskRow
-
-    known_words(state, TaskRow, "state", "--state")
-    chosen: dict[str, Any] = {"states": state} if state else {}
-    async with seen(call) as views:
-        page = await views.approvals(owner=owner, limit=limit, after=after, **chosen)
-    call.out.rows(page.rows, _columns(looked_at(call)), empty="Nobody is asked for anything.")
-    if page.next is not None:
-        call.out.say(f"More: --after {page.next}")
+    await list_work(call, "approval", "approval", state, owner, limit, after)
 
 
 @command(app, asks=True)

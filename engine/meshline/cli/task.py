@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from meshline.projections.tasks_view import TaskRow
 
-__all__ = ["app", "asked_for", "assign", "claim", "comment", "delegate", "release"]
+__all__ = ["app", "asked_for", "assign", "claim", "comment", "delegate", "list_work", "release"]
 
 app = group("Tasks: work for people; an approval is such work too.")
 
@@ -33,11 +33,13 @@ To = Annotated[str, typer.Option(metavar="USER", help="Such as user:bob.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the history.")]
 
 
-def _columns(now: datetime) -> list[Column]:
+def _columns(now: datetime, noun: Literal["task", "approval"] = "task") -> list[Column]:
+    """Return the columns of a list of tasks; of approvals alone there is nothing to say of kind."""
+    kind = [Column("kind", lambda t: t.kind)] if noun == "task" else []
     return [
         Column("run", lambda t: short(t.run_id), whole=True),
-        Column("task", lambda t: t.task),
-        Column("kind", lambda t: t.kind),
+        Column(noun, lambda t: t.task),
+        *kind,
         Column("workflow", lambda t: t.workflow),
         Column("state", lambda t: t.state, stateful=True),
         Column("by", lambda t: t.decided_by or t.by),
@@ -77,12 +79,32 @@ async def list_tasks(
     """
     from meshline.projections.tasks_view import TaskRow
 
-    known_words(state, TaskRow, "state", "--state")
     known_words(None if kind is None else [kind], TaskRow, "kind", "--kind")
+    await list_work(call, "task", kind, state, owner, limit, after)
+
+
+async def list_work(
+    call: Call,
+    noun: Literal["task", "approval"],
+    kind: str | None,
+    state: list[str] | None,
+    owner: str | None,
+    limit: int,
+    after: str | None,
+) -> None:
+    """Write a list of what people are asked for.
+
+    Args:
+        kind: ``task`` or ``approval``; None: both.
+    """
+    from meshline.projections.tasks_view import TaskRow
+
+    known_words(state, TaskRow, "state", "--state")
     chosen: dict[str, Any] = {"states": state} if state else {}
     async with seen(call) as views:
         page = await views.tasks(kind=kind, owner=owner, limit=limit, after=after, **chosen)
-    call.out.rows(page.rows, _columns(looked_at(call)), empty="Nobody is asked for anything.")
+    columns = _columns(looked_at(call), noun)
+    call.out.rows(page.rows, columns, empty="Nobody is asked for anything.")
     if page.next is not None:
         call.out.say(f"More: --after {page.next}")
 
