@@ -124,6 +124,12 @@ soak-faults: .venv/.ready-dev ## strike three brokers, PostgreSQL, lines, worker
 		MESHLINE_SOAK_SEED=$(or $(SEED),0) \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_siege.py
 
+.PHONY: pictures
+pictures: .venv/.ready-dev ## every page with 0, 7, 5,000 orders and real incidents, into build/pictures (OF="0 7")
+	@deploy/chromium
+	@MESHLINE_PICTURES_OF="$(or $(OF),0 7 5000 incidents)" \
+		$(BIN)/python -m pytest -q tests/browser/test_pictures.py
+
 check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
 
 lint: .venv/.ready-dev ## formatting and lint

@@ -123,7 +123,7 @@ async def stage_at(address: str, browser: Browser, *workflows: Workflow) -> Asyn
 
 
 async def kept(page: Page, name: str) -> None:
-    """Keep a picture of the whole page, if MESHLINE_SCREENSHOTS names a folder for them."""
-    folder = os.environ.get("MESHLINE_SCREENSHOTS")
+    """Keep a picture of the whole page, if MESHLINE_PICTURES names a folder for them."""
+    folder = os.environ.get("MESHLINE_PICTURES")
     if folder:
         await page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

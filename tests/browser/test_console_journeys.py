@@ -202,6 +202,7 @@ async def test_a_wrong_password_is_told_and_nothing_is_seen_after_signing_out(st
         await page.get_by_role("button", name="Sign in").click()
         await expect(page).to_have_url(f"{stage.address}/runs?state=held")
         await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         await page.go_back()
 
         await expect(page.get_by_role("button", name="Sign in")).to_be_visible()

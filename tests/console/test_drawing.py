@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshline.console.drawing import BOX_HEIGHT, BOX_WIDTH, Box, drawn
+from meshline.console.drawing import (
+    BOX_HEIGHT,
+    BOX_WIDTH,
+    DOWN_WIDTH,
+    Box,
+    Drawing,
+    drawn,
+    drawn_down,
+)
 from meshline.console.painting import Node, Painting
 
 
@@ -39,17 +49,20 @@ def graphs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def overlap(one: Box, other: Box) -> bool:
-    return abs(one.x - other.x) < BOX_WIDTH and abs(one.y - other.y) < BOX_HEIGHT
+    return abs(one.x - other.x) < one.width and abs(one.y - other.y) < BOX_HEIGHT
 
 
-@given(graphs(), st.booleans())
-def test_no_two_boxes_overlap_and_all_are_inside(graph: dict[str, Any], down: bool) -> None:
-    drawing = drawn(graph, None, down=down)
+@pytest.mark.parametrize("draw", [drawn, drawn_down])
+@given(graph=graphs())
+def test_no_two_boxes_overlap_and_all_are_inside(
+    draw: Callable[[dict[str, Any], None], Drawing], graph: dict[str, Any]
+) -> None:
+    drawing = draw(graph, None)
 
     assert len(drawing.boxes) == len(graph["nodes"]) + 2
     assert not any(overlap(*pair) for pair in itertools.combinations(drawing.boxes, 2))
     for box in drawing.boxes:
-        assert 0 <= box.x <= drawing.width - BOX_WIDTH
+        assert 0 <= box.x <= drawing.width - box.width
         assert 0 <= box.y <= drawing.height - BOX_HEIGHT
 
 
@@ -59,6 +72,32 @@ def test_what_needs_stands_behind_what_it_needs(graph: dict[str, Any]) -> None:
 
     for each in graph["nodes"]:
         assert all(at[each["name"]] > at[needed] for needed in each["needs"])
+
+
+@given(graphs())
+def test_down_a_phone_it_is_never_wider_and_every_line_says_enough(graph: dict[str, Any]) -> None:
+    drawing = drawn_down(graph, None)
+
+    at = {box.name: box.y for box in drawing.boxes}
+    for each in graph["nodes"]:
+        assert all(at[each["name"]] > at[needed] for needed in each["needs"])
+    assert drawing.width == DOWN_WIDTH
+    assert min(box.width for box in drawing.boxes) >= BOX_WIDTH
+    # What runs beside the boxes stays beside them, and on the drawing.
+    for edge in drawing.edges:
+        across = [float(x) for x in re.findall(r"H([\d.]+)", edge.path)]
+        assert all(0 < x <= drawing.boxes[0].x for x in across)
+    assert len(drawing.edges) == len(drawn(graph, None).edges)
+
+
+def test_down_a_phone_lines_that_run_side_by_side_have_tracks_of_their_own() -> None:
+    crossing = spec(node("a"), node("b"), node("c", "a"), node("d", "b"), outcome="d")
+
+    paths = {edge.path for edge in drawn_down(crossing, None).edges}
+
+    beside = {match[1] for path in paths if (match := re.search(r"H([\d.]+)Q", path))}
+    assert len(paths) == len(drawn(crossing, None).edges)
+    assert len(beside) > 1
 
 
 def test_it_goes_from_the_signal_to_the_outcome() -> None:

@@ -14,7 +14,14 @@ NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.2, "0 s"), (9, "9 s"), (125, "2 m 5 s"), (3_600, "1 h"), (183_600, "2 d 3 h")],
+    [
+        (0.2, "0 s"),
+        (9, "9 s"),
+        (125, "2 m 5 s"),
+        (3_600, "1 h"),
+        (183_600, "2 d 3 h"),
+        (458_964_000, "14 y 202 d"),
+    ],
 )
 def test_an_age_has_its_two_largest_units(seconds: float, said: str) -> None:
     assert words.age(timedelta(seconds=seconds)).replace("\u00a0", " ") == said

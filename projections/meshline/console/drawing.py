@@ -1,7 +1,8 @@
-"""A workflow's graph laid out on the server: from the signal to the outcome, layer by layer.
+"""A workflow's graph laid out on the server, from the signal to the outcome.
 
-Nodes stand in the layer behind all that they need. An edge over several layers goes through a place
-of its own in each of them, so that it runs round what stands there.
+Across a wide screen nodes stand in the layer behind all that they need, and an edge over several
+layers goes through a place of its own in each of them, so that it runs round what stands there.
+Down a narrow one there is a node in each line, and edges over several lines run beside them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from typing import Any
 
 from meshline.console.painting import Node, Painting
 
-__all__ = ["Box", "Drawing", "Edge", "drawn"]
+__all__ = ["Box", "Drawing", "Edge", "drawn", "drawn_down"]
 
 BOX_WIDTH, BOX_HEIGHT = 164, 54
 GAP_ALONG, GAP_ACROSS = 40, 20
 LANE_HEIGHT = 20
 MARGIN = 8
+DOWN_WIDTH = 342
+"""What a screen of 390 pixels has beside its margins, and some less."""
+DOWN_GAP = 18
+TRACK_WIDTH = 14
+TRACKS_MAX = 9
+BEND = 6
 SIGNAL, OUTCOME = "\0signal", "\0outcome"
 
 
@@ -33,6 +40,7 @@ class Box:
     note: str = ""
     x: float = 0
     y: float = 0
+    width: float = BOX_WIDTH
 
 
 @dataclass
@@ -60,31 +68,85 @@ class _Graph:
     edges: list[tuple[str, str, bool]]
 
 
-def drawn(spec: Mapping[str, Any], painting: Painting | None, *, down: bool = False) -> Drawing:
+def drawn(spec: Mapping[str, Any], painting: Painting | None) -> Drawing:
     """Return the drawing of a definition, with a run painted on it.
 
     Args:
         spec: as it is registered (see ``meshline.workflow.data``).
         painting: None: only the definition.
-        down: from top to bottom, for narrow screens.
     """
     graph = _graph(spec, painting)
     layers, chains = _layers(graph)
     _order(layers, chains)
-    places = _places(layers, down)
-    drawing = _placed(graph, places, down)
+    places = _places(layers)
+    drawing = _placed(graph, places)
     for (source, target, optional), chain in zip(graph.edges, chains, strict=True):
-        is_taken = painting is not None and _has_passed(graph.boxes[source])
-        is_taken = is_taken and graph.boxes[target].state not in ("", "not_reached", "skipped")
-        points = [_port(graph.boxes[source], down, out=True)]
+        start = graph.boxes[source]
+        points = [(start.x + BOX_WIDTH, start.y + BOX_HEIGHT / 2)]
         for lane in chain[1:-1]:
             along, across = places[lane]
-            length = BOX_HEIGHT if down else BOX_WIDTH
-            ends = ((along, across), (along + length, across))
-            points += [(a, b) if not down else (b, a) for a, b in ends]
-        points.append(_port(graph.boxes[target], down, out=False))
-        drawing.edges.append(Edge(_curve(points, down), is_taken, optional))
+            points += [(along, across), (along + BOX_WIDTH, across)]
+        points.append((graph.boxes[target].x, graph.boxes[target].y + BOX_HEIGHT / 2))
+        drawing.edges.append(Edge(_curve(points), _is_taken(graph, source, target), optional))
     return drawing
+
+
+def drawn_down(spec: Mapping[str, Any], painting: Painting | None) -> Drawing:
+    """Return the same from top to bottom, as narrow as a phone: a node in each line."""
+    graph = _graph(spec, painting)
+    layers, _ = _layers(graph)
+    lines = {
+        name: n for n, name in enumerate(n for layer in layers for n in layer if n in graph.boxes)
+    }
+    tracks = _tracks(graph, lines)
+    count = max(tracks.values(), default=-1) + 1
+    left = MARGIN + count * TRACK_WIDTH
+    for name, box in graph.boxes.items():
+        box.x, box.y = left, MARGIN + lines[name] * (BOX_HEIGHT + DOWN_GAP)
+        box.width = DOWN_WIDTH - MARGIN - left
+    edges = []
+    for source, target, optional in graph.edges:
+        from_y, to_y = graph.boxes[source].y, graph.boxes[target].y
+        if lines[target] == lines[source] + 1:
+            path = f"M{left + 24:g} {from_y + BOX_HEIGHT:g}V{to_y:g}"
+        else:
+            x = left - (tracks[source] + 1) * TRACK_WIDTH + BEND
+            # It leaves below the middle and enters above it: what ends here meets no new one.
+            path = _bent(left, x, from_y + BOX_HEIGHT * 0.65, to_y + BOX_HEIGHT * 0.35)
+        edges.append(Edge(path, _is_taken(graph, source, target), optional))
+    # The way that was gone lies above the others: edges from the same node share their track.
+    edges.sort(key=lambda edge: edge.is_taken)
+    height = 2 * MARGIN + len(lines) * (BOX_HEIGHT + DOWN_GAP) - DOWN_GAP
+    return Drawing(DOWN_WIDTH, height, list(graph.boxes.values()), edges)
+
+
+def _is_taken(graph: _Graph, source: str, target: str) -> bool:
+    if graph.boxes[source].state not in ("succeeded", "denied"):
+        return False
+    return graph.boxes[target].state not in ("", "not_reached", "skipped")
+
+
+def _tracks(graph: _Graph, lines: Mapping[str, int]) -> dict[str, int]:
+    """Return for each node with an edge over several lines its track, 0 beside the boxes."""
+    last: dict[str, int] = {}
+    for source, target, _ in graph.edges:
+        if lines[target] > lines[source] + 1:
+            last[source] = max(last.get(source, 0), lines[target])
+    tracks: dict[str, int] = {}
+    free_from: list[int] = []
+    for source in sorted(last, key=lambda name: lines[name]):
+        free = (n for n, line in enumerate(free_from) if line <= lines[source])
+        track = min(next(free, len(free_from)), TRACKS_MAX - 1)
+        free_from[track : track + 1] = [last[source]]
+        tracks[source] = track
+    return tracks
+
+
+def _bent(left: float, x: float, from_y: float, to_y: float) -> str:
+    return (
+        f"M{left:g} {from_y:g}H{x + BEND:g}Q{x:g} {from_y:g} {x:g} {from_y + BEND:g}"
+        f"V{to_y - BEND:g}Q{x:g} {to_y:g} {x + BEND:g} {to_y:g}H{left:g}"
+    )
 
 
 def _graph(spec: Mapping[str, Any], painting: Painting | None) -> _Graph:
@@ -145,10 +207,6 @@ def _said(at: Node | None, painting: Painting | None) -> tuple[str, str]:
     return at.state, words
 
 
-def _has_passed(box: Box) -> bool:
-    return box.state in ("succeeded", "denied")
-
-
 # -- layers ------------------------------------------------------------------------------------
 
 
@@ -191,56 +249,38 @@ def _order(layers: list[list[str]], chains: Sequence[Sequence[str]]) -> None:
         place.update({name: index - span / 2 for index, name in enumerate(layer)})
 
 
-def _size(name: str, down: bool) -> float:
-    if name.startswith("\0") and name not in (SIGNAL, OUTCOME):
-        return LANE_HEIGHT
-    return BOX_WIDTH if down else BOX_HEIGHT
+def _size(name: str) -> float:
+    is_lane = name.startswith("\0") and name not in (SIGNAL, OUTCOME)
+    return LANE_HEIGHT if is_lane else BOX_HEIGHT
 
 
-def _places(layers: list[list[str]], down: bool) -> dict[str, tuple[float, float]]:
+def _places(layers: list[list[str]]) -> dict[str, tuple[float, float]]:
     """Return where each stands: its start along the graph, its middle across it."""
-    breadth = [
-        sum(_size(name, down) for name in layer) + GAP_ACROSS * (len(layer) - 1) for layer in layers
-    ]
-    widest, length = max(breadth), BOX_HEIGHT if down else BOX_WIDTH
+    breadth = [sum(map(_size, layer)) + GAP_ACROSS * (len(layer) - 1) for layer in layers]
+    widest = max(breadth)
     places: dict[str, tuple[float, float]] = {}
     for number, layer in enumerate(layers):
-        along = MARGIN + number * (length + (GAP_ALONG - 8 if down else GAP_ALONG))
         across = MARGIN + (widest - breadth[number]) / 2
         for name in layer:
-            size = _size(name, down)
-            places[name] = (along, across + size / 2)
+            size = _size(name)
+            places[name] = (MARGIN + number * (BOX_WIDTH + GAP_ALONG), across + size / 2)
             across += size + GAP_ACROSS
     return places
 
 
-def _placed(graph: _Graph, places: dict[str, tuple[float, float]], down: bool) -> Drawing:
+def _placed(graph: _Graph, places: dict[str, tuple[float, float]]) -> Drawing:
     for name, box in graph.boxes.items():
         along, across = places[name]
-        if down:
-            box.x, box.y = across - BOX_WIDTH / 2, along
-        else:
-            box.x, box.y = along, across - BOX_HEIGHT / 2
-    length = max(along for along, _ in places.values()) + (BOX_HEIGHT if down else BOX_WIDTH)
-    breadth = max(across + _size(name, down) / 2 for name, (_, across) in places.items())
-    width, height = (breadth, length) if down else (length, breadth)
+        box.x, box.y = along, across - BOX_HEIGHT / 2
+    width = max(along for along, _ in places.values()) + BOX_WIDTH
+    height = max(across + _size(name) / 2 for name, (_, across) in places.items())
     return Drawing(width + MARGIN, height + MARGIN, list(graph.boxes.values()))
 
 
-def _port(box: Box, down: bool, *, out: bool) -> tuple[float, float]:
-    if down:
-        return box.x + BOX_WIDTH / 2, box.y + (BOX_HEIGHT if out else 0)
-    return box.x + (BOX_WIDTH if out else 0), box.y + BOX_HEIGHT / 2
-
-
-def _curve(points: Sequence[tuple[float, float]], down: bool) -> str:
+def _curve(points: Sequence[tuple[float, float]]) -> str:
     """Return an SVG path that leaves and enters each point along the graph."""
     path = [f"M{points[0][0]:g} {points[0][1]:g}"]
     for (x, y), (to_x, to_y) in itertools.pairwise(points):
-        if down:
-            half = (to_y - y) / 2
-            path.append(f"C{x:g} {y + half:g} {to_x:g} {to_y - half:g} {to_x:g} {to_y:g}")
-        else:
-            half = (to_x - x) / 2
-            path.append(f"C{x + half:g} {y:g} {to_x - half:g} {to_y:g} {to_x:g} {to_y:g}")
+        half = (to_x - x) / 2
+        path.append(f"C{x + half:g} {y:g} {to_x - half:g} {to_y:g} {to_x:g} {to_y:g}")
     return "".join(path)

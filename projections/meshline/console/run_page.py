@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from meshline.api.principals import Permission
-from meshline.console.drawing import drawn
+from meshline.console.drawing import drawn, drawn_down
 from meshline.console.painting import Painting, painted
 from meshline.console.reading import Reader, moment_asked, reached
 from meshline.console.rendering import rendered
@@ -103,7 +103,7 @@ async def show_run(
         periods=periods,
         began_by=history[0].actor if history else None,
         drawing=drawn(spec, painting) if spec and not row.observed else None,
-        drawing_down=drawn(spec, painting, down=True) if spec and not row.observed else None,
+        drawing_down=drawn_down(spec, painting) if spec and not row.observed else None,
         timeline=timeline_of(
             painting, periods, row.started_at, row.ended_at or then or _clock.now()
         ),

@@ -25,7 +25,7 @@ __all__ = [
     "visible",
 ]
 
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_UNITS = (("y", 31_536_000), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def shortened(text: str, length_max: int = 120) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from meshline.console.drawing import drawn
+from meshline.console.drawing import drawn, drawn_down
 from meshline.console.reading import Reader
 from meshline.console.rendering import rendered
 from meshline.console.versions import differences
@@ -70,5 +70,5 @@ async def show_workflow(
         other=other,
         changes=[] if other is None else differences(other.spec, shown.spec),
         drawing=None if shown.observed else drawn(shown.spec, None),
-        drawing_down=None if shown.observed else drawn(shown.spec, None, down=True),
+        drawing_down=None if shown.observed else drawn_down(shown.spec, None),
     )
