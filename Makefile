@@ -124,11 +124,17 @@ soak-faults: .venv/.ready-dev ## strike three brokers, PostgreSQL, lines, worker
 		MESHLINE_SOAK_SEED=$(or $(SEED),0) \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_siege.py
 
-.PHONY: pictures
-pictures: .venv/.ready-dev ## every page with 0, 7, 5,000 orders and real incidents, into build/pictures (OF="0 7")
+.PHONY: pictures pictures-readme
+PICTURES := $(or $(MESHLINE_PICTURES),build/pictures)
+pictures: .venv/.ready-dev ## every page with 0, 7, 5,000 orders, real incidents, leads (OF="0 7"), to be looked at
 	@deploy/chromium
-	@MESHLINE_PICTURES_OF="$(or $(OF),0 7 5000 incidents)" \
+	@MESHLINE_PICTURES_OF="$(or $(OF),0 7 5000 incidents leads)" \
 		$(BIN)/python -m pytest -q tests/browser/test_pictures.py
+
+pictures-readme: OF := leads
+pictures-readme: pictures ## the two pictures of the README anew
+	@cp $(PICTURES)/leads/first-screen-overview.png docs/pictures/console-overview.png
+	@cp $(PICTURES)/leads/first-screen-run-waiting.png docs/pictures/console-run.png
 
 check: lint types contracts test-fast ## format, lint, types, import contracts, tidy, fast tests
 

@@ -1,4 +1,4 @@
-"""What the pictures show: many orders at once, real incidents, and something for auditors."""
+"""What the pictures show: many orders at once, real incidents, a day of a web form, and audits."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from examples import incidents
+from examples import incidents, lead_intake
 
 from meshline.events import Trigger
-from meshline.events.requests import ActivityReported
+from meshline.events.envelope import Actor
+from meshline.events.requests import ActivityReported, ApprovalSubmitted
 from tests.acceptance.support import reference
 from tests.acceptance.support.histories import ACTOR, History
 from tests.browser.shop import CARRIER, SOURCE
 from tests.browser.stage import Stage
 
-__all__ = ["acted", "fill_incidents", "fill_many"]
+__all__ = ["acted", "fill_incidents", "fill_leads", "fill_many"]
 
 EACH = 5
 """Of the incidents every fifth: all 7,554 take several minutes."""
@@ -46,7 +47,8 @@ async def _at_rest(stage: Stage, runs: int) -> None:
     async with asyncio.timeout(300):
         while True:
             counts = await stage.site.views.run_counts()
-            if sum(counts.values()) >= runs and not counts.get("running"):
+            retries = await stage.site.views.runs(wait_kind="retry", limit=1)
+            if sum(counts.values()) >= runs and not counts.get("running") and not retries.rows:
                 return
             await asyncio.sleep(0.5)
 
@@ -103,3 +105,23 @@ async def acted(stage: Stage) -> None:
             if len((await stage.site.views.audit(limit=2)).rows) >= 2:
                 return
             await asyncio.sleep(0.05)
+
+
+async def fill_leads(stage: Stage) -> None:
+    """Let a day of a web form come in, and people answer most of what they are asked."""
+    views, publisher = stage.site.views, stage.site.publisher
+    submissions = lead_intake.generate()
+    sent = [Trigger(lead_intake.lead.spec.source, each.payload, each.id) for each in submissions]
+    async for _ in publisher.publish_many(sent, wait_s=60):
+        pass
+    await _at_rest(stage, len(submissions) * 9 // 10)
+    asked = sorted((await views.approvals(limit=100)).rows)
+    for number, approval in enumerate(asked[:-6]):
+        answer = ApprovalSubmitted(
+            approval=approval.task,
+            decision="denied" if number % 5 == 3 else "approved",
+            form={"discount_percent": 5 * (1 + number % 3)},
+            reason="no discount for customers of our competitor" if number % 5 == 3 else "",
+        )
+        await publisher.request(approval.run_id, answer, actor=Actor("user", "user:grace"))
+    await _at_rest(stage, len(submissions) * 9 // 10)

@@ -16,7 +16,7 @@ from playwright.async_api import Page
 from tests.browser.stage import Scheme, Stage
 from tests.browser.test_console_pages import pages_of
 
-__all__ = ["FOLDER", "taken"]
+__all__ = ["FOLDER", "SIGHT", "taken"]
 
 FOLDER = Path(os.environ.get("MESHLINE_PICTURES") or "build/pictures")
 SIGHT = (Path(__file__).parent / "sight.js").read_text("utf-8")
@@ -26,6 +26,8 @@ LOOKS: tuple[tuple[int, Scheme], ...] = (
 )  # fmt: skip
 OPENED = ("run-waiting", "run-held", "exception", "runs-held", "exceptions-of-a-cause", "access")
 """Pages of which there is one more picture, with all open that can be opened."""
+FIRST_SCREENS = {"overview": 920, "run-waiting": 1160}
+"""How much of a page is on one more picture of it; those of the leads are in the README."""
 
 
 async def more_pages(stage: Stage) -> dict[str, str]:
@@ -39,7 +41,11 @@ async def more_pages(stage: Stage) -> dict[str, str]:
         "triggers-rejected": "/triggers?status=rejected",
         "audit-none": "/audit?actor=user:nobody",
     }
-    pages |= {"workflow": f"/workflows/{(await stage.site.views.workflows())[0].workflow}"}
+    known = (await stage.site.views.workflows())[0]
+    pages |= {
+        "workflow": f"/workflows/{known.workflow}",
+        "send": f"/triggers/send?source={known.source}",
+    }
     groups = await stage.site.views.exception_groups(limit=1, open_only=False)
     if groups:
         pages["exceptions-of-a-cause"] = f"/exceptions?cause={groups[0].cause}"
@@ -57,6 +63,8 @@ async def taken(stage: Stage, items: str) -> list[str]:
     async with stage.as_("ada", "admin") as page:
         for name, path in (await pages_of(stage) | await more_pages(stage)).items():
             await page.goto(path)
+            if name in FIRST_SCREENS:
+                await _once(page, folder / f"first-screen-{name}.png", 1280, FIRST_SCREENS[name])
             found += await _looked(page, folder, name)
             if name in OPENED:
                 await page.evaluate(
@@ -64,7 +72,22 @@ async def taken(stage: Stage, items: str) -> list[str]:
                         each.removeAttribute("name"); each.open = true })"""
                 )
                 found += await _looked(page, folder, f"{name}-open")
+            if name == "overview":
+                await page.get_by_role("button", name="Menu").click()
+                await _once(page, folder / "menu.png", 390, 900)
+            if name == "run-held":
+                await page.emulate_media(media="print")
+                await _once(page, folder / f"{name}-printed.png", 800, 1130, full_page=True)
+                await page.emulate_media(media="screen")
     return found
+
+
+async def _once(
+    page: Page, path: Path, width: int, height: int, *, full_page: bool = False
+) -> None:
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.emulate_media(color_scheme="light")
+    await page.screenshot(path=path, full_page=full_page)
 
 
 async def _looked(page: Page, folder: Path, name: str) -> list[str]:

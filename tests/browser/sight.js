@@ -11,6 +11,8 @@
   };
   const isShown = e => e.checkVisibility({visibilityProperty: true}) && e.getClientRects().length > 0
     && e.getBoundingClientRect().right > 0;
+  const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
   const isInline = e => getComputedStyle(e).display.startsWith("inline");
   // What scrolls in a box of its own can be read all the same, if the keyboard reaches the box.
   const scrolls = e => e.closest("[tabindex], .tabs, textarea, select, input") &&
@@ -33,6 +35,13 @@
       found.push(`out of its box: ${name(text)}`);
   }
 
+  for (const svg of document.querySelectorAll("main svg")) {
+    const texts = [...svg.querySelectorAll("text")].filter(isShown);
+    texts.forEach((one, i) => texts.slice(i + 1).forEach(other => {
+      if (meet(one.getBoundingClientRect(), other.getBoundingClientRect()))
+        found.push(`on top of each other: ${name(one)} and ${name(other)}`);
+    }));
+  }
   for (const field of document.querySelectorAll("input[placeholder]")) {
     const style = getComputedStyle(field), pen = document.createElement("canvas").getContext("2d");
     pen.font = style.font;
@@ -52,8 +61,6 @@
     } : r).filter(r => r.right - r.left > 1 && r.bottom - r.top > 1);
   };
   const rects = targets.map(parts);
-  const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
-    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
   targets.forEach((one, i) => targets.slice(i + 1).forEach((other, k) => {
     if (one.contains(other) || other.contains(one)) return;
     if (rects[i].some(a => rects[i + 1 + k].some(b => meet(a, b))))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page
 
-from meshline.workflow import Workflow
+from meshline.workflow import ObservedWorkflow, Workflow
 from meshline.workflow.registry import Registry
 from tests.browser.shop import CARRIER, SOURCE, orders
 from tests.console.site import PASSWORD, Site, served, site_at
@@ -112,7 +112,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage_at(address: str, browser: Browser, *workflows: Workflow) -> AsyncIterator[Stage]:
+async def stage_at(
+    address: str, browser: Browser, *workflows: Workflow | ObservedWorkflow
+) -> AsyncIterator[Stage]:
     """A stage whose log, views and users are at the address."""
     CARRIER.is_down = False
     async with (

@@ -85,7 +85,11 @@ async def pages_of(stage: Stage) -> dict[str, str]:
         pages["exception-group"] = f"/exception-groups/{exceptions[0].cause}"
         pages["correct"] = f"/exceptions/{exceptions[0].exception_id}/edit"
         made = await stage.site.bulks.freeze(
-            stage.site.views, "retry", Chosen(workflow="orders"), actor="user:grace", reason="back"
+            stage.site.views,
+            "retry",
+            Chosen(workflow=exceptions[0].workflow),
+            actor="user:grace",
+            reason="back",
         )
         pages["bulk-list"] = f"/bulk/{made.name}"
     for user in (await stage.site.accounts.all())[:1]:
