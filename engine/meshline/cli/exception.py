@@ -84,7 +84,7 @@ async def list_exceptions(
         call.out.say(f"More: --after {page.next}")
 
 
-@command(app)
+@command(app, past=True)
 async def groups(
     call: Call,
     everything: Annotated[bool, typer.Option("--all", help="Those with none open too.")] = False,
@@ -95,11 +95,12 @@ async def groups(
     \b
     Examples:
       meshline exception groups
+      meshline exception groups --as-of "2026-11-17 14:05"
       meshline exception retry --cause 3fa94c01b2d7 --reason "the directory is back"
     """
-    async with call.views() as views:
+    async with seen(call) as views:
         found = await views.exception_groups(open_only=not everything, limit=limit)
-    call.out.rows(found, group_columns(call.clock.now()), empty="No exception is open.")
+    call.out.rows(found, group_columns(looked_at(call)), empty="No exception is open.")
 
 
 @command(app)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from meshline.cli.as_of import looked_at, seen
 from meshline.cli.call import Call, command, group
 from meshline.cli.everywhere import ask_everywhere
 from meshline.cli.exception_text import group_text
@@ -19,23 +20,24 @@ Cause = Annotated[str, typer.Argument(metavar="CAUSE", help="As `exception group
 Why = Annotated[str, typer.Option(help="Why; it stands in the log.")]
 
 
-@command(app)
+@command(app, past=True)
 async def show(call: Call, cause: Cause) -> None:
     """Show a group: what caused it, what it strikes, whether it goes on, and what can be done.
 
     \b
     Examples:
       meshline exception group show 3fa94c01b2d7
+      meshline exception group show 3fa94c01b2d7 --as-of "2026-11-17 14:05"
     """
-    now = call.clock.now()
-    async with call.views() as views:
-        seen = await views.cause(cause, now)
-    data = seen._asdict() | {
-        "group": seen.group._asdict(),
-        "hits": [hit._asdict() for hit in seen.hits],
-        "opened": [each._asdict() for each in seen.opened],
+    now = looked_at(call)
+    async with seen(call) as views:
+        found = await views.cause(cause, now)
+    data = found._asdict() | {
+        "group": found.group._asdict(),
+        "hits": [hit._asdict() for hit in found.hits],
+        "opened": [each._asdict() for each in found.opened],
     }
-    call.out.thing(data, lambda: group_text(seen, now))
+    call.out.thing(data, lambda: group_text(found, now))
 
 
 @command(app, asks=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshline.cli.as_of import looked_at, seen
 from meshline.cli.call import Call, command, group
 from meshline.cli.tables import Column
 from meshline.cli.words import ago, clock_time, due, short
@@ -96,29 +97,31 @@ async def list_work(
         call.out.say(f"More: --after {page.next}")
 
 
-@command(app)
+@command(app, past=True)
 async def people(call: Call) -> None:
     """List how much work each person has, those with the most first, and who is away.
 
     \b
     Examples:
       meshline work people
+      meshline work people --as-of "2026-11-17 14:05"
     """
-    now = call.clock.now()
-    async with call.views() as views:
+    now = looked_at(call)
+    async with seen(call) as views:
         found = await views.person_loads(now)
     call.out.rows(found, _people(now), empty="Nobody has any work.")
 
 
-@command(app)
+@command(app, past=True)
 async def queues(call: Call) -> None:
     """List what each owner is asked and nobody has decided, the one with the oldest first.
 
     \b
     Examples:
       meshline work queues
+      meshline work queues --as-of "2026-11-17 14:05"
     """
-    now = call.clock.now()
-    async with call.views() as views:
+    now = looked_at(call)
+    async with seen(call) as views:
         found = await views.queue_loads(now)
     call.out.rows(found, _queues(now), empty="Nobody is asked for anything.")

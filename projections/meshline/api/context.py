@@ -117,6 +117,7 @@ class AsOf:
 
     def __init__(self, least: Least, moment: Moment | None) -> None:
         self.moment = moment
+        self.time = None if moment is None else moment.time
         self._least = least
 
     async def reached(self, desk: Desk, view: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from meshline.api.access import requires
 from meshline.api.answers import list_of
-from meshline.api.context import After, Ask, AtLeast, Body, Limit, Reader
+from meshline.api.context import After, Ask, AtLeast, Body, Limit, Past, Reader
 from meshline.api.desk import Answered, Desk
 from meshline.api.principals import Permission
 from meshline.api.problems import documented
@@ -43,16 +43,17 @@ class Handover(Body):
 )
 async def list_possessions(
     desk: Reader,
-    least: AtLeast,
+    past: Past,
     owner: str,
     run_id: str | None = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
     """List all that is open and somebody's: runs, exceptions and approvals, run by run."""
-    for view in ("runs", "exceptions", "tasks"):
-        await least.reached(desk, view)
-    page = await desk.views.possessions(owner, run_id=run_id, limit=limit, after=after)
+    for view in ("runs", "exceptions"):
+        await past.reached(desk, view)
+    async with past.seen(desk, "tasks") as views:
+        page = await views.possessions(owner, run_id=run_id, limit=limit, after=after)
     return await desk.page(page, "possessions")
 
 

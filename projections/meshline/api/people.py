@@ -122,12 +122,14 @@ async def list_exceptions(
 )
 async def exception_groups(
     desk: Reader,
+    past: Past,
     everything: Annotated[bool, Query(alias="all", description="Also without open ones.")] = False,
     limit: Limit = 50,
     after: After = None,
 ) -> Any:
     """List exceptions by cause: what has one reason can be dealt with at once."""
-    found = await desk.views.exception_groups(open_only=not everything, limit=GROUPS_MAX)
+    async with past.seen(desk, "exceptions") as views:
+        found = await views.exception_groups(open_only=not everything, limit=GROUPS_MAX)
     page = page_of_all(
         found, lambda g: [-g.open, -g.total, g.cause], kinds=[int, int, str],
         limit=limit, after=after,
@@ -136,10 +138,10 @@ async def exception_groups(
 
 
 @router.get("/exception-groups/{cause}", response_model=CauseShown, responses=documented(404, 422))
-async def show_group(desk: Reader, least: AtLeast, cause: str) -> Any:
+async def show_group(desk: Reader, past: Past, cause: str) -> Any:
     """Show the exceptions of one cause together: what it strikes, and whether it goes on."""
-    await least.reached(desk, "exceptions")
-    group, hits, unit, opened = await desk.views.cause(cause, _clock.now())
+    async with past.seen(desk, "exceptions") as views:
+        group, hits, unit, opened = await views.cause(cause, past.time or _clock.now())
     return {
         "group": group._asdict(),
         "hits": [hit._asdict() for hit in hits],

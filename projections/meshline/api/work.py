@@ -134,12 +134,13 @@ async def list_work(
 
 @router.get("/person-loads", response_model=list_of(PersonLoad), responses=documented(404, 422))
 async def list_person_loads(
-    desk: Reader, least: AtLeast, limit: Limit = 50, after: After = None
+    desk: Reader, past: Past, limit: Limit = 50, after: After = None
 ) -> Any:
     """Tell how much work each person has, those with the most first, and who is away."""
-    await least.reached(desk, "tasks")
+    async with past.seen(desk, "tasks") as views:
+        loads = await views.person_loads(past.time or _clock.now())
     page = page_of_all(
-        await desk.views.person_loads(_clock.now()),
+        loads,
         lambda o: [-(o.claimed + o.delegated), -o.asked, o.person], kinds=[int, int, str],
         limit=limit, after=after,
     )  # fmt: skip
@@ -147,13 +148,12 @@ async def list_person_loads(
 
 
 @router.get("/queue-loads", response_model=list_of(QueueLoad), responses=documented(404, 422))
-async def list_queue_loads(
-    desk: Reader, least: AtLeast, limit: Limit = 50, after: After = None
-) -> Any:
+async def list_queue_loads(desk: Reader, past: Past, limit: Limit = 50, after: After = None) -> Any:
     """Tell what each owner is asked and nobody has decided, the one with the oldest first."""
-    await least.reached(desk, "tasks")
+    async with past.seen(desk, "tasks") as views:
+        loads = await views.queue_loads(past.time or _clock.now())
     page = page_of_all(
-        await desk.views.queue_loads(_clock.now()),
+        loads,
         lambda o: [o.oldest_at.isoformat(), o.owner], kinds=[str, str], limit=limit, after=after,
     )  # fmt: skip
     return await desk.page(page, "work")

@@ -156,14 +156,14 @@ class RemoteViews(Views):
         self, *, open_only: bool = True, limit: int = 50
     ) -> list[ExceptionGroup]:
         page = await self._listed(
-            ExceptionGroup, "/v1/exception-groups", all=not open_only, limit=limit
+            ExceptionGroup, "/v1/exception-groups", all=not open_only, limit=limit, **self._past()
         )
         return page.rows
 
     async def cause(self, cause: str, now: datetime) -> CauseSeen:
         """See ``Views.cause``; the server's clock counts."""
         path = f"/v1/exception-groups/{_named('cause', cause)}"
-        seen = await self._connection.get(path)
+        seen = await self._connection.get(path, **self._past())
         return CauseSeen(
             row_of(ExceptionGroup, seen["group"]),
             [row_of(CauseHit, hit) for hit in seen["hits"]],
@@ -206,10 +206,10 @@ class RemoteViews(Views):
         return await self._listed(WorkRow, "/v1/work", user=user, limit=limit, after=after)
 
     async def person_loads(self, now: datetime) -> list[PersonLoad]:
-        return await self._all(PersonLoad, "/v1/person-loads")
+        return await self._all(PersonLoad, "/v1/person-loads", **self._past())
 
     async def queue_loads(self, now: datetime) -> list[QueueLoad]:
-        return await self._all(QueueLoad, "/v1/queue-loads")
+        return await self._all(QueueLoad, "/v1/queue-loads", **self._past())
 
     async def possessions(
         self,
@@ -220,7 +220,9 @@ class RemoteViews(Views):
         after: str | None = None,
     ) -> Page[Possession]:
         path = f"/v1/owners/{quote(owner, safe='')}/possessions"
-        return await self._listed(Possession, path, run_id=run_id, limit=limit, after=after)
+        return await self._listed(
+            Possession, path, run_id=run_id, limit=limit, after=after, **self._past()
+        )
 
     async def handovers(
         self,

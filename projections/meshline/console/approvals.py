@@ -11,12 +11,21 @@ from starlette.responses import Response
 from meshline.api.principals import Permission
 from meshline.console.commands import task_act_typed, task_typed
 from meshline.console.form_fields import fields_of, value_of
-from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
+from meshline.console.reading import (
+    PAGE_ROWS,
+    Reader,
+    moment_asked,
+    reached,
+    seen_of,
+    values_of,
+)
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, Visit, acts, tag_of
 from meshline.events.clock import SystemClock
 from meshline.events.people_requests import TaskActionRequested, TaskCompletionRequested
 from meshline.events.requests import ApprovalSubmitted
+from meshline.projections.errors import NotFound
+from meshline.projections.pages import LIMIT_MAX
 from meshline.projections.tasks_view import OPEN_TASKS, TaskRow
 from meshline.projections.work import WorkRow
 
@@ -44,7 +53,9 @@ async def list_approvals(
 ) -> Response:
     """List what people are asked, the newest first; the undecided unless asked otherwise."""
     states = [each for each in STATES if each in (state or ())] or OPEN_TASKS
-    page = await visit.views.approvals(
+    moment = moment_asked(request)
+    views = await visit.desk.at(moment)
+    page = await views.approvals(
         states=states, owner=owner or None, limit=PAGE_ROWS, after=after or None
     )
     return rendered(
@@ -54,7 +65,12 @@ async def list_approvals(
         after=after,
         all_states=STATES,
         states=states,
-        filters={"state": state or [], "owner": owner},
+        filters={
+            "state": state or [],
+            "owner": owner,
+            "as_of": request.query_params.get("as_of"),
+        },
+        moment=moment,
     )
 
 
@@ -72,7 +88,14 @@ async def show_task(request: Request, visit: Reader, run: str, task: str) -> Res
 
 async def _shown(request: Request, visit: Visit, run: str, task: str, kind: str | None) -> Response:
     shows_all = await reached(request, visit, "tasks", "runs")
-    row = await visit.desk.task(run, task, kind)
+    row, moment = await visit.desk.task(run, task, kind), moment_asked(request)
+    then = await seen_of(visit, row.run_id, moment)
+    if moment is not None:
+        asked = (await then.tasks(states=None, run_id=row.run_id, limit=LIMIT_MAX)).rows
+        found = [each for each in asked if each.task == row.task]
+        if not found:
+            raise NotFound(f"The run {row.run_id[:8]} had not asked for {row.task[:60]!r} then.")
+        row = found[0]
     origin = str(request.base_url).rstrip("/")
     ends = ("approved", "denied") if row.kind == "approval" else ("completed",)
     return rendered(
@@ -80,12 +103,13 @@ async def _shown(request: Request, visit: Visit, run: str, task: str, kind: str 
         "task.html",
         task=row,
         form=(await values_of(visit, row, f"{row.kind} {row.task} of run {row.run_id}"))["form"],
-        run=await visit.views.run(row.run_id),
+        run=await then.run(row.run_id),
+        moment=moment,
         trigger=await _trigger(visit, row.run_id),
         fields=fields_of(row.form_schema),
         tag=tag_of(row),
         shows_all=shows_all,
-        may=visit.may(Permission.APPROVE) and row.state in OPEN_TASKS,
+        may=moment is None and visit.may(Permission.APPROVE) and row.state in OPEN_TASKS,
         is_next=request.query_params.get("next") == "1",
         hands=[
             {

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from meshline.api.principals import Permission
 from meshline.console.bulk import many_of
 from meshline.console.commands import group_typed
-from meshline.console.reading import REACH_S, Reader
+from meshline.console.reading import REACH_S, Reader, moment_asked
 from meshline.console.rendering import rendered
 from meshline.console.trend import HEIGHT, trend_of
 from meshline.console.visit import WAIT_S, Act, FormRefused, MovedOn, Visit, acts, tag_of
@@ -62,11 +62,14 @@ class _Said(NamedTuple):
 @router.get("/exception-groups/{cause}")
 async def show_group(request: Request, visit: Reader, cause: str) -> Response:
     """Show the exceptions of one cause together, with what can be done about all of them."""
-    group, hits, unit, opened = await visit.views.cause(cause, _clock.now())
-    page = await visit.views.exceptions(cause=cause, limit=LISTED)
-    sample = page.rows[:1] or (await visit.views.exceptions(states=None, cause=cause, limit=1)).rows
-    # What refreshes itself leaves the sample alone, and reads no payload every few seconds.
-    is_refreshed = "hx-request" in request.headers
+    moment = moment_asked(request)
+    views, time = await visit.desk.at(moment), moment and moment.time
+    group, hits, unit, opened = await views.cause(cause, time or _clock.now())
+    page = await views.exceptions(cause=cause, limit=LISTED)
+    sample = page.rows[:1] or (await views.exceptions(states=None, cause=cause, limit=1)).rows
+    # What refreshes itself leaves the sample alone, and reads no payload every few seconds; and
+    # what is past is not corrected.
+    is_left = moment is not None or "hx-request" in request.headers
     return rendered(
         request,
         "exception_group.html",
@@ -75,10 +78,11 @@ async def show_group(request: Request, visit: Reader, cause: str) -> Response:
         trend=trend_of(opened, unit),
         trend_height=HEIGHT,
         page=page,
-        sample=sample[0] if sample and not is_refreshed else None,
-        knows={} if is_refreshed else await _known(visit, sample),
-        many=_many(visit, request, group, page.rows, is_all=page.next is None),
-        actions=await _actions(visit, request, group),
+        sample=sample[0] if sample and not is_left else None,
+        knows={} if is_left else await _known(visit, sample),
+        moment=moment,
+        many=None if moment else _many(visit, request, group, page.rows, is_all=page.next is None),
+        actions=[] if moment else await _actions(visit, request, group),
         tag=tag_of(_Said.of(group)),
     )
 

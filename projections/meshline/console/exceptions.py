@@ -11,7 +11,14 @@ from starlette.responses import Response
 from meshline.api.principals import Permission
 from meshline.console.bulk import many_of
 from meshline.console.commands import exception_typed
-from meshline.console.reading import PAGE_ROWS, Reader, reached, values_of
+from meshline.console.reading import (
+    PAGE_ROWS,
+    Reader,
+    moment_asked,
+    reached,
+    seen_of,
+    values_of,
+)
 from meshline.console.rendering import rendered
 from meshline.console.saved import saved_by
 from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
@@ -42,18 +49,26 @@ async def list_exceptions(
     """Show the groups; and, where a filter is given, the exceptions that it finds."""
     asked = [each for each in STATES if each in (state or ())]
     states = asked or [*OPEN_EXCEPTIONS]
+    moment = moment_asked(request)
+    views = await visit.desk.at(moment)
     is_filtered = any((cause, route, owner, workflow, after, state))
     page = None
     if is_filtered:
-        page = await visit.views.exceptions(
+        page = await views.exceptions(
             states=states, cause=cause or None, route=route or None, owner=owner or None,
             workflow=workflow or None, limit=PAGE_ROWS, after=after or None,
         )  # fmt: skip
-    groups = await visit.views.exception_groups(open_only=True, limit=200)
+    groups = await views.exception_groups(open_only=True, limit=200)
     chosen = {"cause": cause, "route": route, "owner": owner, "workflow": workflow}
     if len(asked) == 1:
         chosen["state"] = asked[0]
-    is_actable = page is not None and page.rows and len(asked) < 2 and "resolved" not in asked
+    is_actable = (
+        moment is None
+        and page is not None
+        and page.rows
+        and len(asked) < 2
+        and "resolved" not in asked
+    )
     return rendered(
         request,
         "exceptions.html",
@@ -66,8 +81,9 @@ async def list_exceptions(
         after=after,
         filters={
             "state": state or [], "cause": cause, "route": route, "owner": owner,
-            "workflow": workflow,
+            "workflow": workflow, "as_of": request.query_params.get("as_of"),
         },
+        moment=moment,
         states=states,
         all_states=STATES,
     )  # fmt: skip
@@ -78,7 +94,10 @@ async def show_exception(request: Request, visit: Reader, exception: str) -> Res
     """Show an exception: what happened, whose it is, the error, and what can be done."""
     shows_all = await reached(request, visit, "exceptions", "runs")
     row = await visit.views.exception(exception)
-    run = await visit.views.run(row.run_id)
+    moment = moment_asked(request)
+    if moment is not None:
+        row = await (await visit.desk.at(moment)).exception(row.exception_id)
+    run = await (await seen_of(visit, row.run_id, moment)).run(row.run_id)
     return rendered(
         request,
         "exception.html",
@@ -87,8 +106,9 @@ async def show_exception(request: Request, visit: Reader, exception: str) -> Res
         run=run,
         shows_all=shows_all,
         tag=tag_of(row),
-        may_edit=_may_edit(visit, row),
-        actions=_actions_for(visit, row, run, str(request.base_url).rstrip("/")),
+        moment=moment,
+        may_edit=moment is None and _may_edit(visit, row),
+        actions=[] if moment else _actions_for(visit, row, run, str(request.base_url).rstrip("/")),
     )
 
 

@@ -14,7 +14,7 @@ from meshline.api.desk import Asking
 from meshline.api.principals import Permission
 from meshline.api.problems import Conflict
 from meshline.console.commands import handover_typed
-from meshline.console.reading import Reader, reached, show
+from meshline.console.reading import Reader, moment_asked, reached, show
 from meshline.console.rendering import rendered
 from meshline.console.visit import WAIT_S, Act, FormRefused, MovedOn, Visit, acts
 from meshline.events.people_requests import HandoverRequested
@@ -124,12 +124,15 @@ async def _page(
     request: Request, visit: Visit, owner: str, *, shows_all: bool = True, **done: Any
 ) -> Response:
     things: list[Possession] = []
-    more = None
+    more, moment = None, moment_asked(request)
     if owner:
-        page = await visit.views.possessions(owner, limit=THINGS_MAX)
+        views = await visit.desk.at(moment)
+        page = await views.possessions(owner, limit=THINGS_MAX)
         things, more = page.rows, page.next
     counts = Counter[str](thing.kind for thing in things)
-    handed = await visit.views.handovers(owner=owner, limit=GONE_MAX) if owner else None
+    handed = None
+    if owner and moment is None:
+        handed = await visit.views.handovers(owner=owner, limit=GONE_MAX)
     return rendered(
         request,
         "possessions.html",
@@ -139,7 +142,8 @@ async def _page(
         counts=[(kind, counts[kind]) for kind in _KINDS if counts[kind]],
         listed=[[each.kind, each.run_id, each.about] for each in things],
         handed=handed.rows if handed else [],
-        may=visit.may(Permission.OPERATE),
+        moment=moment,
+        may=visit.may(Permission.OPERATE) and moment is None,
         shows_all=shows_all,
         typed=handover_typed(str(request.base_url).rstrip("/"), owner, things),
         result={"to": "", "results": {}, "refused": [], **done},

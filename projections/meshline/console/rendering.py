@@ -29,7 +29,8 @@ def rendered(
     """Return the page."""
     visit: Visit | None = getattr(request.state, "visit", None)
     theme = request.cookies.get("theme", "system")
-    now = _clock.now()
+    # On a page of the past, ages count from there.
+    now = getattr(values.get("moment"), "time", None) or _clock.now()
     text = _environment.get_template(template).render(
         visit=visit,
         path=request.url.path,
@@ -39,6 +40,7 @@ def rendered(
         query=dict(request.query_params),
         is_live=request.query_params.get("live") != "off",
         switched=_switched(request),
+        back_to_now=_without(request, "as_of", "by", "after"),
         theme=theme if theme in THEMES else "system",
         now=now,
         done=_DONE.get(request.query_params.get("done", "")),
@@ -92,6 +94,11 @@ def _switched(request: Request) -> str:
     query = [each for each in request.query_params.multi_items() if each[0] != "live"]
     if len(query) == len(request.query_params.multi_items()):
         query.append(("live", "off"))
+    return request.url.path + (f"?{urlencode(query)}" if query else "")
+
+
+def _without(request: Request, *names: str) -> str:
+    query = [each for each in request.query_params.multi_items() if each[0] not in names]
     return request.url.path + (f"?{urlencode(query)}" if query else "")
 
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from meshline.api.principals import Permission
 from meshline.console.approvals import address_of
 from meshline.console.commands import absence_typed
-from meshline.console.reading import PAGE_ROWS, Reader, reached
+from meshline.console.reading import PAGE_ROWS, Reader, moment_asked, reached
 from meshline.console.rendering import rendered
 from meshline.console.visit import Act, FormRefused, Visit, acts
 from meshline.console.words import moment_of
@@ -49,12 +49,14 @@ async def my_work(
 async def queues(request: Request, visit: Reader) -> Response:
     """Tell what nobody has, how much each person has, and who stands in for whom."""
     shows_all = await reached(request, visit, "directories")
-    views, now = visit.views, _clock.now()
+    moment = moment_asked(request)
+    views, now = await visit.desk.at(moment), (moment and moment.time) or _clock.now()
     return rendered(
         request,
         "queues.html",
         queues=await views.queue_loads(now),
         people=await views.person_loads(now),
+        moment=moment,
         shows_all=shows_all,
         **await _absence(request, visit),
     )
