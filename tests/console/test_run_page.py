@@ -46,9 +46,9 @@ async def test_events_are_narrowed_to_what_failed_to_a_type_and_to_an_actor(site
     async with site.as_("ada", "operator") as ada:
         path = f"/runs/{run_id}"
         await ada.open(path)
-        await ada.send(f"{path}/note", {"text": "who is that?"})
+        done = (await ada.send(f"{path}/note", {"text": "who is that?"})).headers["location"]
+        noted = events(await ada.open(f"{done}&type=run.noted"))
         failed = events(await ada.open(f"{path}?failed=1"))
-        noted = events(await ada.open(f"{path}?type=run.noted&at=0:0"))
         of_ada = events(await ada.open(f"{path}?actor=user:ada"))
         none = await ada.open(f"{path}?failed=1&type=step.started")
         unknown = events(await ada.open(f"{path}?type=no.such"))
@@ -168,12 +168,17 @@ async def test_a_run_is_shown_after_each_of_its_events_with_nothing_to_do_there(
         )[:1]
         routed = await past(ada, run_id, int(number))
         unrouted = await past(ada, run_id, int(number) - 1)
+        much_later = await ada.open(f"/runs/{run_id}?as_of=2100-01-01T00:00")
+        beyond = await past(ada, run_id, int(most) + 7)
         of_then = await ada.open(f"/runs/{run_id}?event={int(number) - 1}&type=owner.assigned")
         of_now = await ada.open(f"/runs/{run_id}?type=owner.assigned")
 
     assert "is-waiting" in now and "is-waiting" in last and "is-waiting" not in first
     assert len(events(first)) < len(events(last)) and events(before) == events(first)
     assert 'action="/runs/' in now and f'action="/runs/{run_id}/cancel"' not in last
+    assert f"After event {most} of {most}" in beyond
+    # How late something is counts from the moment that is looked at.
+    assert 'class="late"' not in last and 'class="late"' in much_later
     assert len(events(of_then)) == len(events(of_now)) - 1
     assert f"event={int(least) + 1}#past" in first and "One event back" not in first
     assert "team:enterprise" in routed.partition('id="payloads"')[0]

@@ -26,11 +26,16 @@ def rendered(
     request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None,
     **values: Any,
 ) -> HTMLResponse:  # fmt: skip
-    """Return the page."""
+    """Return the page.
+
+    Args:
+        values: what the template is handed; ``now``, too, where the page is of another moment.
+    """
     visit: Visit | None = getattr(request.state, "visit", None)
     theme = request.cookies.get("theme", "system")
     # On a page of the past, ages count from there.
-    now = getattr(values.get("moment"), "time", None) or _clock.now()
+    then = getattr(values.get("moment"), "time", None)
+    now = values.pop("now", None) or then or _clock.now()
     text = _environment.get_template(template).render(
         visit=visit,
         path=request.url.path,
