@@ -148,7 +148,11 @@ async def test_what_can_not_be_done_so_is_left_out_and_said(site: Site) -> None:
 
 
 async def test_a_second_person_agrees_where_that_is_wanted(site: Site) -> None:
-    async with site.as_("ada", "operator") as ada, site.as_("bob", "operator") as bob:
+    async with (
+        site.as_("ada", "operator") as ada,
+        site.as_("bob", "operator") as bob,
+        site.as_("eve", "operator") as eve,
+    ):
         address = await previewed(ada, "/runs?workflow=leads&state=held", "cancel", second="on")
         waits = ada.page
         own = await ada.http.post(
@@ -156,7 +160,10 @@ async def test_a_second_person_agrees_where_that_is_wanted(site: Site) -> None:
             data={"token": re.findall(r'name="token" value="(\w+)"', ada.page)[0]},
         )
         await bob.open(address)
+        await eve.open(address)
         await bob.send(f"{address}/confirm")
+        again = await bob.send(f"{address}/confirm")
+        late = await eve.send(f"{address}/confirm", status=409)
         await ada.open(address)
         await ada.send(f"{address}/apply")
         page = await done(ada, address)
@@ -166,6 +173,8 @@ async def test_a_second_person_agrees_where_that_is_wanted(site: Site) -> None:
     assert f'action="{address}/apply"' not in waits
     assert "waits for the word of a second person: let somebody else" in waits
     assert (own.status_code, "user:ada made the list" in own.text) == (409, True)
+    assert "done=confirm" in again.headers["location"]
+    assert "user:bob was quicker, and has agreed already" in late.text
     assert "user:bob" in page
     assert f"{HELD} done" in page
 

@@ -13,7 +13,7 @@ from meshline.api.principals import Permission
 from meshline.console.commands import bulk_typed, list_typed
 from meshline.console.reading import PAGE_ROWS, Reader
 from meshline.console.rendering import rendered
-from meshline.console.visit import Act, FormRefused, Visit, acts
+from meshline.console.visit import Act, FormRefused, MovedOn, Visit, acts
 from meshline.events.corrections import Correction, correction_typed
 from meshline.events.requests import (
     CancelRequested,
@@ -177,6 +177,11 @@ async def act_on_bulk(
     bulks, work = bulks_of(desk)
     made = await bulks.one(bulk, desk.principal.scope)
     if action == "confirm":
+        if made.confirmed_by not in (None, desk.principal.actor.id):
+            raise MovedOn(
+                f"{made.confirmed_by} was quicker, and has agreed already: it can be done. Nothing "
+                "was done in your name."
+            )
         await bulks.confirm(made.name, actor=desk.principal.actor.id, scope=desk.principal.scope)
         return RedirectResponse(f"/bulk/{made.name}?done=confirm", 303)
     await work.begin(made, desk.views, desk.principal.actor)
