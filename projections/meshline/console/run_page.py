@@ -120,7 +120,7 @@ async def show_run(
         may_read=visit.may(Permission.READ_PAYLOADS),
         tried=_tried(painting),
         payload=payload,
-        exchanges=[] if is_refresh else await _exchanges(visit, seen, payload, workflows),
+        exchanges=[] if is_refresh else await _exchanges(visit, seen, told, payload, workflows),
         actions=[]
         if moment
         else actions_for(visit, row, exceptions, spec, str(request.base_url).rstrip("/")),
@@ -222,13 +222,15 @@ def _tried(painting: Painting) -> list[dict[str, Any]]:
 
 
 async def _exchanges(
-    visit: Visit, seen: Seen, payload: str, workflows: Sequence[WorkflowRow]
+    visit: Visit, seen: Seen, told: Told, payload: str, workflows: Sequence[WorkflowRow]
 ) -> list[dict[str, Any]]:
     """Return what went in and out of what is asked for; who looks is kept."""
     step = payload.removeprefix(STEP) if payload.startswith(STEP) else None
     if step is None and payload != "run":
         return []
-    found = await read_exchanges(seen.views, seen.row, step, workflows)
+    # Of a history that is cut the end is missing: it is read whole.
+    whole = told if len(seen.history) < EVENTS_READ_MAX else None
+    found = await read_exchanges(seen.views, seen.row, step, workflows, whole)
     run = f"run {seen.row.run_id}"
     page = await visit.desk.page(found, run if step is None else f"{step} of {run}")
     items: list[dict[str, Any]] = page["items"]

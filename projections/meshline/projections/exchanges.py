@@ -54,10 +54,16 @@ class _Views(Protocol):
 
 
 async def read_exchanges(
-    views: _Views, run: RunRow, step: str | None, workflows: Iterable[WorkflowRow]
+    views: _Views,
+    run: RunRow,
+    step: str | None,
+    workflows: Iterable[WorkflowRow],
+    told: Told | None = None,
 ) -> list[Exchange]:
     """Return the tries of a step of the run, or the run as one exchange.
 
+    Args:
+        told: the whole history, if it was read already.
     Raises:
         NotFound: the run has not begun such a step.
     """
@@ -69,7 +75,8 @@ async def read_exchanges(
         ),
         None,
     )
-    found = exchanges_of(await whole_history(views, run.run_id), step, spec)
+    history = await whole_history(views, run.run_id) if told is None else told
+    found = exchanges_of(history, step, spec)
     if not found:
         raise NotFound(
             f"The run {run.run_id[:8]} has begun no step {(step or '')[:60]!r}: expected one that "
@@ -79,7 +86,7 @@ async def read_exchanges(
 
 
 def exchanges_of(
-    history: Iterable[HistoryRow], step: str | None, spec: Mapping[str, Any] | None
+    history: Iterable[HistoryRow] | Told, step: str | None, spec: Mapping[str, Any] | None
 ) -> list[Exchange]:
     """Return the tries of a step, the first first; or of the whole run, which is one.
 
@@ -87,7 +94,7 @@ def exchanges_of(
         step: None: the run. One that is done for each item has its index in the name.
         spec: the definition that the run has, which says what the step takes; None: nobody knows.
     """
-    told = Told(history)
+    told = Told.of(history)
     values, answers = Values(told), dict[str, Any]()
     found: list[Exchange] = []
     for said in told:
