@@ -64,6 +64,20 @@ async def test_a_session_that_nobody_uses_is_over(accounts: Accounts, clock: Man
     assert await accounts.principal(token) is None
 
 
+async def test_a_page_that_refreshes_itself_keeps_no_session_open(
+    accounts: Accounts, clock: ManualClock
+) -> None:
+    _, password = await accounts.create("ada", ["viewer"], made_by="user:test")
+    token = await accounts.sign_in("ada", password)
+
+    for _ in range(4):
+        later(clock, IDLE_MAX / 4)
+        assert await accounts.principal(token, by_themselves=False) is not None
+    later(clock, timedelta(minutes=1))
+
+    assert await accounts.principal(token, by_themselves=False) is None
+
+
 async def test_a_session_is_over_however_much_it_is_used(
     accounts: Accounts, clock: ManualClock
 ) -> None:

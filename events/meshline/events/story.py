@@ -43,10 +43,14 @@ def story(
         yield StoryLine(event.time.astimezone(zone), sentence(event, values=values))
 
 
-def sentence(event: Event[Any], *, values: bool = True) -> str:
-    """Return what the event says, without its time."""
+def sentence(event: Event[Any], *, values: bool = True, by: bool = True) -> str:
+    """Return what the event says, without its time.
+
+    Args:
+        by: say whose doing it is, too.
+    """
     text = _TELLERS[type(event.data)](event.data, values)
-    return " ".join(f"{text}{_by(event.actor)}".split())
+    return " ".join(f"{text}{_by(event.actor) if by else ''}".split())
 
 
 def _by(actor: Actor | None) -> str:

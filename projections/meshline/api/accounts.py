@@ -281,8 +281,12 @@ class Accounts:
         )
         return len(ended)
 
-    async def principal(self, token: str | None) -> Principal | None:
-        """Return whose session it is; None for one that is unknown or over."""
+    async def principal(self, token: str | None, *, by_themselves: bool = True) -> Principal | None:
+        """Return whose session it is; None for one that is unknown or over.
+
+        Args:
+            by_themselves: not a page that looks again by itself, which keeps no session open.
+        """
         if not token:
             return None
         found = await self.fetch(
@@ -298,7 +302,7 @@ class Accounts:
         if now - session["begun_at"] > LASTS_MAX or now - session["seen_at"] > IDLE_MAX:
             await self.sign_out(token)
             return None
-        if now - session["seen_at"] > _SEEN_EVERY:
+        if by_themselves and now - session["seen_at"] > _SEEN_EVERY:
             await self.fetch(
                 "update {schema}.sessions set seen_at = $2 where token_hash = $1",
                 _digest(token), now,

@@ -96,7 +96,7 @@ async def events_shown(
     items = [
         {
             "row": row,
-            "said": said(row),
+            "said": said(row, by=False),
             "data": None,
             "is_shown": row.log_offset == asked.show,
             "cause": _cause(causes, row, here),
@@ -127,10 +127,12 @@ def _cause(
     }
 
 
-def said(row: HistoryRow) -> str:
-    """Return the event in words, without what payloads say."""
+def said(row: HistoryRow, *, by: bool = True) -> str:
+    """Return the event in words, without what payloads say; see ``sentence``."""
     item = item_of(row)
-    return row.type if isinstance(item, Undecodable) else sentence(item.event, values=False)
+    if isinstance(item, Undecodable):
+        return row.type
+    return sentence(item.event, values=False, by=by)
 
 
 def moments_of(history: Sequence[HistoryRow]) -> list[dict[str, Any]]:

@@ -228,7 +228,12 @@ class _Sees:
     async def __call__(self, request: Request) -> Visit:
         secret = request.cookies.get(cookie_name(request, "session"))
         state = request.app.state
-        principal = await state.accounts.principal(secret)
+        # A page that is left open refreshes itself, and is no sign of anybody.
+        is_page = (
+            "hx-request" in request.headers
+            or request.headers.get("accept", "") == "text/event-stream"
+        )
+        principal = await state.accounts.principal(secret, by_themselves=not is_page)
         if principal is None or secret is None:
             raise NotSignedIn("Nobody is signed in here, or no longer: sign in.")
         desk = Desk(state.services, principal, self.attempt(request))
