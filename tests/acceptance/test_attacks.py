@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 
 from meshline.api.app import ROUTERS as API_ROUTERS
+from meshline.api.exports import neutral
 from meshline.console.app import ROUTERS
 from meshline.console.signing_in import FAILURES_MAX
 from meshline.console.visit import form_token
@@ -204,3 +206,38 @@ async def test_a_name_cannot_write_into_the_log_of_a_server_or_turn_text_around(
             await ada.send("/access/sessions/end", {"actor": name, "reason": "x"}, status=422)
 
     assert await site.keys.all() == []
+
+
+def test_no_cell_of_a_file_is_a_formula() -> None:
+    for begins in ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"):
+        assert neutral(f"{begins}cmd|' /C calc'!A0") == f"'{begins}cmd|' /C calc'!A0"
+    assert neutral("a=1") == "a=1"
+
+
+async def test_cookies_are_of_this_server_alone_and_over_tls_alone_and_a_sign_out_ends_them(
+    site: Site,
+) -> None:
+    await site.user("ada", "admin")
+    transport = httpx.ASGITransport(site.app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as http:
+        page = await http.get("/login")
+        begun = re.findall(r'name="token" value="(\w+)"', page.text)[0]
+        sent = {"token": begun, "name": "ada", "password": PASSWORD}
+        answer = await http.post("/login", data=sent)
+        secret = http.cookies["__Host-session"]
+        home = await http.get("/")
+        token = re.findall(r'name="token" value="(\w+)"', home.text)[0]
+        themed = await http.post("/theme", data={"token": token, "theme": "dark"})
+        out = await http.post("/logout", data={"token": token})
+
+    said = [c for a in (page, answer, out) for c in a.headers.get_list("set-cookie")]
+    names = [cookie.partition("=")[0] for cookie in said]
+    assert set(names) == {"__Host-visitor", "__Host-session", "__Host-away"}
+    for cookie in [*said, *themed.headers.get_list("set-cookie")]:
+        parts = {part.strip().lower() for part in cookie.split(";")[1:]}
+        assert {"httponly", "secure", "path=/"} <= parts, cookie
+        assert {"samesite=lax", "samesite=strict"} & parts, cookie
+        assert not any(part.startswith("domain") for part in parts), cookie
+    assert any(c.startswith("__Host-visitor=") and "samesite=strict" in c.lower() for c in said)
+    assert any(f"max-age={12 * 3600}" in c.lower() for c in said if c.startswith("__Host-session"))
+    assert secret not in answer.text and await site.accounts.principal(secret) is None

@@ -123,7 +123,7 @@ async def look(stage: Stage, width: int, scheme: Scheme) -> None:
             await page.goto(path)
             for closed in await page.locator("details.action:not([open]) > summary").all():
                 # One after the other: they share a name, and close each other.
-                if name in ("run-held", "exception"):
+                if name in ("run-held", "exception", "access", "access-user"):
                     await closed.click()
                     found[f"{name}, open"] = await barriers(page)
                     break

@@ -14,7 +14,7 @@ __all__ = ["MEDIA_TYPES", "as_csv", "as_jsonl", "neutral"]
 
 MEDIA_TYPES = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 Rows = AsyncIterable[Sequence[Mapping[str, Any]]]
 

@@ -28,6 +28,7 @@ SESSIONS_MAX = 500
 SENT_MAX = 1_000
 EXPIRES = {"30": "30 days", "90": "90 days", "365": "a year", "": "never"}
 OVERLAPS = {"0": "not at all", "3600": "for an hour", "86400": "for a day", "604800": "for a week"}
+_OF_PROGRAMS = ("source", "worker")
 _MAY = {
     Permission.PUBLISH: "publish triggers",
     Permission.REPORT: "report outcomes of steps",
@@ -81,6 +82,7 @@ async def show_access(request: Request, visit: Auditor) -> Response:
             role: [_MAY.get(each, each.value) for each in Permission if each in permissions]
             for role, permissions in ROLES.items()
         },
+        roles_of_people=[role for role in ROLES if role not in _OF_PROGRAMS],
         expires=EXPIRES,
         may_change=visit.may(Permission.ACCESS),
     )
@@ -105,7 +107,8 @@ async def show_user(request: Request, visit: Admin, user: str) -> Response:
         raise NotFound(f"There is no user {user[:60]!r}: the page on access lists them.")
     sessions = [each for each in await admissions.sessions() if each.actor == f"user:{user}"]
     return rendered(
-        request, "access_user.html", user=found[0], sessions=sessions, roles=[*ROLES],
+        request, "access_user.html", user=found[0], sessions=sessions,
+        roles=[role for role in ROLES if role not in _OF_PROGRAMS or role in found[0].roles],
         is_oneself=visit.principal.actor.id == f"user:{user}",
     )  # fmt: skip
 
@@ -123,7 +126,7 @@ async def create_key(request: Request, act: Changer) -> Response:
         by=act.visit.principal.actor, reason=reason,
         expires_at=_clock.now() + timedelta(days=int(days)) if days else None,
     )  # fmt: skip
-    return _told(request, "Key", f"mlk_{made.id} of {made.actor}", secret)
+    return _told(request, "Key", made.actor, secret)
 
 
 @router.post("/access/keys/{key}/rotate")
@@ -136,7 +139,7 @@ async def rotate_key(request: Request, key: str, act: Changer) -> Response:
     made, secret = await admissions.rotate_key(
         key, by=act.visit.principal.actor, overlap_s=float(overlap), reason=reason
     )
-    return _told(request, "Key", f"mlk_{made.id} of {made.actor}", secret)
+    return _told(request, "Key", made.actor, secret)
 
 
 @router.post("/access/keys/{key}/revoke")
