@@ -126,6 +126,8 @@ async def test_what_is_refused_is_in_the_audit_too_and_nothing_is_done(
         await lou.post("/v1/users", {"name": "eve", "roles": ["admin"], **WHY}, status=403)
         await olga.get("/v1/keys", status=403)
         said = await audited(ada, 2)
+        await olga.get("/v1/runs/access/reasons", status=404)
+        await ada.get("/v1/runs/access/history", status=404)
         keys = (await ada.get("/v1/keys"))["items"]
 
     assert sorted((e["actor"], e["code"]) for e in said) == [
