@@ -86,7 +86,9 @@ async def test_a_view_is_rebuilt_compared_put_live_and_rolled_back(
         await pool.aclose()
         differs = await ada.get("/v1/views/runs/diff", samples=5)
 
+        never = await ada.get("/v1/views/runs/diff", last_swap=True, status=404)
         put = await ada.post("/v1/views/runs/swap", {}, status=200)
+        swapped = await ada.get("/v1/views/runs/diff", last_swap=True, samples=5)
         shown = (await ada.get(f"/v1/runs/{run}"))["owner"]
         after = await builds(ada, "runs")
         back = await ada.post("/v1/views/runs/rollback", status=200)
@@ -98,6 +100,10 @@ async def test_a_view_is_rebuilt_compared_put_live_and_rolled_back(
     assert equal["equal"] is True
     [table] = differs["tables"]
     assert (table["changed"], table["columns"]) == (1, {"owner": 1})
+    assert "was never swapped" in str(never)
+    # What was live before stands first, and so the spoilt row.
+    [since] = swapped["tables"]
+    assert (since["samples"][0]["old"]["owner"], since["columns"]) == ("x", {"owner": 1})
     [sample] = table["samples"]
     assert (sample["old"]["owner"], sample["key"]) == ("x", {"run_id": run})
     assert sample["events"], "the events behind a row that differs are told"

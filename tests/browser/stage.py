@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page
 
+from meshline.projections.projection import Projection
 from meshline.workflow import ObservedWorkflow, Workflow
 from meshline.workflow.registry import Registry
 from tests.browser.shop import CARRIER, SOURCE, orders
@@ -96,6 +98,13 @@ class Stage:
                     return
                 await asyncio.sleep(0.05)
 
+    async def moment(self) -> datetime:
+        """Return a second, as people type it, by which all so far has happened; it is over then."""
+        now = datetime.now(UTC)
+        then = now.replace(microsecond=0) + timedelta(seconds=1)
+        await asyncio.sleep((then - now).total_seconds() + 0.01)
+        return then
+
     async def fill(self, count: int) -> None:
         """Place so many orders, of every kind."""
         for number in range(count):
@@ -113,12 +122,15 @@ class Stage:
 
 @asynccontextmanager
 async def stage_at(
-    address: str, browser: Browser, *workflows: Workflow | ObservedWorkflow
+    address: str,
+    browser: Browser,
+    *workflows: Workflow | ObservedWorkflow,
+    projections: Sequence[Projection] = (),
 ) -> AsyncIterator[Stage]:
     """A stage whose log, views and users are at the address."""
     CARRIER.is_down = False
     async with (
-        site_at(address, Registry(*(workflows or (orders,)))) as site,
+        site_at(address, Registry(*(workflows or (orders,))), projections=projections) as site,
         served(site) as console,
     ):
         yield Stage(site, console, browser, [])

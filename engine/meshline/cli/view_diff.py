@@ -17,6 +17,7 @@ from meshline.cli.own_views import known_projections
 from meshline.cli.storytelling import told
 
 if TYPE_CHECKING:
+    from meshline.projections.build_choice import Sides
     from meshline.projections.diff import RowDiff, TableDiff, ViewDiff
 
 __all__ = ["diff", "diff_lines", "fields_of", "percent", "positions", "value_text"]
@@ -35,6 +36,9 @@ async def diff(
     new: Annotated[
         str | None, typer.Option("--to", metavar="VERSION", help="Not the one that is being built.")
     ] = None,
+    last_swap: Annotated[
+        bool, typer.Option("--last-swap", help="What the last swap or rollback changed.")
+    ] = False,
     max_changed: Annotated[
         str | None,
         typer.Option(
@@ -63,11 +67,14 @@ async def diff(
       meshline view diff ownership --html ownership.html
       meshline view diff ownership --max-changed 0.1% --output json
       meshline view diff ownership --from 2 --to 1
+      meshline view diff ownership --last-swap
     """
     limit = None if max_changed is None else _limit(max_changed)
     from meshline.events.catalogue import CATALOGUE
     from meshline.projections.diff import as_data, diff_view
 
+    if last_swap:
+        old, new = await _last_swap(call, name)
     handled = next((p.handles for p in known_projections() if p.name == name), None)
     found = await diff_view(
         call.place.views,
@@ -94,6 +101,17 @@ async def diff(
         alone = [f"{table}, which one side lacks" for table in one_sided]
         call.out.say(f"More than {max_changed} differs: {'; '.join([*above, *alone])}.")
         end(Exit.FAILED)
+
+
+async def _last_swap(call: Call, name: str) -> Sides:
+    from meshline.projections.build_choice import both_of, sides_of_last_swap
+    from meshline.projections.postgres_builds import Builds
+
+    books = Builds(call.place.views)
+    try:
+        return both_of(name, await sides_of_last_swap(books, name))
+    finally:
+        await books.aclose()
 
 
 def _limit(text: str) -> tuple[float, bool]:

@@ -25,7 +25,13 @@ from meshline.events.requests import ParkedActionRequested
 from meshline.events.story import sentence
 from meshline.projections.as_of import item_of as event_of
 from meshline.projections.asked_rebuilds import AskedRebuild, AskedRebuilds
-from meshline.projections.build_choice import build_before, build_to_swap_to
+from meshline.projections.build_choice import (
+    Sides,
+    both_of,
+    build_before,
+    build_to_swap_to,
+    sides_of_last_swap,
+)
 from meshline.projections.diff import RowDiff, as_data, diff_view
 from meshline.projections.errors import NotFound
 from meshline.projections.freeing import parked_at, subjects_of
@@ -41,6 +47,7 @@ __all__ = [
     "builds_of",
     "compared",
     "freed",
+    "last_swap",
     "parked_of",
     "rebuilds_of",
     "router",
@@ -179,6 +186,12 @@ async def builds_of(desk: Desk) -> list[BuildShown]:
             )
         )  # fmt: skip
     return shown
+
+
+async def last_swap(desk: Desk, view: str) -> Sides | None:
+    """Return what the last swap or rollback was from and to; None where one is not there."""
+    async with _books(desk) as books:
+        return await sides_of_last_swap(books, view)
 
 
 async def compared(
@@ -337,9 +350,14 @@ async def diff_of_view(
     view: str,
     old: Annotated[str | None, Query(description="`2`, or `2.1` for a build; else live.")] = None,
     new: Annotated[str | None, Query(description="Else the newest beside it.")] = None,
+    last: Annotated[
+        bool, Query(alias="last_swap", description="What the last swap or rollback changed.")
+    ] = False,
     samples: Annotated[int, Query(ge=0, le=100, description="Rows shown of each table.")] = 20,
 ) -> dict[str, Any]:
     """Compare two builds of a view at the same positions: rows added, removed and changed."""
+    if last:
+        old, new = both_of(view, await last_swap(desk, view))
     return await compared(desk, view, old, new, samples)
 
 

@@ -51,7 +51,7 @@ async def list_exceptions(
     states = asked or [*OPEN_EXCEPTIONS]
     moment = moment_asked(request)
     views = await visit.desk.at(moment)
-    is_filtered = any((cause, route, owner, workflow, after, state))
+    is_filtered = any((cause, route, owner, workflow, after, asked))
     page = None
     if is_filtered:
         page = await views.exceptions(
@@ -80,7 +80,7 @@ async def list_exceptions(
         page=page,
         after=after,
         filters={
-            "state": state or [], "cause": cause, "route": route, "owner": owner,
+            "state": asked, "cause": cause, "route": route, "owner": owner,
             "workflow": workflow, "as_of": request.query_params.get("as_of"),
         },
         moment=moment,

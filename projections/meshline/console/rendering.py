@@ -103,7 +103,8 @@ def _switched(request: Request) -> str:
 
 
 def _without(request: Request, *names: str) -> str:
-    query = [each for each in request.query_params.multi_items() if each[0] not in names]
+    given = request.query_params.multi_items()
+    query = [(name, value) for name, value in given if value and name not in names]
     return request.url.path + (f"?{urlencode(query)}" if query else "")
 
 

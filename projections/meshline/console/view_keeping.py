@@ -14,6 +14,7 @@ from meshline.api.view_keeping import (
     builds_of,
     compared,
     freed,
+    last_swap,
     parked_of,
     rebuilds_of,
     swapped,
@@ -74,6 +75,7 @@ async def show_view(request: Request, visit: Keeper, view: str) -> Response:
         parked=await parked_of(visit.desk, view),
         shows_all=shows_all,
         can_compare="warm" in states,
+        swap=await last_swap(visit.desk, view),
         actions=[
             {
                 "name": name,

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from meshline.projections.errors import NotFound, NotSwappable
 from meshline.projections.postgres_builds import Build, Builds
 from meshline.projections.store import ViewStatus
 
-__all__ = ["build_before", "build_to_swap_to", "build_under_way"]
+__all__ = [
+    "Sides",
+    "both_of",
+    "build_before",
+    "build_to_swap_to",
+    "build_under_way",
+    "sides_of_last_swap",
+]
+
+
+class Sides(NamedTuple):
+    """Two builds of a view, as ``diff_view`` takes them: ``2.1`` is build 1 of version 2."""
+
+    old: str
+    new: str
 
 
 async def build_under_way(books: Builds, name: str) -> Build:
@@ -54,6 +69,35 @@ async def build_before(books: Builds, name: str) -> Build:
             "`meshline view list --history`."
         )
     return Build(name, changes[-1].from_version, changes[-1].from_build)
+
+
+async def sides_of_last_swap(books: Builds, name: str) -> Sides | None:
+    """Return what the last swap or rollback was from and to; None where one is not there."""
+    changes = [c for c in await books.history(name) if c.what in ("swap", "rollback")]
+    present = {
+        f"{s.version}.{s.build}"
+        for s in await books.statuses()
+        if s.name == name and s.state != "retired" and not s.scratch
+    }
+    if not changes:
+        return None
+    last = changes[-1]
+    sides = Sides(f"{last.from_version}.{last.from_build}", f"{last.to_version}.{last.to_build}")
+    return sides if {*sides} <= present else None
+
+
+def both_of(name: str, sides: Sides | None) -> Sides:
+    """Return the two.
+
+    Raises:
+        NotFound: they are not there.
+    """
+    if sides is None:
+        raise NotFound(
+            f"The view {name!r} was never swapped, or what was live before is retired: expected "
+            "both builds. See `meshline view list --history`."
+        )
+    return sides
 
 
 async def _newest(
