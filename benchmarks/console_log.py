@@ -1,8 +1,8 @@
 """The log that ``console_pages.py`` shows: many runs of every kind, and one with many events.
 
 Of twenty runs one is held by an open exception, one waits for an answer, one was approved, one was
-held and went on, one had something refused; the others came through. Owners, sources and causes
-are many, and times go on from run to run.
+held and went on two days later, one had something refused; the others came through; an answer takes
+six hours. Owners, sources and causes are many, and times go on from run to run.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ LONG_RUN = run_id_of("web.forms", "the-long-one")
 AT = datetime(2001, 1, 1, tzinfo=UTC)
 DUE = datetime(2002, 1, 1, tzinfo=UTC)
 RUN, SOURCE, OWNER, CAUSE = "R" * 36, "S" * 12, "O" * 12, "C" * 12
+LATER = {2: (8, timedelta(hours=6)), 3: (10, timedelta(days=2))}
+"""By the place of a story: from which of its events it goes on so much later."""
+
 EPOCH, SEQUENCE = 12_345_678_987, 98_765_432_123
 APPEND = 2_000
 
@@ -237,8 +240,12 @@ async def fill(log: EventLog, runs: int, events_of_one: int) -> int:
             at = values.pop("at")
             differs = {name.encode(): value.encode() for name, value in values.items()}
             differs[_said(DUE)] = _said(at + timedelta(days=2))
+            first, later = LATER.get(kind, (0, timedelta(0)))
+            if at + later > now:
+                later = timedelta(0)
             for second, value in enumerate(told[kind]):
-                differs[_said(AT)] = _said(at + timedelta(seconds=second))
+                goes_on = at + later if second >= first else at
+                differs[_said(AT)] = _said(goes_on + timedelta(seconds=second))
                 writer.say(run_id, value, differs)
             await writer.flush(APPEND)
         if partition == 0:

@@ -15,13 +15,14 @@ from meshline.events.facts import OwnerAssigned
 from meshline.events.ids import run_id_of
 from meshline.projections import exception_view, history_view, ownership_view, runs_view
 from meshline.projections.as_of import Moment, fold_as_of, fold_history, item_of, rows_until
-from meshline.projections.as_of_queries import ABOUT_RUNS
+from meshline.projections.as_of_queries import ABOUT_RUNS, ViewsFolded, views_at
 from meshline.projections.from_scratch import compare_views, fold_views
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.intake import Undecodable
 from meshline.projections.memory_store import MemoryStore
 from meshline.testing import WorkflowTest
 from tests.acceptance.support import reference
+from tests.projections.filled_views import filled_views
 from tests.projections.given import at, said
 from tests.projections.kept_views import KeptInMemory
 from tests.projections.recorded_log import log_of
@@ -252,6 +253,30 @@ async def test_whole_lists_of_real_incidents_are_those_of_the_file(story: Import
         for run_id in drawn.sample([*cases], k=20):
             await check(from_kept, run_id, cases[run_id])
     assert kept.used, "no list was folded from a snapshot"
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+async def test_lists_of_real_incidents_made_quickly_are_those_of_the_fold(
+    story: Imported, postgres_address: str
+) -> None:
+    drawn, log = random.Random(8), log_of(story.test.records)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("owners", {}),
+        ("runs", {"limit": 1_000}),
+        ("runs", {"states": ["waiting"], "limit": 1_000}),
+        ("exceptions", {"limit": 1_000}),
+        ("exception_groups", {"open_only": False}),
+    ]
+    moment = a_moment(drawn, story.told[drawn.choice([*story.told])], "event")
+    async with filled_views(postgres_address, log) as views:
+        folded = ViewsFolded(views, await fold_as_of(log, ABOUT_RUNS, moment))
+        quick = await views_at(views, moment, log)
+        for name, given in asked:
+            expected = await getattr(folded, name)(**given)
+            assert await getattr(quick, name)(**given) == expected
+            assert expected != await getattr(views, name)(**given), "it is as it is now"
+        assert sum(load.runs for load in await quick.owners()) > 10
 
 
 def a_moment(drawn: random.Random, told: list[Told], by: Any) -> Moment:

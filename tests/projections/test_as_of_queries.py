@@ -212,6 +212,9 @@ async def test_every_list_as_of_a_time_is_that_of_a_fold_of_the_whole_log(filled
             rows[name] += len(expected)
             if expected != await asked_of(within, name, given):
                 different.add(name)
+        for group in (await folded.exception_groups(open_only=False))[:2]:
+            one = await folded.cause(group.cause, time)
+            assert await quick.cause(group.cause, time) == one and one.hits
         assert await quick.queue_loads(time) == await folded.queue_loads(time)
         assert await quick.person_loads(time) == await folded.person_loads(time)
     assert min(rows.values()) > 20, rows

@@ -103,11 +103,13 @@ class CauseQueries:
             )
         group = ExceptionGroup(**groups[0])
         hits = await self._fetch(
-            "select e.workflow, coalesce(r.source, '') as source, count(*) as total, "
+            "select e.workflow, coalesce("
+            "(select r.source from {ns}.runs as r where r.run_id = e.run_id), ''"
+            ") as source, count(*) as total, "
             "count(*) filter (where e.state not in ('resolved', 'dismissed')) as open, "
             "max(e.opened_at) as last_seen "
-            "from {ns}.exceptions as e left join {ns}.runs as r using (run_id) "
-            "where e.cause = $1 group by 1, 2 order by total desc, 1, 2 limit 100",
+            "from {ns}.exceptions as e where e.cause = $1 "
+            "group by 1, 2 order by total desc, 1, 2 limit 100",
             cause,
         )
         unit: Unit = "hour" if now - group.first_seen < timedelta(hours=HOURS) else "day"
