@@ -80,7 +80,8 @@ test-inside: .venv/.ready-dev
 	@$(BIN)/python -m pytest -m "$(SERVERS)" $(addprefix --ignore=,$(OUTSIDE) $(GUIDES))
 
 test-outside: .venv/.ready-dev
-	@nice -n 5 $(MAKE) --no-print-directory --jobs=1 lint types contracts simulate JOBS=1 2>&1
+	@nice -n 5 $(MAKE) --no-print-directory --jobs=1 lint types contracts 2>&1
+	@$(MAKE) --no-print-directory simulate JOBS=1 2>&1
 	@nice -n 5 $(BIN)/python -m pytest -m "not ($(SERVERS))"
 	@nice -n 5 $(BIN)/python -m pytest -m "$(SERVERS)" $(OUTSIDE)
 
