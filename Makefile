@@ -67,17 +67,17 @@ bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=k
 
 # --- check it ------------------------------------------------------------------------------------
 
-.PHONY: test test-inside test-outside test-guides test-fast check lint types contracts tidy format
+.PHONY: test test-inside test-outside test-across test-fast check lint types contracts tidy format
 test: .venv/.ready-dev ## everything: checks, simulations, every test with a real Kafka and PostgreSQL
 	@deploy/chromium
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line test-inside test-outside test-guides
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line test-inside test-outside test-across
 
 # Side by side, since tests with servers mostly wait for them: the engine and what it stands on; all
-# that needs no server, and what people and programs see of it; and what the guides say.
-OUTSIDE := $(addprefix tests/,api browser cli client console deploy)
-GUIDES := tests/examples
+# that needs no server, and what people and programs see of it; what goes across all the rooms.
+OUTSIDE := $(addprefix tests/,api cli client console deploy)
+ACROSS := $(addprefix tests/,examples browser integration)
 test-inside: .venv/.ready-dev
-	@$(BIN)/python -m pytest -m "$(SERVERS)" $(addprefix --ignore=,$(OUTSIDE) $(GUIDES))
+	@$(BIN)/python -m pytest -m "$(SERVERS)" $(addprefix --ignore=,$(OUTSIDE) $(ACROSS))
 
 test-outside: .venv/.ready-dev
 	@nice -n 5 $(MAKE) --no-print-directory --jobs=1 lint types contracts 2>&1
@@ -85,8 +85,8 @@ test-outside: .venv/.ready-dev
 	@nice -n 5 $(BIN)/python -m pytest -m "not ($(SERVERS))"
 	@nice -n 5 $(BIN)/python -m pytest -m "$(SERVERS)" $(OUTSIDE)
 
-test-guides: .venv/.ready-dev
-	@nice -n 5 $(BIN)/python -m pytest -m "$(SERVERS)" $(GUIDES)
+test-across: .venv/.ready-dev
+	@nice -n 5 $(BIN)/python -m pytest -m "$(SERVERS)" $(ACROSS)
 
 test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no patience
 	@$(BIN)/python -m pytest -q -m "not ($(NOT_FAST))"

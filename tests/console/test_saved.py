@@ -61,7 +61,7 @@ async def test_a_page_stands_still_when_it_is_told_so(site: Site) -> None:
         moving = await ada.open("/runs?state=held")
         still = await ada.open("/runs?state=held&live=off")
 
-    assert 'hx-trigger="every 5s"' in moving
+    assert 'hx-trigger="newer, every 10s"' in moving
     assert 'href="/runs?state=held&amp;live=off"' in moving
     assert "hx-trigger" not in still
     assert 'href="/runs?state=held"' in still
