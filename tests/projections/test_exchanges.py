@@ -45,6 +45,7 @@ async def test_a_run_is_one_exchange_from_its_trigger_to_its_outcome() -> None:
     before = await exchanges(test, run.id, intake(), None)
     run.exception.retry(corrections=[to("/company", "Acme")])
     [whole] = await exchanges(test, run.id, intake(), None)
+    [tell] = await exchanges(test, run.id, intake(), "tell")
 
     assert [(each.state, each.gave, each.ended_at) for each in before] == [("running", None, None)]
     assert whole.state == "succeeded" and whole.step is None
@@ -52,6 +53,9 @@ async def test_a_run_is_one_exchange_from_its_trigger_to_its_outcome() -> None:
     assert {(change["path"], change["what"]) for change in whole.changes} == {
         *[("/company", "removed"), ("/lines", "removed"), ("/number", "added")],
     }
+    # Nobody knows which of two values became what came out.
+    assert set(tell.taken) == {"trigger", "enrich"}
+    assert (tell.gave, tell.changes) == ({"number": 4}, None)
 
 
 async def test_items_take_theirs_of_the_list_and_give_one_list_together() -> None:

@@ -27,9 +27,9 @@ class Exchange(NamedTuple):
     """One try of a step, or (``step`` is None) the whole run.
 
     ``taken`` are the values that went in by name, ``gave`` what came out: a result, a value in
-    place of it, or an error. ``changes`` lead from what went in to what came out, where both are
-    objects or lists; ``corrected`` from what the try before took to what this one did, which is
-    what somebody corrected between them. A try is lost that another worker took over.
+    place of it, or an error. ``changes`` lead from the one value that went in to what came out,
+    where both are objects or lists; ``corrected`` from what the try before took to what this one
+    did, which is what somebody corrected between them. A try is lost that another worker took over.
     ``position`` and ``ended_position`` are the events that say so.
     """
 
@@ -213,10 +213,8 @@ def _item(path: str, index: int, values: Mapping[str, Any]) -> Any:
 
 def _compared(each: Exchange, before: Exchange | None) -> Exchange:
     taken, gave = each.taken, each.gave
-    # What one value went in as is compared with what came out; of several, all together.
-    only = taken
-    if isinstance(taken, dict) and len(taken) == 1:
-        [only] = taken.values()
+    # Of several values that went in, nobody knows which became what came out.
+    only = next(iter(taken.values())) if isinstance(taken, dict) and len(taken) == 1 else None
     changes = corrected = None
     if each.state != "failed" and type(only) is type(gave) and isinstance(gave, dict | list):
         changes = [change.model_dump() for change in differences(only, gave)]
