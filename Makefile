@@ -70,10 +70,12 @@ bench: .venv/.ready-dev ## runs/s, latency and memory beside the bare log (LOG=k
 .PHONY: test test-inside test-outside test-across test-fast check lint types contracts tidy format
 test: .venv/.ready-dev ## everything: checks, simulations, every test with a real Kafka and PostgreSQL
 	@deploy/chromium
+	@$(MAKE) --no-print-directory simulate
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line test-inside test-outside test-across
 
 # Side by side, since tests with servers mostly wait for them: the engine and what it stands on; all
-# that needs no server, and what people and programs see of it; what goes across all the rooms.
+# that needs no server, and what people and programs see of it; what goes across all the rooms. The
+# simulations, which wait for nothing, have all processors before.
 OUTSIDE := $(addprefix tests/,api cli client console deploy)
 ACROSS := $(addprefix tests/,examples browser integration)
 test-inside: .venv/.ready-dev
@@ -81,7 +83,6 @@ test-inside: .venv/.ready-dev
 
 test-outside: .venv/.ready-dev
 	@nice -n 5 $(MAKE) --no-print-directory --jobs=1 lint types contracts 2>&1
-	@$(MAKE) --no-print-directory simulate JOBS=1 2>&1
 	@nice -n 5 $(BIN)/python -m pytest -m "not ($(SERVERS))"
 	@nice -n 5 $(BIN)/python -m pytest -m "$(SERVERS)" $(OUTSIDE)
 
