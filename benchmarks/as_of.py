@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from rebuild import PARTITIONS, START, entries_of
+from rebuild_log import PARTITIONS, START, entries_of
 
 from meshline.cli.embedded import EmbeddedPostgres
 from meshline.events import facts
@@ -36,7 +36,7 @@ from meshline.projections.moment import Moment
 from meshline.projections.postgres_builds import Builds
 from meshline.projections.postgres_snapshots import PostgresSnapshots
 from meshline.projections.queries import Views
-from meshline.projections.rebuild import SNAPSHOTS, Rebuild
+from meshline.projections.rebuild import SNAPSHOTS, Rebuild, swap_when_ready
 from meshline.projections.settings import SnapshotSettings
 
 VIEWS = (*ABOUT_RUNS, history_view.projection)
@@ -82,6 +82,12 @@ async def build(log: EventLog, address: str, settings: SnapshotSettings) -> floa
     async for _ in rebuild.run():
         pass
     took = time.perf_counter() - started
+    books = Builds(address)
+    try:
+        for target in rebuild.builds.values():
+            await swap_when_ready(books, log, target, actor="benchmark", behind_max=0, wait_s=10)
+    finally:
+        await books.aclose()
     return sum((await log.ends()).values()) / took
 
 

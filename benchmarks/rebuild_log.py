@@ -16,7 +16,7 @@ from meshline.events.envelope import Actor, Event
 from meshline.events.ids import run_id_of
 from meshline.events.log import Accepted, Entry, EventLog
 
-__all__ = ["PARTITIONS", "entries_of", "fill"]
+__all__ = ["PARTITIONS", "START", "entries_of", "fill"]
 
 PARTITIONS = 8
 OPEN_RUNS = 200
