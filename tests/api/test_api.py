@@ -43,6 +43,7 @@ async def test_from_a_form_to_the_next_system_with_an_approval(meshline: Install
             f"/v1/runs/{first['run_id']}/approvals/{asked['task']}", {"decision": "approved"}
         )
         done = await reaches(grace, first["run_id"], "succeeded")
+        await meshline.until_seen("history")
         history = (await grace.get(f"/v1/runs/{first['run_id']}/history"))["items"]
 
     assert (first["status"], again["status"]) == ("accepted", "repeated")
@@ -210,6 +211,7 @@ async def test_payloads_are_hidden_from_who_may_not_read_them(meshline: Installa
         run = (await published(ada, "F-8", ADA | {"employees": 3}))["run_id"]
         await reaches(ada, run, "succeeded")
         seen = await eve.get(f"/v1/runs/{run}")
+        await meshline.until_seen("history")
         history = (await eve.get(f"/v1/runs/{run}/history"))["items"]
         whole = (await ada.get(f"/v1/runs/{run}/history"))["items"]
 
@@ -226,6 +228,7 @@ async def test_who_it_was_is_told_by_the_key_and_not_by_the_client(meshline: Ins
         )
         run = answer.json()["run_id"]
         await reaches(web, run, "waiting")
+        await meshline.until_seen("history")
         history = (await web.get(f"/v1/runs/{run}/history"))["items"]
 
     assert {e["actor"] for e in history if e["actor_kind"] in ("user", "service")} == {

@@ -148,6 +148,7 @@ async def test_who_reads_payloads_stands_on_a_list_of_its_own_once_for_each_answ
         runs = await happened(ada, eve)
         lead, refund = runs[SOURCE], runs[REFUNDS]
         before = (await aud.get("/v1/audit/readings", actor="user:aud"))["items"]
+        await meshline.until_seen("history")
         history = (await aud.get(f"/v1/runs/{lead}/history"))["items"]
         await aud.get("/v1/triggers")
         await aud.get(f"/v1/runs/{lead}")

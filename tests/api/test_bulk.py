@@ -89,6 +89,7 @@ async def test_a_list_is_looked_at_then_applied_and_each_item_is_told(
             after = {"after": page["next"]}
         for row in rows[1:]:
             await reaches(ada, row["run_id"], "succeeded")
+        await meshline.until_seen("history")
         history = (await ada.get(f"/v1/runs/{rows[1]['run_id']}/history"))["items"]
 
     assert (made["items"], made["runs"], made["by_step"]) == (HELD, HELD, {"leads: enrich": HELD})
@@ -159,6 +160,7 @@ async def test_what_is_wrong_in_many_is_set_right_in_each_and_tried_again(
         for row in rows:
             run = await reaches(ada, row["run_id"], "succeeded")
             assert run["outcome"]["crm_id"].startswith("Acme Ltd")
+        await meshline.until_seen("history")
         history = (await ada.get(f"/v1/runs/{rows[0]['run_id']}/history"))["items"]
 
     changes = [{"path": "/company", "what": "changed", "before": "Nobody", "after": "Acme"}]

@@ -77,6 +77,7 @@ async def test_asking_again_with_the_same_key_asks_once(meshline: Installation) 
         other = await pause(ada, "dinner")
         others = await pause(bob, "lunch")
         again = await pause(bob, "lunch")
+        await meshline.until_seen("history")
         history = (await ada.get(f"/v1/runs/{run}/history"))["items"]
 
     assert [answer == (202, first[0][1]) for answer in first] == [True] * 5

@@ -61,6 +61,7 @@ async def test_a_signed_delivery_is_a_run_and_again_the_same_run(meshline: Insta
         broken = await send(nobody.http, signed("msg_2", BROKEN), BROKEN)
         run_id = first.json()["run_id"]
         await reaches(ada, run_id, "waiting")
+        await meshline.until_seen("history")
         history = (await ada.get(f"/v1/runs/{run_id}/history"))["items"]
 
     assert (first.status_code, first.json()["status"]) == (202, "appended")

@@ -37,6 +37,7 @@ async def test_why_is_told_with_the_event_that_says_so_by_question_and_by_thing(
 ) -> None:
     async with meshline.as_("user:ada", "admin") as ada:
         run = await asking(ada)
+        await meshline.until_seen("history")
         reasons = (await ada.get(f"/v1/runs/{run}/reasons"))["items"]
         waits = (await ada.get(f"/v1/runs/{run[:12]}/reasons", question="waits"))["items"]
         of_one = (await ada.get(f"/v1/runs/{run}/reasons", about="big_deal"))["items"]

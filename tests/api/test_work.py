@@ -97,6 +97,7 @@ async def test_work_is_claimed_handed_on_and_seen_by_those_whose_it_is(
         queues = (await cid.get("/v1/queue-loads"))["items"]
         at = await act(ada, action="release", reason="too much")
         await ada.get("/v1/work", user="nobody", status=422)
+        await meshline.until_seen("history")
         history = (await ada.get(f"/v1/runs/{run}/history"))["items"]
 
     assert [why for _, why, _ in everything] == ["candidate"] * 3

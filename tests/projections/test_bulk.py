@@ -285,6 +285,7 @@ async def test_runs_are_handed_over_and_cancelled_in_bulk(
         "it was cancelled meanwhile"
     ]
     assert Counter(item.result for item in gone) == {"done": FAILURES - 1}
+    await meshline.until_seen("history")
     history = await views.history(gone[0].run_id)
     said = {row.type: row for row in history}
     assert said["meshline.owner.change.requested.v1"].data["owner"] == "team:night"

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from meshline.events.corrections import Correction
-from meshline.events.envelope import Actor, Position
+from meshline.events.envelope import Actor
 from meshline.events.publish import Publisher, Trigger
 from meshline.events.requests import ExceptionActionRequested
 from meshline.projections.bulk import Bulks
@@ -174,10 +174,7 @@ async def test_whose_values_changed_since_they_were_looked_at_is_left_alone(
         "did when it was looked at"
     )
     assert [*came_of.values()] == ["done"] * 2
-    ends = await meshline.log.ends()
-    await meshline.services.views.reached(
-        [Position(p, end - 1) for p, end in ends.items()], ["history"], timeout_s=20
-    )
+    await meshline.until_seen("history")
     for run_id in came_of:
         history = await meshline.services.views.history(run_id)
         [asked] = [h for h in history if h.type == "meshline.exception.action.requested.v1"]
