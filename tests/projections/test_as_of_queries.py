@@ -14,8 +14,10 @@ from meshline.events.directory import Directory, Group, Person
 from meshline.events.envelope import Event
 from meshline.events.ids import exception_id_of
 from meshline.events.log import EventLog
+from meshline.projections import as_of_queries, history_view
 from meshline.projections.as_of_queries import ViewsFolded, ViewsThen, views_at
-from meshline.projections.errors import NotFound
+from meshline.projections.built_in import BUILT_IN
+from meshline.projections.errors import NotFound, NotReached
 from meshline.projections.moment import Moment
 from meshline.projections.queries import OPEN_RUNS, Views
 from meshline.projections.scope import Scope
@@ -228,3 +230,18 @@ async def test_what_is_of_no_run_is_refused_as_of_a_moment(filled: Filled) -> No
         await then.trigger_counts()
     with pytest.raises(NotFound, match="one run at a time"):
         await then.periods("a run")
+
+
+async def test_a_history_that_is_behind_is_waited_for_and_says_so(
+    postgres_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(as_of_queries, "HISTORY_S", 0.2)
+    log, stream = await new_log(), People(7)
+    stream.register()
+    await fill(log, stream.tell_of_people(4).entries)
+    others = [each for each in BUILT_IN if each is not history_view.projection]
+    async with filled_views(postgres_address, log, others) as views:
+        with pytest.raises(NotReached, match="history"):
+            await views_at(views, Moment(START), log)
+    async with filled_views(postgres_address, log, [history_view.projection]) as views:
+        assert isinstance(await views_at(views, Moment(START), log), ViewsThen)

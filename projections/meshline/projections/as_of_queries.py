@@ -8,6 +8,7 @@ nobody can tell so, by recorded time or by position, is folded from the log (``V
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,10 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from meshline.events.catalogue import CATALOGUE
+from meshline.events.envelope import Position
 from meshline.events.log import EventLog
 from meshline.projections import (
     directory_view,
     exception_view,
+    history_view,
     ownership_view,
     runs_view,
     tasks_view,
@@ -56,6 +59,9 @@ ABOUT_RUNS = (
 )
 """What these queries read."""
 
+HISTORY_S = 5.0
+"""How long a history that is behind is waited for."""
+
 RUNS_AT_ONCE = 500
 """Runs whose histories are in memory together."""
 
@@ -86,13 +92,29 @@ async def views_at(
 
     Args:
         kept: without it, where the log has to be read it is read from its first record on.
+    Raises:
+        NotReached: the history is far behind the other views, which say what came after it.
     """
     if moment is None:
         return views
     if moment.time is None or moment.by != "event" or moment.offsets:
         store = await fold_as_of(log, ABOUT_RUNS, moment, kept)
         return ViewsFolded(views, store, people=partial(people_as_of, log, moment, kept))
+    await _history_reached(views)
     return ViewsThen(views, moment.time, people=partial(people_as_of, log, moment, kept))
+
+
+async def _history_reached(views: Views) -> None:
+    """Wait until the history holds all that the views show which are made again from it."""
+    history = history_view.projection.name
+    at = await views.live_checkpoints([*(each.name for each in ABOUT_RUNS), history])
+    there = at.pop(history, {})
+    ends = Counter[int]()
+    for checkpoints in at.values():
+        ends |= Counter(checkpoints)
+    behind = [Position(p, end - 1) for p, end in ends.items() if end > there.get(p, 0)]
+    if behind:
+        await views.reached(behind, [history], timeout_s=HISTORY_S)
 
 
 async def people_as_of(log: EventLog, moment: Moment, kept: KeptViews | None = None) -> Known:
