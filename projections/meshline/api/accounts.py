@@ -105,9 +105,7 @@ class Accounts:
 
     async def open(self) -> None:
         """Make the tables if they are not there."""
-        for statement in _TABLES.split(";\n"):
-            if statement.strip():
-                await self.fetch(statement)
+        await self._pool.run_script(_TABLES.format(schema=self._schema))
 
     async def aclose(self) -> None:
         await self._pool.aclose()

@@ -71,9 +71,7 @@ class ApiKeys:
 
     async def open(self) -> None:
         """Make the table if it is not there."""
-        for statement in _TABLE.format(schema=self._schema).split(";\n"):
-            if statement.strip():
-                await self._pool.fetch(statement)
+        await self._pool.run_script(_TABLE.format(schema=self._schema))
 
     async def aclose(self) -> None:
         await self._pool.aclose()

@@ -91,9 +91,7 @@ class AskedRebuilds:
         self._pool = Pool(parsed, connections_max=1)
 
     async def open(self) -> None:
-        for statement in _TABLE.format(schema=self._schema).split(";\n"):
-            if statement.strip():
-                await self._pool.fetch(statement)
+        await self._pool.run_script(_TABLE.format(schema=self._schema))
 
     async def aclose(self) -> None:
         await self._pool.aclose()

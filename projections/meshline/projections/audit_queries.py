@@ -54,10 +54,7 @@ class AuditQueries:
         where.equal(actor=actor, status=status, run_id=run_id)
         if workflow is not None:
             where.add("run_id in (select run_id from {ns}.runs where workflow = ?)", workflow)
-        if since is not None:
-            where.add("recorded_at >= ?", since)
-        if until is not None:
-            where.add("recorded_at < ?", until)
+        where.within("recorded_at", since, until)
         order = ("recorded_at", "partition", "log_offset")
         return await self._page(AuditRow, "audit", where, order, limit, after)
 
@@ -101,10 +98,7 @@ class AuditQueries:
         where.equal(actor=actor)
         if run_id is not None:
             where.add("run_ids @> array[?]::text[]", run_id)
-        if since is not None:
-            where.add("read_at >= ?", since)
-        if until is not None:
-            where.add("read_at < ?", until)
+        where.within("read_at", since, until)
         about_runs = "exists (select 1 from {ns}.runs where run_id = any(run_ids)"
         if workflow is not None:
             where.add(f"{about_runs} and workflow = ?)", workflow)

@@ -97,9 +97,7 @@ class Bulks:
 
     async def open(self) -> None:
         """Make the tables if they are not there."""
-        for statement in _TABLES.format(schema=self._schema).split(";\n"):
-            if statement.strip():
-                await self._pool.fetch(statement)
+        await self._pool.run_script(_TABLES.format(schema=self._schema))
 
     async def aclose(self) -> None:
         await self._pool.aclose()

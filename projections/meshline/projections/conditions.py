@@ -34,6 +34,13 @@ class Conditions:
             if value is not None:
                 self.add(f"{name} = ?", value)
 
+    def within(self, name: str, since: Any, until: Any = None) -> None:
+        """``until`` is the first that is not meant."""
+        if since is not None:
+            self.add(f"{name} >= ?", since)
+        if until is not None:
+            self.add(f"{name} < ?", until)
+
     def one_of(self, name: str, values: Sequence[str] | None) -> None:
         if values:
             self.add(f"{name} = any(?::text[])", list(values))

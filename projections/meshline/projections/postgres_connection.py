@@ -296,6 +296,16 @@ class Pool:
             pool = await self._opened()
             return [dict(record) for record in await pool.fetch(sql, *arguments)]
 
+    async def run_script(self, script: str) -> None:
+        """Run the statements of a script one by one; each ends a line with its semicolon.
+
+        Raises:
+            StoreUnavailable: PostgreSQL did not answer.
+        """
+        for statement in script.split(";\n"):
+            if statement.strip():
+                await self.fetch(statement)
+
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[Fetch]:
         """``fetch`` as often as one likes, of all as it is at the first."""

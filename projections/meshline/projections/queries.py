@@ -283,8 +283,7 @@ class Views(OwnerQueries, PeopleQueries, AuditQueries, CauseQueries, Summaries, 
     ) -> Page[TriggerRow]:
         """Return triggers, the newest first."""
         where = _Conditions()
-        if since is not None:
-            where.add("received_at >= ?", since)
+        where.within("received_at", since)
         where.one_of("status", statuses)
         where.equal(source=source, trigger_id=trigger_id, run_id=run_id)
         order = ("received_at", "partition", "log_offset")
