@@ -140,9 +140,8 @@ def moments_of(history: Sequence[HistoryRow]) -> list[dict[str, Any]]:
 
     Of more than can be shown, the last: what is long ago is reached by its number.
     """
-    found = [
+    found = [(number, row) for number, row in enumerate(history, 1) if row.type in _MOMENTS]
+    return [
         {"number": number, "time": row.time, "said": said(row)}
-        for number, row in enumerate(history, 1)
-        if row.type in _MOMENTS
+        for number, row in found[-MOMENTS_MAX:]
     ]
-    return found[-MOMENTS_MAX:]
