@@ -95,8 +95,7 @@ test-fast: .venv/.ready-dev ## the tests that need no broker, no database and no
 .PHONY: simulate simulate-soak
 simulate: .venv/.ready-dev ## the whole system under faults, from seeds (SEEDS=3000 FIRST=0 STORIES=.)
 	@$(BIN)/python -m meshline.testing.simulate --seeds $(or $(SEEDS),3000) \
-		--first $(or $(FIRST),0) --kept tests/simulation/seeds.txt --stories $(or $(STORIES),.) \
-		$(if $(JOBS),--jobs $(JOBS))
+		--first $(or $(FIRST),0) --kept tests/simulation/seeds.txt --stories $(or $(STORIES),.)
 
 simulate-soak: .venv/.ready-dev ## a hundred thousand seeds, with counts of the faults (SEEDS=100000 FIRST=0)
 	@$(BIN)/python -m meshline.testing.simulate --seeds $(or $(SEEDS),100000) \
