@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,9 @@ import pytest
 from meshline.engine.errors import StepsLost
 from meshline.engine.worker import Worker
 from meshline.events import facts
-from meshline.workflow import Registry
+from meshline.workflow import Registry, Retry, StepContext
 from tests.engine.test_worker import (
+    AT_ONCE,
     QUICK,
     Order,
     Shipped,
@@ -130,6 +132,54 @@ async def test_others_of_the_worker_go_on_after_a_step_kept_the_loop() -> None:
         for run_id in run_ids[1:]:
             said = await until_said(log, run_id, facts.RunSucceeded)
             assert names(said).count("StepStarted") == 1
+
+
+@pytest.mark.parametrize("how", ["in a thread", "on the loop", "with heartbeats"])
+async def test_no_limit_counts_the_time_in_which_another_kept_the_loop(how: str) -> None:
+    under_way = threading.Event()
+
+    async def keep(trigger: Order) -> None:
+        await asyncio.to_thread(under_way.wait)
+        time.sleep(0.8)  # noqa: ASYNC251 - what is forbidden
+
+    async def on_the_loop(trigger: Order, ctx: StepContext) -> Shipped:
+        under_way.set()
+        await asyncio.sleep(0.05)
+        return Shipped(number=trigger.number)
+
+    def in_a_thread(trigger: Order) -> Shipped:
+        under_way.set()
+        time.sleep(0.05)
+        return Shipped(number=trigger.number)
+
+    limits: dict[str, Any] = (
+        {"heartbeat": "300ms"} if how == "with heartbeats" else {"timeout": "300ms"}
+    )
+    flow = order_flow(keep)
+    flow.step(retry=AT_ONCE, **limits)(in_a_thread if how == "in a thread" else on_the_loop)
+    log = await new_log()
+    async with working(log, flow, settings=replace(WATCHFUL, loop_blocked_s_max=5.0)):
+        (run_id,) = await publish(log, 1)
+        said = await until_said(log, run_id, facts.RunSucceeded)
+
+    assert "StepFailed" not in names(said)
+
+
+async def test_a_limit_counts_the_time_in_which_the_step_itself_kept_the_loop() -> None:
+    async def ship(trigger: Order) -> Shipped:
+        while True:
+            time.sleep(0.2)  # noqa: ASYNC251 - what is forbidden
+            await asyncio.sleep(0)
+
+    log = await new_log()
+    flow = order_flow(ship, timeout="400ms", retry=Retry(attempts=1))
+    async with working(log, flow, settings=replace(WATCHFUL, loop_blocked_s_max=5.0)):
+        (run_id,) = await publish(log, 1)
+        said = await until_said(log, run_id, facts.RunHeld)
+
+    (opened,) = [data for data in said if isinstance(data, facts.ExceptionOpened)]
+    assert opened.error is not None
+    assert opened.error.type == "StepTimedOut"
 
 
 async def test_a_step_that_ignores_its_cancellation_is_named_and_the_worker_ends_at_its_limit(

@@ -49,6 +49,9 @@ class LoopWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id = 0
         self._turns = 0
+        self._turned_at = 0.0
+        self._still_s = 0.0
+        self._keeping: Try | None = None
         self._is_ending = False
         self._previous: Any = None
         self._ended = threading.Event()
@@ -58,6 +61,7 @@ class LoopWatch:
         if not self._settings.loop_blocked_s:
             return
         self._loop = asyncio.get_running_loop()
+        self._turned_at = self._loop.time()
         self._thread_id = threading.get_ident()
         # Signals reach the main thread only. Elsewhere a step can be named, and not ended.
         if SIGNAL is not None and threading.current_thread() is threading.main_thread():
@@ -73,20 +77,41 @@ class LoopWatch:
             signal.signal(SIGNAL, self._previous)
             self._previous = None
 
+    @property
+    def still_s(self) -> float:
+        """Seconds for which the loop has stood still so far, moments between two looks left out."""
+        return self._still_s + self._still_now()
+
+    def _still_now(self) -> float:
+        if self._loop is None:
+            return 0.0
+        still_s = self._loop.time() - self._turned_at
+        return still_s if still_s > 2 * self._look_s else 0.0
+
+    @property
+    def _look_s(self) -> float:
+        return self._settings.loop_blocked_s / LOOKS
+
     # -- in its own thread ---------------------------------------------------------------------
 
     def _watch(self) -> None:
         assert self._loop is not None
-        look_s = self._settings.loop_blocked_s / LOOKS
         while not self._ended.is_set():
             turns = self._turns
             try:
                 self._loop.call_soon_threadsafe(self._turn)
             except RuntimeError:
                 return  # The loop has ended.
-            self._wait_for_turn(turns, look_s)
+            self._wait_for_turn(turns, self._look_s)
 
     def _turn(self) -> None:
+        assert self._loop is not None
+        still_s = self._still_now()
+        self._still_s += still_s
+        if self._keeping is not None:
+            self._keeping.kept_loop_s += still_s
+            self._keeping = None
+        self._turned_at = self._loop.time()
         self._turns += 1
         self._is_ending = False
 
@@ -100,6 +125,7 @@ class LoopWatch:
             # A process that was stopped as a whole did not see its loop stand still.
             blocked_s += min(now - looked, 2 * look_s)
             looked = now
+            self._keeping = self._trying(asyncio.current_task(self._loop)) or self._keeping
             if blocked_s >= complain_s:
                 complain_s *= 2
                 self._complain(blocked_s)

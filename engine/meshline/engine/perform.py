@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import TimerHandle
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 from meshline.engine.core.draft import Outcome
 from meshline.engine.core.keeper import UnderWay
+from meshline.engine.loop_watch import LoopWatch
 from meshline.engine.outcomes import failure, storable
 from meshline.engine.settings import WorkerSettings
 from meshline.engine.step_context import TryContext
@@ -53,6 +55,8 @@ class Performer:
         self._threads = StepThreads(settings.threads_max)
         # Tasks that were cancelled and go on all the same.
         self._deaf: set[asyncio.Task[None]] = set()
+        self.watch = LoopWatch(settings, self.trying)
+        """To be started before the first try, where somebody is to look."""
         self.exhausted = asyncio.Event()
         """Set when more tries go on unasked than ``tries_lost_max``."""
 
@@ -122,9 +126,9 @@ class Performer:
             self._running_by_step[key] = self._running_by_step.get(key, 0) + 1
         trial.task = loop.create_task(self._try(trial))
         trial.task.add_done_callback(partial(self._ended, trial))
+        trial.began_at = trial.heartbeat_at = self._time_of(trial, loop)
         trial.expiry = loop.call_later(trial.node.start_to_close_s, self._expire, trial)
         if trial.node.heartbeat_s is not None:
-            trial.heartbeat_at = loop.time()
             trial.watch = loop.call_later(trial.node.heartbeat_s, self._watch, trial)
 
     def _ended(self, trial: Try, task: asyncio.Task[None]) -> None:
@@ -191,8 +195,7 @@ class Performer:
 
     async def _call(self, trial: Try) -> Any:
         node = trial.node
-        loop = asyncio.get_running_loop()
-        context = TryContext(trial, loop.time)
+        context = TryContext(trial, partial(self._time_of, trial, asyncio.get_running_loop()))
         arguments = trial.arguments(context)
         assert node.call is not None
         if not node.is_async and not self._settings.threads_max:
@@ -206,20 +209,34 @@ class Performer:
         finally:
             trial.in_call = False
 
-    def _expire(self, trial: Try) -> None:
-        message = f"The try took longer than {trial.node.start_to_close_s:g} s."
-        self._fail(trial, StepError(type="StepTimedOut", message=message))
+    def _time_of(self, trial: Try, loop: asyncio.AbstractEventLoop) -> float:
+        """Return the time that a try's limits go by: it rests while others keep the loop."""
+        return loop.time() - self._kept_by_others_s(trial)
 
-    def _watch(self, trial: Try) -> None:
-        assert trial.node.heartbeat_s is not None
+    def _kept_by_others_s(self, trial: Try) -> float:
+        return self.watch.still_s - trial.kept_loop_s
+
+    def _wait_on(self, trial: Try, until: float, then: Callable[[Try], None]) -> TimerHandle | None:
+        """Return a timer for the moment, in the try's own time; None when it has come."""
         loop = asyncio.get_running_loop()
         # The moment itself, and not what is left until it: that may be too little to be counted.
-        until = trial.heartbeat_at + trial.node.heartbeat_s
-        if loop.time() < until:
-            trial.watch = loop.call_at(until, self._watch, trial)
-            return
-        message = f"The try gave no heartbeat for {trial.node.heartbeat_s:g} s."
-        self._fail(trial, StepError(type="HeartbeatMissed", message=message))
+        until += self._kept_by_others_s(trial)
+        return loop.call_at(until, then, trial) if loop.time() < until else None
+
+    def _expire(self, trial: Try) -> None:
+        limit_s = trial.node.start_to_close_s
+        trial.expiry = self._wait_on(trial, trial.began_at + limit_s, self._expire)
+        if trial.expiry is None:
+            message = f"The try took longer than {limit_s:g} s."
+            self._fail(trial, StepError(type="StepTimedOut", message=message))
+
+    def _watch(self, trial: Try) -> None:
+        limit_s = trial.node.heartbeat_s
+        assert limit_s is not None
+        trial.watch = self._wait_on(trial, trial.heartbeat_at + limit_s, self._watch)
+        if trial.watch is None:
+            message = f"The try gave no heartbeat for {limit_s:g} s."
+            self._fail(trial, StepError(type="HeartbeatMissed", message=message))
 
     def _fail(self, trial: Try, error: StepError) -> None:
         """Report the try as failed now, whatever it does; its result is not taken any more."""

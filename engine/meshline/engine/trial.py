@@ -24,10 +24,12 @@ class Try:
 
     __slots__ = (
         "attempt",
+        "began_at",
         "called",
         "expiry",
         "heartbeat_at",
         "in_call",
+        "kept_loop_s",
         "key",
         "node",
         "run_id",
@@ -61,7 +63,9 @@ class Try:
         self.task: asyncio.Task[None] | None = None
         self.expiry: asyncio.TimerHandle | None = None
         self.watch: asyncio.TimerHandle | None = None
+        self.began_at = 0.0
         self.heartbeat_at = 0.0
+        self.kept_loop_s = 0.0
         self.called = False
         self.in_call = False
         self.thread_call: ThreadCall | None = None

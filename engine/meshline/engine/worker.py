@@ -16,7 +16,6 @@ from meshline.engine.core.keeper import Keeper, UnderWay
 from meshline.engine.core.plan import plan_of
 from meshline.engine.core.state import PartitionState
 from meshline.engine.errors import StepsLost
-from meshline.engine.loop_watch import LoopWatch
 from meshline.engine.partitions import Held, Stray
 from meshline.engine.perform import Performer
 from meshline.engine.settings import WorkerSettings
@@ -72,7 +71,6 @@ class Worker:
         self._reader = log.reader({})
         self._under_way = UnderWay()
         self._performer = Performer(self._settings, self._under_way, self._take_outcome)
-        self._watch = LoopWatch(self._settings, self._performer.trying)
         self._assigned: frozenset[int] = frozenset()
         self._held: dict[int, Held] = {}
         self._strays: dict[int, Stray] = {}
@@ -129,7 +127,7 @@ class Worker:
         """
         membership = self._log.membership(self._settings.group, self._name)
         await membership.start()
-        self._watch.start()
+        self._performer.watch.start()
         self._claims = Claims(self._log, self._clock, self._new_id, self._settings, self._mark)
         tasks = [
             asyncio.create_task(self._follow_membership(membership), name="membership"),
@@ -152,7 +150,7 @@ class Worker:
             await self._performer.drain(0)
             for held in self._held.values():
                 held.let_go()
-            self._watch.stop()
+            self._performer.watch.stop()
             await membership.aclose()
             await self._reader.aclose()
 

@@ -85,7 +85,7 @@ async def on_the_loop(trigger: Job) -> Any:
     return os.getpid()
 
 
-@hostile.step(retry=ONCE, timeout="2s")
+@hostile.step(retry=ONCE, timeout="4s")
 async def deaf(trigger: Job) -> None:
     while trigger.harm == "deaf":
         try:
@@ -94,7 +94,7 @@ async def deaf(trigger: Job) -> None:
             continue
 
 
-@hostile.step(retry=ONCE, timeout="2s", after=on_the_loop)
+@hostile.step(retry=ONCE, timeout="4s", after=on_the_loop)
 def in_a_thread(trigger: Job) -> Done:
     if trigger.harm == "hangs":
         time.sleep(100_000)
