@@ -28,7 +28,7 @@ from tests.acceptance.support.places import Place
 pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres]
 
 APP = Path(__file__).parent / "support" / "form_to_crm.py"
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 PEOPLE = """
 [users]

@@ -18,8 +18,8 @@ from tests.acceptance.support.reference import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.postgres]
 
-UP_S = 90.0
-END_S = 40.0
+UP_S = 180.0
+END_S = 90.0
 FORM = (
     '{"form_id": "F-1", "email": "ada@example.org", "name": "Ada", "company": "Blue Lake Mills", '
     '"country": "SE"}'

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 
 PARTITIONS = 2
 ERRANDS = 60
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 FREEZES = int(os.environ.get("MESHLINE_SOAK_FREEZES", "6"))
 ORDERS = 60 * FREEZES
 SLOW_APP = "tests/acceptance/support/slow.py"

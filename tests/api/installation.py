@@ -51,7 +51,7 @@ class Installation:
             _, secret = await self.keys.create(actor, roles, made_by="user:test", **narrowed)
             headers["Authorization"] = f"Bearer {secret}"
         async with httpx.AsyncClient(
-            transport=self.transport, base_url="http://localhost", headers=headers, timeout=30
+            transport=self.transport, base_url="http://localhost", headers=headers, timeout=90
         ) as http:
             yield Client(http)
 
@@ -88,14 +88,14 @@ async def until_seen(log: EventLog, views: Views, *names: str) -> None:
 
 async def registered(views: Views, registry: Registry) -> None:
     """Return as soon as the views show all that a worker has registered."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len(await views.workflows()) < len(registry):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def reaches(client: Client, run_id: str, state: str) -> Any:
     """Return the run as soon as it is in this state."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             answer = await client.http.get(f"/v1/runs/{run_id}")
             if answer.status_code == 200 and answer.json()["state"] == state:

@@ -223,7 +223,7 @@ async def other_teams(ada: Client) -> dict[str, str]:
     """Let the other team have a run that asks, and one that is held by an exception."""
     for order, state in (("7", "waiting"), ("lost", "held")):
         answer = await ada.post(
-            "/v1/triggers", {"order": order}, source=REFUNDS, id=order, wait_s=10
+            "/v1/triggers", {"order": order}, source=REFUNDS, id=order, wait_s=30
         )
         await reaches(ada, answer["run_id"], state)
     [asked] = (await ada.get("/v1/approvals"))["items"]
@@ -323,7 +323,7 @@ async def test_a_team_sees_its_own_by_workflow_by_owner_and_by_route(
 
 async def rejections(client: Client, run_id: str, count: int) -> list[Any]:
     """Return the refusals in the history of a run, as soon as there are so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             history = (await client.get(f"/v1/runs/{run_id}/history"))["items"]
             found = [e for e in history if e["type"] == "meshline.request.rejected.v1"]
@@ -380,7 +380,7 @@ async def test_a_flood_of_refused_calls_is_counted_and_does_not_fill_the_log(
         after = sum((await meshline.log.ends()).values())
         found = await rejections(ada, run, 2)
         told: list[int] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while sum(told) < 200:
                 history = (await ada.get(f"/v1/runs/{run}/history"))["items"]
                 reports = [e for e in history if e["type"] == "meshline.refusal.reported.v1"]

@@ -30,7 +30,7 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
 
 async def audited(ada: Client, count: int, **query: Any) -> list[dict[str, Any]]:
     """Return what the audit says of access, the oldest first, as soon as it says so much."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             found = (await ada.get("/v1/audit", action="access.change", **query))["items"]
             if len(found) >= count and all(e["led_to"] or e["refusal"] for e in found):

@@ -156,8 +156,8 @@ async def test_many_triggers_go_in_at_once_and_each_is_answered(meshline: Instal
     async with meshline.as_("service:web", "source", sources=[SOURCE]) as web:
         sent = [{"id": f"B-{n}", "payload": ADA | {"employees": 3}} for n in range(50)]
         sent[7] = {"id": "B-7", "payload": {"email": 1}}
-        answer = await web.post("/v1/trigger-batches", {"triggers": sent}, source=SOURCE, wait_s=10)
-        again = await web.post("/v1/trigger-batches", {"triggers": sent}, source=SOURCE, wait_s=10)
+        answer = await web.post("/v1/trigger-batches", {"triggers": sent}, source=SOURCE, wait_s=30)
+        again = await web.post("/v1/trigger-batches", {"triggers": sent}, source=SOURCE, wait_s=30)
         other = await web.post("/v1/trigger-batches", {"triggers": sent}, 403, source="crm")
 
     statuses = [item["status"] for item in answer["items"]]

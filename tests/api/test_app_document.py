@@ -66,7 +66,7 @@ def wrong_answers(address: str, key: str, known: dict[str, str]) -> list[str]:
                 # once it is text in an address: not so a 500 or an answer of another shape.
                 case.call_and_validate(
                     headers={"Authorization": f"Bearer {key}"},
-                    timeout=20,
+                    timeout=90,
                     excluded_checks=[negative_data_rejection, positive_data_acceptance],
                 )
 

@@ -34,7 +34,7 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
 
 async def listed(client: Client, count: int, **query: Any) -> list[Any]:
     """Return the list, as soon as so many are on it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             answer = await client.http.get("/v1/audit", params=query)
             assert answer.status_code == 200, answer.text
@@ -48,7 +48,7 @@ async def happened(ada: Client, eve: Client) -> dict[str, str]:
     """Let two teams have a run each; one is paused and cancelled, and others try to."""
     runs = {}
     for source, payload in ((SOURCE, ADA), (REFUNDS, {"order": "7"})):
-        answer = await ada.post("/v1/triggers", payload, source=source, id="1", wait_s=10)
+        answer = await ada.post("/v1/triggers", payload, source=source, id="1", wait_s=30)
         runs[source] = answer["run_id"]
         await reaches(ada, answer["run_id"], "waiting")
     run = runs[REFUNDS]
@@ -183,7 +183,7 @@ async def test_a_payload_is_not_shown_where_it_can_not_be_kept_who_reads_it(
         raise StoreUnavailable("PostgreSQL is away.")
 
     async with meshline.as_("user:ada", "admin") as ada, meshline.as_("user:eve", "viewer") as eve:
-        answer = await ada.post("/v1/triggers", ADA, source=SOURCE, id="1", wait_s=10)
+        answer = await ada.post("/v1/triggers", ADA, source=SOURCE, id="1", wait_s=30)
         run_id = answer["run_id"]
         await reaches(ada, run_id, "waiting")
         monkeypatch.setattr(Readings, "_write", away)

@@ -38,7 +38,7 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
 
 
 async def seen(client: Client, count: int = HELD, **chosen: Any) -> list[Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             found: list[Any] = (await client.get("/v1/exceptions", **chosen))["items"]
             if len(found) == count:
@@ -48,7 +48,7 @@ async def seen(client: Client, count: int = HELD, **chosen: Any) -> list[Any]:
 
 async def ended(client: Client, name: str) -> Any:
     """Return the list as soon as nobody applies it any more."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             shown = await client.get(f"{PATH}/{name}")
             if not shown["is_being_applied"]:

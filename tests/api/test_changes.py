@@ -36,7 +36,7 @@ class Page:
     async def next(self) -> tuple[str, Any]:
         """Return the next event that says something."""
         kind, data = "", None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             async for line in self._lines:
                 name, _, value = line.partition(": ")
                 if name == "event":
@@ -53,7 +53,7 @@ class Page:
 
     async def place(self) -> str:
         """Return the next id: that of a batch stands behind its events."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             async for line in self._lines:
                 if line.startswith("id: "):
                     return line.removeprefix("id: ")
@@ -72,7 +72,7 @@ async def page(
 ) -> AsyncIterator[Page]:
     headers = {"Authorization": key} | ({} if after is None else {"Last-Event-ID": after})
     async with (
-        httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client,
+        httpx.AsyncClient(base_url=address, headers=headers, timeout=90) as client,
         client.stream("GET", "/v1/changes", params=query) as answer,
     ):
         assert answer.status_code == 200, await answer.aread()

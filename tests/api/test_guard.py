@@ -128,7 +128,7 @@ async def test_who_asks_too_often_is_told_when_to_come_again(postgres_address: s
         meshline.as_(None) as nobody,
     ):
         for number in range(5):
-            await web.post("/v1/triggers", {}, 422, source=SOURCE, id=f"F-{number}", wait_s=10)
+            await web.post("/v1/triggers", {}, 422, source=SOURCE, id=f"F-{number}", wait_s=30)
         refused = await web.http.post("/v1/triggers", json={}, params={"source": SOURCE, "id": "F"})
         await ada.get("/v1/runs")
         unknown = [(await nobody.http.get("/v1/runs")).status_code for _ in range(5)]

@@ -30,13 +30,13 @@ async def directory(meshline: Installation, number: int, *teams: str) -> None:
         "directory",
         DirectoryChangeRequested(number=number, directory=said),
         actor=Actor("user", "user:cid"),
-        wait_s=9,
+        wait_s=30,
     )
     assert {answer.status for answer in answers} == {"accepted"}
 
 
 async def of_the_gone(client: Client, state: str) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             found = await client.get("/v1/exceptions", kind="owner_gone", state=state)
             if found["items"]:
@@ -67,7 +67,7 @@ async def test_what_is_a_teams_that_is_gone_is_seen_and_given_to_another(
             }
             refused = await ada.post(f"/v1/runs/{run}/handover", body, status=409)
             given = await client.publisher.request(
-                run, HandoverRequested(**body, reason="dissolved"), wait_s=9
+                run, HandoverRequested(**body, reason="dissolved"), wait_s=30
             )
             again = await cid.post(f"/v1/runs/{run}/handover", body, status=409)
             closed = await of_the_gone(ada, "resolved")

@@ -56,7 +56,7 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
 async def rebuilt(ada: Client, view: str) -> Any:
     """Ask for a rebuild, and return it as soon as it has ended."""
     await ada.post(f"/v1/views/{view}/rebuilds")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             [one] = (await ada.get(f"/v1/views/{view}/rebuilds"))["items"]
             if one["state"] not in ("asked", "loading"):
@@ -138,7 +138,7 @@ async def test_what_is_parked_is_shown_and_applied_or_left_out(meshline: Install
         for name in ("bad-1", "bad-2"):
             sent = await ada.post("/v1/triggers", ADA, source=SOURCE, id=name)
             await reaches(ada, sent["run_id"], "waiting")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while True:
                 parked = (await ada.get("/v1/views/fussy/parked"))["items"]
                 if len(parked) == 2:
@@ -153,7 +153,7 @@ async def test_what_is_parked_is_shown_and_applied_or_left_out(meshline: Install
         skipped = await ada.post(f"{free}/skip", {"position": first["position"], "reason": "old"})
         Switch.is_mended = True
         retried = await ada.post(f"{free}/retry", {"position": second["position"]})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (await ada.get("/v1/views/fussy/parked"))["items"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         rows = await meshline.services.views.table_rows("fussy", ["run_id"], limit=10)

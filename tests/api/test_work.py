@@ -47,7 +47,7 @@ async def meshline(postgres_address: str) -> AsyncIterator[Installation]:
             "directory",
             DirectoryChangeRequested(number=1, directory=DIRECTORY),
             actor=cid,
-            wait_s=9,
+            wait_s=30,
         )
         assert [answer.status for answer in said] == ["accepted", "accepted"]
         async with installation.as_("user:cid", "admin") as admin:
@@ -168,15 +168,15 @@ async def test_a_program_takes_work_and_says_who_is_away(meshline: Installation)
     ):
         first, *_ = (await ada.views.work(None, now)).rows
         claim = TaskActionRequested(task=first.task, action="claim")
-        taken = await ada.publisher.request(first.run_id, claim, wait_s=9)
-        again = await bob.publisher.request(first.run_id, claim, wait_s=9)
-        said = await ada.publisher.request_everywhere("absences", away, wait_s=9)
+        taken = await ada.publisher.request(first.run_id, claim, wait_s=30)
+        again = await bob.publisher.request(first.run_id, claim, wait_s=30)
+        said = await ada.publisher.request_everywhere("absences", away, wait_s=30)
         of_bob = away.model_copy(update={"user": "user:bob"})
-        refused = await ada.publisher.request_everywhere("absences", of_bob, wait_s=9)
+        refused = await ada.publisher.request_everywhere("absences", of_bob, wait_s=30)
         with pytest.raises(ServerRefused, match="key of a team"):
-            await bob.publisher.request_everywhere("absences", away, wait_s=9)
+            await bob.publisher.request_everywhere("absences", away, wait_s=30)
         back = away.model_copy(update={"substitute": None})
-        ended = await ada.publisher.request_everywhere("absences", back, wait_s=9)
+        ended = await ada.publisher.request_everywhere("absences", back, wait_s=30)
 
     assert (taken.status, again.code) == ("accepted", "claimed")
     assert [(a.status, a.position.partition) for a in said] == [("accepted", 0), ("accepted", 1)]
@@ -209,7 +209,7 @@ async def test_a_task_is_shown_claimed_and_completed_with_its_form(meshline: Ins
             "directory",
             DirectoryChangeRequested(number=2, directory=WITH_SITE),
             actor=Actor("user", "user:cid"),
-            wait_s=9,
+            wait_s=30,
         )
         form = {"form": {"metres": 84}, "reason": "all rooms"}
         done = await ada.http.post(path, json=form, headers={"If-Match": seen.headers["etag"]})
@@ -239,7 +239,7 @@ async def test_a_program_completes_a_task(meshline: Installation) -> None:
         "directory",
         DirectoryChangeRequested(number=2, directory=WITH_SITE),
         actor=Actor("user", "user:cid"),
-        wait_s=9,
+        wait_s=30,
     )
     async with Meshline("http://localhost", key, transport=meshline.transport) as bob:
         asked = await bob.publish(HOUSES, {"street": "Elm 2"}, trigger_id="H-2")

@@ -100,7 +100,7 @@ async def acted(stage: Stage) -> None:
         token = await other.locator("[name=token]").first.get_attribute("value")
         form: dict[str, str | float | bool] = {"token": token or "", "reason": "let me"}
         await other.request.post(f"/runs/{found[0].run_id}/cancel", form=form)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             if len((await stage.site.views.audit(limit=2)).rows) >= 2:
                 return

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from playwright.async_api import Browser, ConsoleMessage, Page
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from meshline.projections.projection import Projection
 from meshline.workflow import ObservedWorkflow, Workflow
@@ -23,6 +23,9 @@ from tests.console.site import PASSWORD, Site, served, site_at
 __all__ = ["Stage", "kept", "stage_at"]
 
 Scheme = Literal["light", "dark"]
+
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Stage:
             viewport={"width": width, "height": 900}, color_scheme=scheme,
             java_script_enabled=scripts, base_url=self.address, reduced_motion="reduce",
         )  # fmt: skip
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = await context.new_page()
         page.on("console", self._complain)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -91,7 +94,7 @@ class Stage:
         return run_id
 
     async def reaches(self, run_id: str, state: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 found = (await self.site.views.runs(id_prefix=run_id)).rows
                 if found and found[0].state == state:

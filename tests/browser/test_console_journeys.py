@@ -119,7 +119,7 @@ async def test_a_view_is_rebuilt_compared_put_live_and_rolled_back(stage: Stage)
         await page.locator("summary", has_text="Rebuild").click()
         await page.get_by_role("button", name="Rebuild").click()
         # No reload: the page follows it to its end.
-        await expect(page.get_by_text("loaded", exact=True)).to_be_visible(timeout=20_000)
+        await expect(page.get_by_text("loaded", exact=True)).to_be_visible()
         await expect(page.get_by_role("row").filter(has_text="build 2")).to_contain_text("warm")
         await kept(page, "view-rebuilt")
 

@@ -295,7 +295,7 @@ async def test_what_did_last_nights_change_of_a_view_do(stage: Stage, address: s
     async with projecting(site.log, address, desks[2]):
         books = Builds(address)
         await swap_when_ready(
-            books, site.log, Build("desks", 2, 1), actor="user:grace", behind_max=0, wait_s=20
+            books, site.log, Build("desks", 2, 1), actor="user:grace", behind_max=0, wait_s=30
         )
         await books.aclose()
         large = (await site.views.runs(owner="team:key-accounts", limit=100)).rows

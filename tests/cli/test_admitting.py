@@ -64,7 +64,7 @@ async def test_over_a_server_and_where_they_are_kept_it_is_the_same_and_the_audi
         silent = await terminal.over_the_server("user", "remove", "sue")
         missing = await terminal.over_the_server("user", "remove", "sue", *WHY)
         audit: list[dict[str, str]] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while len(audit) < 8:
                 await asyncio.sleep(0.05)
                 audit = (await ada.get("/v1/audit", action="access.change"))["items"]

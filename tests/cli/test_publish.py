@@ -122,7 +122,7 @@ async def test_without_a_worker_the_answer_says_so_and_only_the_first_is_waited_
     call = TestedCall(Form.jsonl, log=await memory_log(), wait_s=0.2)
     path = file(*(f'{{"id": {n}}}' for n in range(3000)))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         code = await ending(publish(call, "web", file=path))
 
     assert code is Exit.UNANSWERED

@@ -38,7 +38,7 @@ async def test_a_beginning_is_looked_up() -> None:
 
 async def test_a_run_named_in_full_is_waited_for() -> None:
     fake = FakeViews({"runs": []})
-    waiting = asyncio.create_task(existing(cast(Views, fake), rows.RUN, wait_s=10))
+    waiting = asyncio.create_task(existing(cast(Views, fake), rows.RUN, wait_s=30))
     await asyncio.sleep(0)
 
     fake.lists["runs"].append(rows.run())
@@ -49,7 +49,7 @@ async def test_a_run_named_in_full_is_waited_for() -> None:
 async def test_what_may_be_a_slip_is_not_waited_for() -> None:
     with pytest.raises(NotFound):
         async with asyncio.timeout(0.05):
-            await existing(views(), "1f0d", wait_s=10)
+            await existing(views(), "1f0d", wait_s=30)
 
 
 async def test_a_run_that_does_not_come_is_not_found() -> None:

@@ -92,7 +92,7 @@ async def test_views_that_are_not_made_yet_are_no_trouble(
     watch = SilenceWatch(cast(EventLog, log), cast(Views, views))
     watch._look_s = 0.001
     watching = asyncio.create_task(watch.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(90):
         while views.looks < 3:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.002)
     watching.cancel()

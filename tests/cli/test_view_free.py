@@ -90,7 +90,7 @@ def place(
         tasks = [asyncio.create_task(worker.run()), asyncio.create_task(projector.run())]
         await worker.ready()
         ends = await log.ends()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not all(  # noqa: ASYNC110 - nobody tells
                 at.get("fussy", {}) == ends for at in [await store.live_checkpoints(["fussy"])]
             ):
@@ -180,7 +180,7 @@ async def test_foreign_bytes_are_skipped_by_their_place(place: Callable[..., Any
     async with place((RUN, "a")) as (typed, log, _):
         for key in ("", "bad\u2028key", ""):
             await log.append(1, [Entry(key, b"\xff no event")])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while len((await typed("parked", "fussy"))[1]) < 2:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
         _, found, _ = await typed("parked", "fussy")

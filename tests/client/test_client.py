@@ -26,7 +26,7 @@ async def test_a_program_publishes_waits_decides_and_reads_what_happened(
         _, key = await installation.keys.create("user:ada", ["admin"], made_by="user:test")
         async with Meshline("http://localhost", key, transport=installation.transport) as meshline:
             small = [Trigger(SOURCE, ADA | {"employees": 3}, f"S-{n}") for n in range(100)]
-            answers = [a async for a in meshline.publish_many(small, wait_s=10)]
+            answers = [a async for a in meshline.publish_many(small, wait_s=30)]
             first = await meshline.publish(SOURCE, ADA, trigger_id="F-1")
             refused = await meshline.publish(SOURCE, {"email": 1}, trigger_id="F-2")
             run = await meshline.wait(f"{SOURCE}/F-1", until=["waiting"], timeout_s=20)

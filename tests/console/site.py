@@ -55,7 +55,7 @@ class Site:
     async def as_(self, name: str | None, *roles: str) -> AsyncIterator[Browser]:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://localhost", timeout=30
+            transport=transport, base_url="http://localhost", timeout=90
         ) as http:
             browser = Browser(http)
             if name is not None:

@@ -40,7 +40,7 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
 async def begun(site: Site, trigger_id: str, payload: Any, state: str, source: str = SOURCE) -> str:
     """Publish, and return the run's id as soon as it is in this state."""
     answer = await site.publisher.publish(source, payload, trigger_id=trigger_id)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             found = (await site.views.runs(id_prefix=answer.run_id)).rows
             if found and found[0].state == state:
@@ -49,14 +49,14 @@ async def begun(site: Site, trigger_id: str, payload: Any, state: str, source: s
 
 
 async def becomes(site: Site, run_id: str, state: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await site.views.run(run_id)).state != state:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.02)
 
 
 async def counted(site: Site, runs: int) -> None:
     """Return as soon as the view has so many."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while sum((await site.views.run_counts()).values()) < runs:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -201,7 +201,7 @@ async def test_an_exception_is_acknowledged_assigned_and_skipped(site: Site) -> 
 async def test_what_was_no_problem_is_dismissed_and_opened_again_with_a_reason(site: Site) -> None:
     await begun(site, "F-1", FAILS, "held")
     await site.publisher.publish(SOURCE, FAILS | {"employees": 4}, trigger_id="F-1")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len((await site.views.exceptions()).rows) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     [row] = (await site.views.exceptions(kind="trigger_conflict")).rows
@@ -515,7 +515,7 @@ async def test_what_was_refused_stands_in_the_history_with_who_asked(site: Site)
         page = await eve.open(f"/runs/{run_id}")
         token = re.findall(r'name="token" value="(\w+)"', page)[0]
         await eve.http.post(f"/runs/{run_id}/cancel", data={"token": token})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 refused = [
                     row
@@ -550,7 +550,7 @@ async def work(trigger: Sent) -> Done:
 async def test_an_error_that_has_no_stack_is_shown(postgres_address: str) -> None:
     async with site_at(postgres_address, Registry(slow)) as site, site.as_("ada", "admin") as ada:
         await site.publisher.publish("slow", {"number": 1}, trigger_id="1")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not (found := (await site.views.exceptions()).rows):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert found[0].error is not None and "stack" not in found[0].error

@@ -26,7 +26,7 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
 
 async def shows(browser: Browser, path: str, *texts: str) -> str:
     """Return the page as soon as it has all of these."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             page = await browser.open(path)
             if all(text in page for text in texts):
@@ -38,7 +38,7 @@ async def paused_and_refused(site: Site, ada: Browser) -> str:
     """Let a run be paused by somebody who may, and by one who may not."""
     published = await site.publisher.publish(SOURCE, ADA, trigger_id="F-1")
     path = f"/runs/{published.run_id}"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not (await site.views.runs(states=["waiting"])).rows:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await ada.open(path)

@@ -38,7 +38,7 @@ async def previewed(browser: Browser, page: str, action: str, **filled: str) -> 
 
 async def done(browser: Browser, address: str) -> str:
     """Return the page of a list as soon as nothing goes on."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             page = await browser.open(address)
             if "It is being done" not in page:
@@ -47,7 +47,7 @@ async def done(browser: Browser, address: str) -> str:
 
 
 async def shown(site: Site, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len((await site.views.exceptions()).rows) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

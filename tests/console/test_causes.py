@@ -28,7 +28,7 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
 
 
 async def until_open(site: Site, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len((await site.views.exceptions()).rows) != count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -24,7 +24,7 @@ async def test_a_page_hears_what_changes_of_what_its_visitor_may_see(site: Site)
     await site.user("eve", "viewer", workflows=["refunds"])
     before = ",".join(f"{p}:{end}" for p, end in (await site.log.ends()).items())
     sent = {"email": "ada@example.org", "company": "Acme", "employees": 900}
-    answer = await site.publisher.publish(SOURCE, sent, trigger_id="F-1", wait_s=10)
+    answer = await site.publisher.publish(SOURCE, sent, trigger_id="F-1", wait_s=30)
     await until_seen(site.log, site.views, "runs", "exceptions", "tasks")
     async with site.as_("ada", "viewer") as ada, site.as_("eve") as eve:
         all_of_it, nothing = [

@@ -34,13 +34,13 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
 async def admins(site: Site) -> None:
     change = DirectoryChangeRequested(number=1, directory=DIRECTORY)
     actor = Actor("user", "user:cid")
-    said = await site.publisher.request_everywhere("d", change, actor=actor, wait_s=9)
+    said = await site.publisher.request_everywhere("d", change, actor=actor, wait_s=30)
     assert {answer.status for answer in said} == {"accepted"}
 
 
 async def owned(site: Site, run_id: str, owner: str) -> None:
     answer = await site.publisher.request(
-        run_id, OwnerChangeRequested(owner=owner), actor=Actor("user", "user:cid"), wait_s=9
+        run_id, OwnerChangeRequested(owner=owner), actor=Actor("user", "user:cid"), wait_s=30
     )
     assert answer.status == "accepted"
     at = answer.decided_at or answer.position

@@ -33,7 +33,7 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
 
 async def until_open(site: Site, exceptions: int, approvals: int) -> None:
     views = site.views
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (  # noqa: ASYNC110
             len((await views.exceptions()).rows),
             len((await views.approvals()).rows),

@@ -34,7 +34,7 @@ def events(page: str) -> list[str]:
 
 async def noted(site: Site, run_id: str, text: str) -> RequestAnswer:
     answer = await site.publisher.request(
-        run_id, NoteRequested(text=text), actor=Actor("user", "user:ada"), wait_s=10
+        run_id, NoteRequested(text=text), actor=Actor("user", "user:ada"), wait_s=30
     )
     at = answer.decided_at or answer.position
     await site.views.reached([at], ["history"], timeout_s=10)

@@ -44,8 +44,8 @@ async def test_a_run_that_is_observed_shows_whose_it_is_and_what_it_waits_for_ou
     async with site_at(postgres_address, Registry(tickets)) as site:
         published = await site.publisher.publish("itsm", {"case": "T-1"}, trigger_id="T-1")
         reported = ActivityReported(activity="sent to the vendor")
-        await site.publisher.request(published.run_id, reported, actor=ITSM, wait_s=10)
-        async with asyncio.timeout(30):
+        await site.publisher.request(published.run_id, reported, actor=ITSM, wait_s=30)
+        async with asyncio.timeout(90):
             while not (found := (await site.views.runs(states=["waiting"])).rows):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         async with site.as_("ada", "operator") as ada:

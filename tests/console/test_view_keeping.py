@@ -33,7 +33,7 @@ def state_of(page: str, build: int) -> str:
 
 
 async def loaded(browser: Browser, path: str) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             page = await browser.open(path)
             if "This page follows it" not in page:
@@ -42,7 +42,7 @@ async def loaded(browser: Browser, path: str) -> str:
 
 
 async def test_from_a_rebuild_to_going_back(site: Site) -> None:
-    answer = await site.publisher.publish(SOURCE, ADA, trigger_id="F-1", wait_s=20)
+    answer = await site.publisher.publish(SOURCE, ADA, trigger_id="F-1", wait_s=30)
     assert answer.decided_at is not None
     await site.views.reached([answer.decided_at], ["runs"], timeout_s=20)
     async with site.as_("ada", "admin") as ada:
@@ -88,11 +88,11 @@ async def test_what_speaks_against_it_is_told_and_who_may_not_finds_no_way(site:
 
 async def test_what_is_parked_is_tried_again_or_left_out_with_a_reason(site: Site) -> None:
     for name in ("bad-1", "bad-2"):
-        answer = await site.publisher.publish(SOURCE, ADA, trigger_id=name, wait_s=20)
+        answer = await site.publisher.publish(SOURCE, ADA, trigger_id=name, wait_s=30)
         assert answer.decided_at is not None
         await site.views.reached([answer.decided_at], ["fussy"], timeout_s=20)
     async with site.as_("ada", "admin") as ada:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (await ada.open("/views/fussy")).count(">Retry<") < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         both = ada.page

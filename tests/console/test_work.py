@@ -31,7 +31,7 @@ async def site(postgres_address: str) -> AsyncIterator[Site]:
     async with site_at(postgres_address, Registry(leads, houses)) as site:
         change = DirectoryChangeRequested(number=1, directory=DIRECTORY)
         actor = Actor("user", "user:cid")
-        said = await site.publisher.request_everywhere("d", change, actor=actor, wait_s=9)
+        said = await site.publisher.request_everywhere("d", change, actor=actor, wait_s=30)
         assert {answer.status for answer in said} == {"accepted"}
         yield site
 

@@ -55,12 +55,12 @@ async def live_a_day(log: EventLog, snapshots: SnapshotStore | None = None) -> N
     """Let a worker write it, and another one claim the partitions after that."""
     worker = Worker(log, REGISTRY, name="w", settings=QUICK, snapshots=snapshots)
     running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         await worker.ready()
     async with Publisher(log) as publisher:
-        await publisher.publish("shop", {"number": 1}, trigger_id="1", wait_s=20.0)
-        await publisher.publish("shop", {"number": 2}, trigger_id="2", wait_s=20.0)
-    async with asyncio.timeout(20):
+        await publisher.publish("shop", {"number": 1}, trigger_id="1", wait_s=30)
+        await publisher.publish("shop", {"number": 2}, trigger_id="2", wait_s=30)
+    async with asyncio.timeout(90):
         said: set[type[Any]] = set()
         while not said.issuperset((facts.RunSucceeded, facts.RunHeld)):
             await asyncio.sleep(0.02)
@@ -69,7 +69,7 @@ async def live_a_day(log: EventLog, snapshots: SnapshotStore | None = None) -> N
     await running
     other = Worker(log, REGISTRY, name="v", settings=QUICK)
     running = asyncio.create_task(other.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         await other.ready()
     other.stop()
     await running

@@ -14,7 +14,7 @@ from meshline.engine.step_threads import StepThreads
 
 async def eventually(holds: object) -> None:
     assert callable(holds)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(90):
         while not holds():  # noqa: ASYNC110 - threads set no event of the loop
             await asyncio.sleep(0.002)
 
@@ -58,7 +58,7 @@ async def test_a_stop_iteration_is_an_error_like_others() -> None:
     threads = StepThreads(1)
 
     with pytest.raises(RuntimeError, match="StopIteration"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(90):
             await threads.run(lambda: next(iter([])))
     threads.close()
 

@@ -203,7 +203,7 @@ async def test_a_step_that_ignores_its_cancellation_is_named_and_the_worker_ends
     with caplog.at_level(logging.WARNING, "meshline.engine"):
         await publish(log, 1)
         with pytest.raises(StepsLost, match="3 tries of this worker go on after their time-outs"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(90):
                 await running
     go_on.set()
 

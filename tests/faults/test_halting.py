@@ -21,7 +21,7 @@ from tests.services.kafka import KafkaBroker
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 
 APP = "tests/acceptance/support/anything.py"
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 
 NEWER_FACT = (
     b'{"specversion":"1.0","id":"n","source":"meshline/0","type":"meshline.run.started.v99",'

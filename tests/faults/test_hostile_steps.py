@@ -22,7 +22,7 @@ APP = "tests/faults/support/hostile_app.py"
 STEPS = ("on_the_loop", "deaf", "in_a_thread")
 SLOW = ("loops", "blocks", "vast", "hangs", "deaf")
 COUNT = 4 * len(HARMS)
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 
 
 async def test_hostile_steps_harm_their_runs_only_and_the_worker_ends_in_order(
@@ -73,7 +73,7 @@ async def test_hostile_steps_harm_their_runs_only_and_the_worker_ends_in_order(
         if ENDS[harm]:
             assert exceptions[run_id].error["type"] == ENDS[harm], exceptions[run_id]
     # A thread that hangs and a task that does not listen are left behind, not waited for.
-    assert took_s < 15
+    assert took_s < 45
     said = worker.said()
     assert "Step 'on_the_loop' of run" in said
     assert said.count("goes on after its time-out") == 2

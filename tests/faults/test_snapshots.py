@@ -18,7 +18,8 @@ from tests.faults.support.proxy import Proxy
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 LOAD_S = 1.0
-PATIENCE_S = 20.0
+LOADS = 40
+PATIENCE_S = 90.0
 
 
 @pytest.fixture
@@ -72,9 +73,9 @@ async def test_a_silent_server_is_not_waited_for(
     line.set(fault)
 
     started = time.monotonic()
-    loads = await in_time(asyncio.gather(*(snapshots.load(p) for p in range(12))))
-    assert loads == [None] * 12
-    assert time.monotonic() - started < 12 * LOAD_S, "each waited for the silent server"
+    loads = await in_time(asyncio.gather(*(snapshots.load(p) for p in range(LOADS))))
+    assert loads == [None] * LOADS
+    assert time.monotonic() - started < LOADS * LOAD_S, "each waited for the silent server"
     await in_time(snapshots.save(state(8)))
     line.heal()
     await asyncio.sleep(LOAD_S)

@@ -131,7 +131,7 @@ async def test_stop_waits_for_what_cannot_be_delivered_and_close_producer_does_n
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(producer.stop(), 1.0)
-    await asyncio.wait_for(close_producer(producer), 3.0)
+    await asyncio.wait_for(close_producer(producer), PATIENCE_S / 2)
 
     stuck.cancel()
     sender = producer._sender.sender_task

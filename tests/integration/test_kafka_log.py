@@ -150,7 +150,7 @@ async def test_nobody_at_the_address_is_said_within_the_deadline() -> None:
     log = KafkaLog("kafka://127.0.0.1:1/nobody", replace(SETTINGS, open_deadline_s=0.5))
 
     with pytest.raises(LogUnavailable, match="expected a broker"):
-        await asyncio.wait_for(log.open(), 5)
+        await asyncio.wait_for(log.open(), PATIENCE_S)
 
 
 @pytest.mark.parametrize(

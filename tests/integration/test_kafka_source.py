@@ -19,7 +19,7 @@ from meshline.events.log.kafka_source import KafkaSource
 pytestmark = pytest.mark.kafka
 
 SETTINGS = LogSettings(open_deadline_s=10, session_timeout_s=2, heartbeat_s=0.2)
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 Headers = Sequence[tuple[str, bytes]]
 

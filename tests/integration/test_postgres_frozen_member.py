@@ -29,7 +29,7 @@ async def test_a_lock_of_a_frozen_member_is_given_up_for_it(postgres_address: st
         member = log.membership("workers", "awake")
         await member.start()
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(90):
                 assigned = await member.changed(frozenset())
         finally:
             await member.aclose()

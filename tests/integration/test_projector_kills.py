@@ -42,7 +42,7 @@ async def start(log: str, views: str) -> Process:
         sys.executable, str(PROCESS), log, views, stdout=PIPE, stderr=DEVNULL
     )
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         assert (await process.stdout.readline()).strip() == b"ready"
     return process
 
@@ -147,7 +147,7 @@ async def events_in(store: PostgresStore) -> int:
 async def moved(store: PostgresStore) -> None:
     """Wait until the views are further than now."""
     before = await events_in(store)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while await events_in(store) == before:  # noqa: ASYNC110 - another process moves them
             await asyncio.sleep(0.01)
 
@@ -206,7 +206,7 @@ async def test_a_server_that_is_killed_and_comes_back_is_caught_up_with(
                 await asyncio.sleep(0.2)
                 await asyncio.to_thread(postgres_server.start)
             await publishing
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             while True:
                 try:
                     await all_reached(store, log)

@@ -54,7 +54,7 @@ async def start(address: str) -> Process:
         sys.executable, str(PROCESS), address, address, "0", stdout=PIPE, stderr=DEVNULL
     )
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         await process.stdout.readline()
     return process
 
@@ -327,7 +327,7 @@ async def feed(log: MemoryLog, entries: list[tuple[int, Entry]]) -> None:
 async def both_at_the_end(books: Builds, log: EventLog) -> None:
     """Wait until all builds have read all."""
     end = await log.ends()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while True:
             offsets = [
                 {p: c.offset for p, c in s.checkpoints.items()} for s in await books.statuses()

@@ -68,7 +68,7 @@ async def projector(log: MemoryLog, address: str, *views: Projection) -> AsyncIt
 
 
 async def becomes(asked: AskedRebuilds, *states: str) -> AskedRebuild:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             one = await asked.one("runs")
             if one is not None and one.state in states:

@@ -101,7 +101,7 @@ async def applied(bulks: Bulks, made: BulkList, meshline: Installation) -> list[
 
 async def asked(meshline: Installation, row: ExceptionRow, action: Any, **more: Any) -> None:
     request = ExceptionActionRequested(exception_id=row.exception_id, action=action, **more)
-    answer = await meshline.services.publisher.request(row.run_id, request, actor=BOB, wait_s=20)
+    answer = await meshline.services.publisher.request(row.run_id, request, actor=BOB, wait_s=30)
     assert answer.status == "accepted", answer
     assert answer.decided_at is not None
     await meshline.services.views.reached([answer.decided_at], ["exceptions"], timeout_s=20)
@@ -242,7 +242,7 @@ async def test_what_ended_by_itself_is_left_out_though_the_views_do_not_show_it_
     for row in rows:
         if row.exception_id in cancelled:
             answer = await meshline.services.publisher.request(
-                row.run_id, CancelRequested(reason="by hand"), actor=BOB, wait_s=20
+                row.run_id, CancelRequested(reason="by hand"), actor=BOB, wait_s=30
             )
             assert answer.status == "accepted"
     before = {row.exception_id: row for row in rows}
@@ -269,7 +269,7 @@ async def test_runs_are_handed_over_and_cancelled_in_bulk(
         reason="on leave", more={"owner": "team:night"},
     )  # fmt: skip
     ended = await meshline.services.publisher.request(
-        runs[0].run_id, CancelRequested(reason="by hand"), actor=BOB, wait_s=20
+        runs[0].run_id, CancelRequested(reason="by hand"), actor=BOB, wait_s=30
     )
     assert ended.decided_at is not None
     items = await applied(bulks, given, meshline)

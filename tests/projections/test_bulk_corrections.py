@@ -86,7 +86,7 @@ async def meshline(
 
 
 async def until_open(meshline: Installation, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while len(await opened(meshline)) != count:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -164,7 +164,7 @@ async def test_whose_values_changed_since_they_were_looked_at_is_left_alone(
         exception_id=first.exception_id, action="retry",
         corrections=(Correction(of="trigger", path="/town", value="Rom"),),
     )  # fmt: skip
-    answer = await meshline.services.publisher.request(first.run_id, request, actor=BOB, wait_s=20)
+    answer = await meshline.services.publisher.request(first.run_id, request, actor=BOB, wait_s=30)
     assert answer.status == "accepted"
 
     came_of = await results(meshline, made)

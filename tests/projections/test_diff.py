@@ -84,7 +84,7 @@ async def fed(
     projector = Projector(log, store, projections)
     task = asyncio.create_task(projector.run())
     ends = await log.ends()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await level(store, len(projections), ends):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
     yield log

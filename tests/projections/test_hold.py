@@ -85,7 +85,7 @@ async def test_both_are_level_under_load_and_go_on_afterwards(postgres_address: 
         past: dict[int, int] = {}
         for _ in range(4):
             before = busy.appended
-            found = await diff_view(postgres_address, "mine", samples_max=0, wait_s=10.0)
+            found = await diff_view(postgres_address, "mine", samples_max=0, wait_s=30)
             assert found.old.offsets == found.new.offsets
             past = dict(found.old.offsets)
             await asyncio.sleep(0.1)
@@ -103,7 +103,7 @@ async def test_both_are_level_under_load_and_go_on_afterwards(postgres_address: 
             projection, table = rule(version)
             folded = await fold_views(busy.log, [projection])
             assert await store.rows(table) == await folded.rows(table)
-        last = await diff_view(postgres_address, "mine", samples_max=0, wait_s=10.0)
+        last = await diff_view(postgres_address, "mine", samples_max=0, wait_s=30)
         kinds, _, _, _ = await expected(busy.log)
         (table_diff,) = last.tables
         assert table_diff.changed == kinds["changed"] > 0

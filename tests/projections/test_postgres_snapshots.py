@@ -90,7 +90,7 @@ async def projecting(
 
 async def caught_up(log: MemoryLog, store: PostgresStore, views: Sequence[Projection]) -> None:
     ends = await log.ends()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while True:
             reached = await store.live_checkpoints([view.name for view in views])
             if all(reached.get(view.name) == ends for view in views):

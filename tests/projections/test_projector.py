@@ -41,7 +41,7 @@ async def running(
         yield projector
     finally:
         projector.stop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             await task
 
 

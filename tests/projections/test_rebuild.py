@@ -233,7 +233,7 @@ async def test_a_log_that_never_rests_does_not_keep_a_rebuild_from_its_end(
     await log.open(create_partitions=len(stream.partitions))
     await fill(log, stream.entries[: len(stream.entries) // 2])
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         progress = await rebuilt(log, postgres_address, counting())
 
     assert len(progress) < 10 and progress[-1].done >= progress[-1].total - 2

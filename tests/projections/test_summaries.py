@@ -25,7 +25,7 @@ async def test_what_comes_in_is_open_and_late_is_counted(postgres_address: str) 
             await site.publisher.publish(SOURCE, FORM | changes, trigger_id=f"F-{number}")
         await site.publisher.publish(SOURCE, FORM, trigger_id="F-0")
         views, wanted = site.views, {"succeeded": 2, "waiting": 1, "held": 1}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while await views.run_counts() != wanted:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.02)
         now = datetime.now(UTC)

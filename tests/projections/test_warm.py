@@ -59,7 +59,7 @@ async def process(log: MemoryLog, address: str, projection: Projection) -> Async
 
 
 async def reach(books: Builds, ends: dict[int, int], *builds: Build) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while True:
             reached = {
                 Build(s.name, s.version, s.build): {p: c.offset for p, c in s.checkpoints.items()}

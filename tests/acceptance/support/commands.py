@@ -18,8 +18,8 @@ import orjson
 __all__ = ["Dev", "Folder", "eventually"]
 
 MESHLINE = Path(sys.executable).with_name("meshline")
-READY_S = 60.0
-ENDED_S = 20.0
+READY_S = 120.0
+ENDED_S = 60.0
 
 
 def eventually(holds: Callable[[], Any], *, within_s: float = 30.0) -> Any:

@@ -17,8 +17,8 @@ from tests.acceptance.support.reference import REPOSITORY
 
 __all__ = ["Fleet", "Member"]
 
-END_S = 20.0
-READY_S = 60.0
+END_S = 60.0
+READY_S = 120.0
 
 
 class Member:

@@ -15,7 +15,7 @@ from tests.acceptance.support.places import Place, Views
 __all__ = ["Answer", "Onlooker"]
 
 PAUSE_S = 0.005
-REACHED_S = 20.0
+REACHED_S = 90.0
 
 
 class Answer(NamedTuple):

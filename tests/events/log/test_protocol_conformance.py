@@ -30,7 +30,7 @@ from meshline.events.log import (
     open_log,
 )
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 OpenLog = Callable[..., Awaitable[EventLog]]
 
 

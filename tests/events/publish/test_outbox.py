@@ -36,7 +36,7 @@ async def test_the_answer_to_an_append_in_doubt_is_the_first_in_the_log(word: st
     log = await failing_log(word)
 
     async with Keeper(log), Publisher(log, settings=QUICK) as publisher:
-        answers = [await publisher.publish("s", {}, trigger_id=str(i), wait_s=5) for i in range(3)]
+        answers = [await publisher.publish("s", {}, trigger_id=str(i), wait_s=30) for i in range(3)]
 
     # Its second copy was answered with `repeated`; the caller published once.
     assert [answer.status for answer in answers] == ["accepted"] * 3
@@ -49,7 +49,7 @@ async def test_an_append_in_doubt_is_found_even_where_it_was_read_before_the_dou
         # This one keeps the reader at the log's end all the time.
         waiting = asyncio.create_task(publisher.publish("s", {"ignored": 1}, trigger_id="1"))
         await waiting
-        following = asyncio.create_task(publisher.publish("s", {}, trigger_id="2", wait_s=5))
+        following = asyncio.create_task(publisher.publish("s", {}, trigger_id="2", wait_s=30))
         assert (await following).status == "accepted"
 
     assert len(log.appends) == 3
@@ -89,7 +89,7 @@ async def test_a_publisher_whose_tasks_are_all_cancelled_closes_and_nobody_waits
 
     for sender in publisher._outbox._senders.values():
         sender.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(90):
         results = await asyncio.gather(*sent, return_exceptions=True)
         await publisher.aclose()
 
@@ -221,8 +221,8 @@ async def test_a_caller_who_leaves_stops_nobody_else() -> None:
     log.gate.clear()
 
     async with Keeper(log), Publisher(log) as publisher:
-        leaving = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=5))
-        staying = asyncio.create_task(publisher.publish("s", {}, trigger_id="2", wait_s=5))
+        leaving = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=30))
+        staying = asyncio.create_task(publisher.publish("s", {}, trigger_id="2", wait_s=30))
         await asyncio.sleep(0.01)
         leaving.cancel()
         log.gate.set()

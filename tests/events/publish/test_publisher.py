@@ -83,9 +83,9 @@ async def test_the_keepers_decision_is_the_answer() -> None:
     log = await memory_log()
 
     async with Keeper(log), Publisher(log) as publisher:
-        accepted = await publisher.publish("s", {}, trigger_id="1", wait_s=5)
-        repeated = await publisher.publish("s", {}, trigger_id="1", wait_s=5)
-        rejected = await publisher.publish("s", {"invalid": 1}, trigger_id="2", wait_s=5)
+        accepted = await publisher.publish("s", {}, trigger_id="1", wait_s=30)
+        repeated = await publisher.publish("s", {}, trigger_id="1", wait_s=30)
+        rejected = await publisher.publish("s", {"invalid": 1}, trigger_id="2", wait_s=30)
 
     assert [accepted.status, repeated.status, rejected.status] == [
         "accepted",
@@ -134,7 +134,9 @@ async def test_many_are_answered_in_the_order_they_were_given() -> None:
     async with Keeper(log), Publisher(log, settings=PublisherSettings(window_max=50)) as publisher:
         answers = [
             answer
-            async for answer in publisher.publish_many(triggers, wait_s=5, progress=progress.append)
+            async for answer in publisher.publish_many(
+                triggers, wait_s=30, progress=progress.append
+            )
         ]
 
     assert [answer.trigger_id for answer in answers] == [trigger.trigger_id for trigger in triggers]
@@ -185,8 +187,8 @@ async def test_a_request_is_answered_too() -> None:
 
     async with Keeper(log), Publisher(log) as publisher:
         run_id = (await publisher.publish("s", {}, trigger_id="1")).run_id
-        done = await publisher.request(run_id, CancelRequested(reason="x"), actor=ADA, wait_s=5)
-        refused = await publisher.request(run_id, CancelRequested(), actor=ADA, wait_s=5)
+        done = await publisher.request(run_id, CancelRequested(reason="x"), actor=ADA, wait_s=30)
+        refused = await publisher.request(run_id, CancelRequested(), actor=ADA, wait_s=30)
         only_appended = await publisher.request(run_id, CancelRequested(), actor=ADA)
 
     assert (done.status, refused.status) == ("accepted", "rejected")

@@ -82,15 +82,15 @@ async def spied(partitions: int = 1) -> Spied:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(0.001)
 
 
 async def waiting(publisher: Publisher, log: MemoryLog) -> tuple[asyncio.Task[Answer], str]:
     """A publish that waits for its answer, and the cause by which that must name it."""
-    task = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=5))
-    async with asyncio.timeout(5):
+    task = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=30))
+    async with asyncio.timeout(90):
         reader = log.reader({0: 1})
         while True:
             for record in (await reader.fetch(1, 5)).get(0, ()):
@@ -136,7 +136,7 @@ async def test_a_claim_is_not_forgotten_where_reading_begins_once_more() -> None
         await keeper.claim(0)
         await publisher.publish("s", {}, trigger_id="2")
         # From here on what was read already is read again, for an append in doubt.
-        doubted = asyncio.create_task(publisher.publish("s", {}, trigger_id="3", wait_s=5))
+        doubted = asyncio.create_task(publisher.publish("s", {}, trigger_id="3", wait_s=30))
         await until(lambda: len(log.appends) == 4)
         await keeper.put(0, event(REJECTED, subject="r", cause=cause), epoch=old, sequence=1)
         await keeper.state(0, event(ACCEPTED, subject="r", cause=cause))
@@ -196,12 +196,12 @@ async def test_an_answer_that_is_there_before_the_append_returns_is_found() -> N
         return result
 
     async with Keeper(log), Publisher(log, settings=QUICK) as publisher:
-        first = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=5))
+        first = asyncio.create_task(publisher.publish("s", {}, trigger_id="1", wait_s=30))
         await first
         log.append = slow  # type: ignore[method-assign]
         # Several at a time, so that the reader is past each when its append returns.
         answers = await asyncio.gather(
-            *(publisher.publish("s", {}, trigger_id=str(i), wait_s=5) for i in range(2, 6))
+            *(publisher.publish("s", {}, trigger_id=str(i), wait_s=30) for i in range(2, 6))
         )
 
     assert {answer.status for answer in answers} == {"accepted"}
@@ -214,14 +214,14 @@ async def test_all_who_wait_share_one_reader_which_ends_when_nobody_does() -> No
         await asyncio.sleep(0)
         readers = len(log.readers)
         await asyncio.gather(
-            *(publisher.publish("s", {}, trigger_id=str(i), wait_s=5) for i in range(200))
+            *(publisher.publish("s", {}, trigger_id=str(i), wait_s=30) for i in range(200))
         )
         assert len(log.readers) == readers + 1
         reader = log.readers[-1]
         assert reader.partitions == set(), "no partition is read for nobody"
 
         await until(lambda: publisher._tail._task is None and reader.is_closed)
-        again = await publisher.publish("s", {}, trigger_id="0", wait_s=5)
+        again = await publisher.publish("s", {}, trigger_id="0", wait_s=30)
 
     assert again.status == "repeated"
 
@@ -251,7 +251,7 @@ async def test_when_the_log_can_no_longer_be_read_the_answer_is_appended(
             answer = await publisher.publish("s", {}, trigger_id="1", wait_s=60)
         log.fail = False
         async with Keeper(log):
-            again = await publisher.publish("s", {}, trigger_id="2", wait_s=5)
+            again = await publisher.publish("s", {}, trigger_id="2", wait_s=30)
 
     assert (answer.status, again.status) == ("appended", "accepted")
     assert "No answers can be read: ML2002 Gone." in caplog.text
@@ -284,7 +284,7 @@ async def test_whatever_happens_to_appends_a_trigger_published_once_is_never_a_r
 
     async def publish(number: int) -> Answer:
         await asyncio.sleep(random.random() * 0.02)
-        return await publisher.publish("s", {}, trigger_id=str(number), wait_s=5)
+        return await publisher.publish("s", {}, trigger_id=str(number), wait_s=30)
 
     async with Keeper(log), Publisher(log, settings=settings) as publisher:
         answers = await asyncio.gather(*map(publish, range(40)))
