@@ -109,7 +109,10 @@ async def test_both_are_level_under_load_and_go_on_afterwards(postgres_address: 
         assert table_diff.changed == kinds["changed"] > 0
 
 
-async def test_a_hold_that_nobody_takes_back_ends_by_itself(postgres_address: str) -> None:
+async def test_a_hold_that_nobody_takes_back_ends_by_itself(
+    postgres_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshline.projections.hold.HOLD_S", 5.0)
     connection = Connection(parse_address(postgres_address))
     books = Books(connection.address.namespace)
     async with Busy(postgres_address).running() as busy:
