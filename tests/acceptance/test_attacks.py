@@ -15,8 +15,8 @@ from fastapi.routing import APIRoute
 
 from meshline.api.app import ROUTERS as API_ROUTERS
 from meshline.api.exports import neutral
+from meshline.api.wrong_passwords import WRONG_MAX
 from meshline.console.app import ROUTERS
-from meshline.console.signing_in import FAILURES_MAX
 from meshline.console.visit import form_token
 from meshline.workflow.registry import Registry
 from tests.api.leads import leads
@@ -92,13 +92,13 @@ async def test_passwords_that_are_tried_at_once_are_no_more_than_one_by_one(site
         right = await eve.http.post("/login", data=sent | {"password": PASSWORD})
         nobody = [
             (await eve.http.post("/login", data=sent | {"name": "nobody", "password": "x"}))
-            for _ in range(FAILURES_MAX + 1)
+            for _ in range(WRONG_MAX + 1)
         ]
 
-    assert sorted(a.status_code for a in answers) == [401] * FAILURES_MAX + [429] * 30
+    assert sorted(a.status_code for a in answers) == [401] * WRONG_MAX + [429] * 30
     assert right.status_code == 429, "closed for a while, whoever comes"
     # A name that nobody has is answered as one that somebody has.
-    assert [a.status_code for a in nobody] == [401] * FAILURES_MAX + [429]
+    assert [a.status_code for a in nobody] == [401] * WRONG_MAX + [429]
     known = next(a for a in answers if a.status_code == 401)
     assert re.sub(r'value="\w+"', "", known.text) == re.sub(r'value="\w+"', "", nobody[0].text)
 

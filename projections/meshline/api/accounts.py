@@ -14,6 +14,7 @@ from typing import Any
 from meshline.api.keys import check_roles, scope_of
 from meshline.api.oidc import Granted
 from meshline.api.principals import Principal, permissions_of
+from meshline.api.wrong_passwords import TABLE, WrongPasswords
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import SettingsInvalid
@@ -102,10 +103,11 @@ class Accounts:
         # For a name that nobody has: its answer takes as long as that for a wrong password.
         self._nobodys = f"scrypt${cost}$8$5${'00' * 16}${'00' * 32}"
         self._checking = asyncio.Semaphore(2)
+        self._wrong = WrongPasswords(self.fetch, self._clock)
 
     async def open(self) -> None:
         """Make the tables if they are not there."""
-        await self._pool.run_script(_TABLES.format(schema=self._schema))
+        await self._pool.run_script((_TABLES + TABLE).format(schema=self._schema))
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -224,12 +226,13 @@ class Accounts:
     # -- sessions ------------------------------------------------------------------------------
 
     async def sign_in(self, name: str, password: str) -> str | None:
-        """Return the secret of a new session; None where name or password is wrong."""
-        found = await self.fetch("select * from {schema}.users where name = $1", name)
-        kept = found[0]["password"] if found else self._nobodys
-        async with self._checking:
-            is_right = await asyncio.to_thread(_matches, password, kept)
-        if not found or not is_right:
+        """Return the secret of a new session; None where name or password is wrong.
+
+        Raises:
+            TooMany: there were too many wrong ones for the name.
+        """
+        kept = await self.proven(name, password)
+        if kept is None:
             return None
         token, now = await self._new_session()
         await self.fetch(
@@ -238,6 +241,22 @@ class Accounts:
             _digest(token), now, name, kept,
         )  # fmt: skip
         return token
+
+    async def proven(self, name: str, password: str) -> str | None:
+        """Return what is kept of the user's password if this is it; None where it is wrong.
+
+        Raises:
+            TooMany: there were too many wrong ones for the name.
+        """
+        await self._wrong.take(name)
+        found = await self.fetch("select * from {schema}.users where name = $1", name)
+        kept: str = found[0]["password"] if found else self._nobodys
+        async with self._checking:
+            is_right = await asyncio.to_thread(_matches, password, kept)
+        if not found or not is_right:
+            return None
+        await self._wrong.forget(name)
+        return kept
 
     async def begin(self, granted: Granted) -> str:
         """Return the secret of a new session of somebody whom a provider knows."""

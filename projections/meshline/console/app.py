@@ -99,7 +99,6 @@ def create_console(
     console.state.keys = keys
     console.state.login = login
     console.state.sent = access.SentForms()
-    console.state.failures = signing_in.Failures()
     console.state.rates = Rates(settings.rate_per_s, settings.burst_max)
     for router in ROUTERS:
         check_every_page(router, signing_in.PUBLIC)

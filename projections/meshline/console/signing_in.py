@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from urllib.parse import quote, unquote
 
@@ -11,49 +10,19 @@ from starlette.responses import RedirectResponse, Response
 
 from meshline.api.accounts import LASTS_MAX, Accounts
 from meshline.api.oidc import SignInRefused
+from meshline.api.problems import TooMany
 from meshline.console.oidc_login import OidcLogin
 from meshline.console.rendering import THEMES, rendered
 from meshline.console.visit import cookie_name, form_of, form_token, is_secure
 from meshline.events.errors import SettingsInvalid
 from meshline.projections.errors import NotFound
 
-__all__ = ["PUBLIC", "Failures", "router"]
+__all__ = ["PUBLIC", "router"]
 
 router = APIRouter()
 PUBLIC = frozenset({"/login", "/login/oidc", "/login/oidc/callback", "/logout", "/theme"})
 AWAY_S = 600
 """How long somebody may take at the identity provider."""
-
-FAILURES_MAX = 10
-"""Wrong passwords for one name, within ``FORGET_S``; more are not even looked at."""
-
-FORGET_S = 900.0
-NAMES_MAX = 1_000
-
-
-class Failures:
-    """Counts wrong passwords, so that nobody can try them all. Bounded, whatever is sent."""
-
-    def __init__(self) -> None:
-        self._at: dict[str, list[float]] = {}
-
-    def may_try(self, name: str) -> bool:
-        """Return whether another password for the name is looked at; it counts as wrong till then.
-
-        Counted before it is looked at: many that come at once are no more than one by one.
-        """
-        now_s = asyncio.get_running_loop().time()
-        recent = [at for at in self._at.get(name, ()) if at > now_s - FORGET_S]
-        if len(recent) >= FAILURES_MAX:
-            return False
-        if name not in self._at and len(self._at) >= NAMES_MAX:
-            # Other names, however many are tried, push none out that is nearly closed.
-            del self._at[min(self._at, key=lambda each: (len(self._at[each]), self._at[each]))]
-        self._at[name] = [*recent, now_s]
-        return True
-
-    def forget(self, name: str) -> None:
-        self._at.pop(name, None)
 
 
 @router.get("/login")
@@ -79,15 +48,13 @@ async def login(request: Request) -> Response:
     """Begin a session."""
     form = await form_of(request, request.cookies.get(cookie_name(request, "visitor")))
     accounts: Accounts = request.app.state.accounts
-    failures: Failures = request.app.state.failures
     name, then = form.get("name", "").strip().lower()[:100], form.get("then", "/")
-    if not failures.may_try(name):
-        said = f"Too many wrong passwords for this name: try again in {FORGET_S / 60:g} minutes."
-        return _page(request, then, said=said, status=429)
-    token = await accounts.sign_in(name, form.get("password", ""))
+    try:
+        token = await accounts.sign_in(name, form.get("password", ""))
+    except TooMany as error:
+        return _page(request, then, said=error.message, status=429)
     if token is None:
         return _page(request, then, said="Name or password is wrong.", status=401)
-    failures.forget(name)
     return await _begun(request, token, then)
 
 
