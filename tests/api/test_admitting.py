@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from meshline.api.admissions import Admissions
+from meshline.api.problems import Denied, TooMany
+from meshline.api.wrong_passwords import WRONG_MAX
 from meshline.events.envelope import Actor
 from meshline.events.errors import LogUnavailable
 from meshline.events.people_requests import AccessChangeRequested
@@ -113,6 +115,93 @@ async def test_a_user_is_made_narrowed_and_removed_and_who_is_signed_in_follows_
     assert made["password"] not in str(said) and changed["password"] not in str(said)
 
 
+OLD, NEW = "correct horse battery", "staple, correct again"
+
+
+async def test_everybody_changes_their_own_password_by_the_old_one(meshline: Installation) -> None:
+    for name in ("sue", "bob"):
+        await meshline.accounts.create(name, ["viewer"], made_by="user:test", password=OLD)
+    sues = await meshline.accounts.sign_in("sue", OLD)
+    bobs = await meshline.accounts.sign_in("bob", OLD)
+    async with (
+        meshline.as_("user:ada", "admin") as ada,
+        meshline.as_("user:sue", "viewer", queues=["team:support"]) as sue,
+    ):
+        wrong = await sue.post("/v1/account/password", {"old": NEW, "new": NEW + "!"}, status=403)
+        still = await meshline.accounts.principal(sues)
+        changed = await sue.post("/v1/account/password", {"old": OLD, "new": NEW}, status=200)
+        said = await audited(ada, 2)
+
+    assert "Nothing was changed" in wrong["detail"] and still is not None
+    assert changed == {"name": "sue"}
+    assert await meshline.accounts.principal(sues) is None
+    assert await meshline.accounts.principal(bobs) is not None
+    assert await meshline.accounts.sign_in("sue", OLD) is None
+    assert await meshline.accounts.sign_in("sue", NEW) is not None
+    done, refused = sorted(said, key=lambda e: e["status"] == "refused")
+    assert (done["what"], done["about"], done["actor"]) == (
+        "change password", "user:sue", "user:sue",
+    )  # fmt: skip
+    assert (refused["actor"], refused["code"]) == ("user:sue", "ML6002")
+    assert OLD not in str(said) and NEW not in str(said)
+
+
+async def test_a_password_of_ones_own_is_tried_as_often_as_at_the_sign_in(
+    meshline: Installation,
+) -> None:
+    await meshline.accounts.create("sue", ["viewer"], made_by="user:test", password=OLD)
+    async with meshline.as_("user:sue", "viewer") as sue:
+        for number in range(WRONG_MAX):
+            if number % 2:
+                assert await meshline.accounts.sign_in("sue", "wrong") is None
+            else:
+                tried = {"old": "wrong", "new": NEW}
+                await sue.post("/v1/account/password", tried, status=403)
+        answer = await sue.http.post("/v1/account/password", json={"old": OLD, "new": NEW})
+
+    assert answer.status_code == 429 and answer.headers["Retry-After"] == "900"
+    with pytest.raises(TooMany):
+        await meshline.accounts.sign_in("sue", NEW)
+
+
+async def test_no_password_of_ones_own_where_there_is_none_or_it_cannot_be(
+    meshline: Installation,
+) -> None:
+    await meshline.accounts.create("sue", ["viewer"], made_by="user:test", password=OLD)
+    token = await meshline.accounts.sign_in("sue", OLD)
+    async with (
+        meshline.as_("user:sue", "viewer") as sue,
+        meshline.as_("user:eve", "admin") as eve,
+        meshline.as_("service:sue", "source") as service,
+    ):
+        for body, said in (
+            ({"old": OLD, "new": "short"}, "5 characters: expected 12"),
+            ({"old": OLD, "new": OLD}, "expected another"),
+            ({"old": OLD, "new": "x" * 201}, "200"),
+        ):
+            refused = await sue.post("/v1/account/password", body, status=422)
+            assert said in refused["detail"]
+        for nobody in (eve, service):
+            tried = {"old": OLD, "new": NEW}
+            assert "no password here" in str(await nobody.post("/v1/account/password", tried, 404))
+
+    assert await meshline.accounts.principal(token) is not None
+    assert await meshline.accounts.sign_in("sue", OLD) is not None
+
+
+async def test_a_password_that_came_between_is_not_overwritten(meshline: Installation) -> None:
+    await meshline.accounts.create("sue", ["viewer"], made_by="user:test", password=OLD)
+
+    async def tell(by: Actor, asked: AccessChangeRequested) -> None:
+        await meshline.accounts.set_password("sue", "what the admin gave")
+
+    admissions = Admissions(meshline.keys, meshline.accounts, tell)
+    with pytest.raises(Denied):
+        await admissions.change_own_password(OLD, NEW, by=Actor("user", "user:sue"))
+
+    assert await meshline.accounts.sign_in("sue", "what the admin gave") is not None
+
+
 async def test_what_is_refused_is_in_the_audit_too_and_nothing_is_done(
     meshline: Installation,
 ) -> None:
@@ -200,7 +289,7 @@ async def test_without_a_log_nobody_is_let_in_and_everybody_can_be_shut_out(
     ada = Actor("user", "user:ada")
     admissions = Admissions(meshline.keys, meshline.accounts, tell)
     key, secret = await meshline.keys.create("service:crm", ["source"], made_by="user:test")
-    await meshline.accounts.create("bob", ["viewer"], made_by="user:test")
+    await meshline.accounts.create("bob", ["viewer"], made_by="user:test", password=OLD)
 
     with pytest.raises(LogUnavailable):
         await admissions.create_key("service:crm", Granting(["source"]), by=ada)
@@ -210,6 +299,8 @@ async def test_without_a_log_nobody_is_let_in_and_everybody_can_be_shut_out(
         await admissions.create_user("eve", Granting(["viewer"]), by=ada)
     with pytest.raises(LogUnavailable):
         await admissions.change_user("bob", Granting(["admin"]), by=ada)
+    with pytest.raises(LogUnavailable):
+        await admissions.change_own_password(OLD, NEW, by=Actor("user", "user:bob"))
     still = await meshline.keys.principal(secret)
     await admissions.revoke_key(key.id, by=ada, reason="stolen")
     await admissions.remove_user("bob", by=ada, reason="left")

@@ -44,6 +44,7 @@ LISTS = {
     "audit": "/audit",
     "readings": "/audit/readings",
     "access": "/access",
+    "account": "/account",
     "bulk": "/bulk",
     "nowhere": "/nowhere",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import io
 import json
 from collections.abc import AsyncIterator
 
@@ -34,9 +35,11 @@ async def test_over_a_server_and_where_they_are_kept_it_is_the_same_and_the_audi
         listening(meshline.api, "127.0.0.1", 0) as address,
         meshline.as_("user:ada", "admin") as ada,
         meshline.as_("user:olga", "operator") as olga,
+        meshline.as_("user:sue", "viewer") as sue,
     ):
         key = ada.http.headers["Authorization"].removeprefix("Bearer ")
         olgas = olga.http.headers["Authorization"].removeprefix("Bearer ")
+        sues = sue.http.headers["Authorization"].removeprefix("Bearer ")
         terminal = Terminal(capsys, monkeypatch, address, key, postgres_address)
 
         async def does(*words: str) -> str:
@@ -57,6 +60,13 @@ async def test_over_a_server_and_where_they_are_kept_it_is_the_same_and_the_audi
         await does("user", "sign-out", "user:sue", *WHY)
         gone = await meshline.accounts.principal(token)
         await does("user", "password", "sue", *WHY)
+        given = await meshline.accounts.set_password("sue")
+        typed = io.TextIOWrapper(io.BytesIO(f"{given}\nstaple, correct again\n".encode()))
+        monkeypatch.setattr("sys.stdin", typed)
+        own = await terminal.over_the_server("user", "password", key=sues)
+        changed = await meshline.accounts.sign_in("sue", "staple, correct again")
+        nothing = await terminal.over_the_server("user", "password", key=sues)
+        here = await terminal.where_it_is("user", "password")
         await does("user", "remove", "sue", *WHY)
         revoked = await terminal.where_it_is("key", "revoke", new, "--reason", "lost")
 
@@ -65,7 +75,7 @@ async def test_over_a_server_and_where_they_are_kept_it_is_the_same_and_the_audi
         missing = await terminal.over_the_server("user", "remove", "sue", *WHY)
         audit: list[dict[str, str]] = []
         async with asyncio.timeout(90):
-            while len(audit) < 8:
+            while len(audit) < 9:
                 await asyncio.sleep(0.05)
                 audit = (await ada.get("/v1/audit", action="access.change"))["items"]
 
@@ -80,7 +90,10 @@ async def test_over_a_server_and_where_they_are_kept_it_is_the_same_and_the_audi
     assert key_after.revoked_for == "lost"
     assert [e["what"] for e in audit[::-1]] == [
         "create key", "rotate key", "create user", "change user", "end sessions",
-        "change password", "remove user", "revoke key",
+        "change password", "change password", "remove user", "revoke key",
     ]  # fmt: skip
-    assert {e["actor"] for e in audit[1:]} == {"user:ada"}
+    assert {e["actor"] for e in audit[1:]} == {"user:ada", "user:sue"}
+    assert own[0] == Exit.OK and "sue has another password" in own[2] and changed is not None
+    assert nothing[0] == Exit.USAGE and "no line" in nothing[2]
+    assert here[0] == Exit.USAGE and "--server" in here[2]
     assert audit[0]["actor"] == f"user:{getpass.getuser()}" == key_after.revoked_by

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from meshline.api.oidc import Granted
+from meshline.events.envelope import Actor
 from meshline.workflow.registry import Registry
 from tests.api.leads import leads
 from tests.console.site import PASSWORD, Site, site_at
@@ -106,6 +108,59 @@ async def test_a_user_is_made_changed_signed_out_and_removed(site: Site) -> None
     assert [what for what, *_ in await audited(site, 5)] == [
         "create user", "change user", "end sessions", "change password", "remove user",
     ]  # fmt: skip
+
+
+async def test_everybody_sees_their_account_and_gives_themselves_another_password(
+    site: Site,
+) -> None:
+    new = " staple, correct again"
+    async with (
+        site.as_("sue", "viewer") as sue,
+        site.as_("sue", "viewer") as elsewhere,
+        site.as_("bob", "viewer") as bob,
+    ):
+        page = await sue.open("/account")
+        for old, typed, again, status, said in (
+            ("wrong, and not the one", new, new, 403, "The old password is wrong"),
+            (PASSWORD, new, "staple", 422, "not the same twice"),
+            (PASSWORD, "short", "short", 422, "5 characters"),
+        ):
+            refused = await sue.send(
+                "/account", {"old": old, "new": typed, "again": again}, status=status
+            )
+            assert said in refused.text and typed not in refused.text
+            assert 'action="/account"' in refused.text, "it can be typed again"
+        await elsewhere.open("/runs")
+        done = await sue.send("/account", {"old": PASSWORD, "new": new, "again": new})
+        after = await sue.open(done.headers["location"])
+        out = await elsewhere.open("/runs")
+        others = await bob.open("/account")
+        await elsewhere.sign_in("sue", PASSWORD, status=401)
+        await elsewhere.sign_in("sue", new)
+
+    assert 'href="/account"' in page and "see everything but payloads" in page
+    assert "2 times" in page and "another password now" in after and "1 time," in after
+    assert 'name="password"' in out, "it is the sign-in again"
+    assert "user:bob" in others
+    told = ("change password", "user:sue", "their own")
+    async with asyncio.timeout(90):
+        # The refused one is told beside it.
+        while told not in await audited(site, 1):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_an_account_of_a_provider_has_no_password_here(site: Site) -> None:
+    granted = Granted(Actor("user", "user:eve@example.org"), ["viewer"], None, None, ["team:emea"])
+    async with site.as_(None) as eve:
+        eve.http.cookies["session"] = await site.accounts.begin(granted)
+        page = await eve.open("/account")
+        token = re.findall(r'name="token" value="(\w+)"', page)[0]
+        sent = {"token": token, "old": PASSWORD, "new": PASSWORD + "!", "again": PASSWORD + "!"}
+        refused = await eve.http.post("/account", data=sent)
+
+    assert "with the identity provider" in page and 'action="/account"' not in page
+    assert "team:emea" in page
+    assert refused.status_code == 404 and "no password here" in refused.text
 
 
 async def test_an_auditor_sees_who_may_what_and_changes_nothing(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -128,17 +129,58 @@ async def sign_out(
 
 
 @command(app)
-async def password(call: Call, name: Name, reason: Because = "") -> None:
+async def password(
+    call: Call,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="ada; none: yourself, over a server.")
+    ] = None,
+    reason: Because = "",
+) -> None:
     """Give a user a new password and show it, this once; their sessions end.
+
+    Without a name it is your own, of the user whose key you have: you type the old one and the
+    new one, or send each as a line. Everybody may.
 
     \b
     Examples:
       meshline user password admin
+      meshline user password --server https://meshline.example.org
     """
+    if name is None:
+        await _change_own(call)
+        return
     async with admissions(call, reason) as admitting:
         made = await admitting.change_password(name, by=call.actor, reason=reason)
     call.out.thing({"password": made, "name": name}, lambda: made)
     call.out.say(f"It is the password of {name} now. It is not shown again.")
+
+
+async def _change_own(call: Call) -> None:
+    if call.given.server is None:
+        raise typer.BadParameter(
+            "without a name it is your own, which a server changes: expected --server, or a name",
+            param_hint="NAME",
+        )
+    from meshline.client import RemoteAdmissions
+
+    old, new = _typed("Password now"), _typed("New password", twice=True)
+    async with call.connection() as connection:
+        name = await RemoteAdmissions(connection).change_own_password(old, new)
+    call.out.say(f"{name} has another password now; all sessions of theirs are ended.")
+
+
+def _typed(asks: str, *, twice: bool = False) -> str:
+    """Return what is typed unseen, or the next line of what is sent."""
+    if sys.stdin.isatty():
+        said: str = typer.prompt(asks, hide_input=True, confirmation_prompt=twice, err=True)
+        return said
+    try:
+        line = sys.stdin.buffer.readline().decode()
+    except UnicodeDecodeError:
+        line = ""
+    if not line:
+        raise typer.BadParameter(f"no line of UTF-8 was sent for: {asks}", param_hint="stdin")
+    return line.removesuffix("\n")
 
 
 @command(app)

@@ -38,7 +38,7 @@ class Requirement:
 
     def __init__(
         self,
-        permission: Permission,
+        permission: Permission | None,
         asks: type[AskedRequest] | None,
         *,
         changes_books: bool = False,
@@ -54,7 +54,8 @@ class Requirement:
         principal: Principal | None = None
         try:
             principal = await _known(request.app.state, credential)
-            principal.check(self.permission)
+            if self.permission is not None:
+                principal.check(self.permission)
         except (Unauthenticated, Denied) as error:
             if attempt is not None:
                 actor = None if principal is None else principal.actor
@@ -105,7 +106,7 @@ async def _known(state: State, credential: str | None) -> Principal:
 
 
 def requires(
-    permission: Permission,
+    permission: Permission | None,
     asks: type[AskedRequest] | None = None,
     *,
     changes_books: bool = False,
@@ -113,6 +114,7 @@ def requires(
     """Return a dependency that gives the desk of who asks, if they may do this.
 
     Args:
+        permission: None: whoever is known may, for it is about themselves.
         asks: what the route appends; a refusal of it is kept in the log.
         changes_books: it appends nothing, and changes which views there are.
     """

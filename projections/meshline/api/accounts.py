@@ -26,8 +26,10 @@ __all__ = [
     "FIRST_USER",
     "IDLE_MAX",
     "LASTS_MAX",
+    "PASSWORD_LENGTH_MAX",
     "PASSWORD_LENGTH_MIN",
     "Accounts",
+    "check_password",
     "check_user",
 ]
 
@@ -133,7 +135,7 @@ class Accounts:
             SettingsInvalid: name, roles or password can't be these, or the name is taken.
         """
         check_user(name, roles)
-        password = _checked(password)
+        password = _chosen(password)
         found = await self.fetch(
             "insert into {schema}.users (name, password, roles, workflows, queues, made_at, "
             "made_by) values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning *",
@@ -204,7 +206,7 @@ class Accounts:
             NotFound: there is no such user.
             SettingsInvalid: the password is too short.
         """
-        password = _checked(password)
+        password = _chosen(password)
         found = await self.fetch(
             "update {schema}.users set password = $2 where name = $1 returning name",
             name, await self._hashed(password),
@@ -213,6 +215,31 @@ class Accounts:
             raise _no_user(name)
         await self.fetch("delete from {schema}.sessions where name = $1", name)
         return password
+
+    async def replace_password(
+        self, name: str, was: str, password: str, *, session: str | None = None
+    ) -> bool:
+        """Return whether the user has this password now: not where another came between.
+
+        Args:
+            was: what ``proven`` said of the old one.
+            session: the secret of one that goes on; None: all of theirs end.
+        Raises:
+            SettingsInvalid: the password is too short.
+        """
+        check_password(password)
+        found = await self.fetch(
+            "update {schema}.users set password = $3 where name = $1 and password = $2 "
+            "returning name",
+            name, was, await self._hashed(password),
+        )  # fmt: skip
+        if found:
+            await self.fetch(
+                "delete from {schema}.sessions where token_hash <> $2 "
+                "and coalesce(actor, 'user:' || name) = 'user:' || $1",
+                name, _digest(session or ""),
+            )  # fmt: skip
+        return bool(found)
 
     async def remove(self, name: str) -> None:
         """Let a user sign in no more, and end their sessions.
@@ -353,14 +380,19 @@ def check_user(name: str, roles: Sequence[str]) -> None:
     check_roles(roles)
 
 
-def _checked(password: str | None) -> str:
-    if password is None:
-        return secrets.token_urlsafe(15)
+def check_password(password: str) -> None:
+    """Raise ``SettingsInvalid`` unless this can be somebody's password."""
     if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         raise SettingsInvalid(
             f"The password has {len(password)} characters: expected {PASSWORD_LENGTH_MIN} to "
             f"{PASSWORD_LENGTH_MAX}."
         )
+
+
+def _chosen(password: str | None) -> str:
+    if password is None:
+        return secrets.token_urlsafe(15)
+    check_password(password)
     return password
 
 

@@ -11,14 +11,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from meshline.api.accounts import Accounts, check_user
+from meshline.api.accounts import Accounts, check_password, check_user
 from meshline.api.keys import ApiKeys, check_actor, check_roles, new_key_id
+from meshline.api.problems import Denied
 from meshline.events.clock import Clock, SystemClock
 from meshline.events.envelope import Actor
 from meshline.events.errors import LogUnavailable, SettingsInvalid
 from meshline.events.people_requests import ACCESS, AccessChangeRequested
 from meshline.events.publish import Publisher
 from meshline.projections.admitted import Granting, Key, Session, User
+from meshline.projections.errors import NotFound
 
 __all__ = ["Admissions", "Tell", "told_with"]
 
@@ -170,6 +172,40 @@ class Admissions:
         await self._give("change password", f"user:{name}", by, reason)
         return await self._accounts.set_password(name)
 
+    async def change_own_password(
+        self, old: str, new: str, *, by: Actor, session: str | None = None
+    ) -> None:
+        """Give oneself another password; one's other sessions end.
+
+        Args:
+            session: the secret of the one that goes on; None: all end.
+        Raises:
+            NotFound: one has no password here.
+            Denied: the old one is wrong.
+            TooMany: there were too many wrong ones.
+            SettingsInvalid: the new one is too short, or the old one.
+            LogUnavailable: it could not be told, and was not done.
+        """
+        name = await self._own_name(by)
+        check_password(new)
+        if new == old:
+            raise SettingsInvalid("The new password is the old one: expected another.")
+        was = await self._accounts.proven(name, old)
+        if was is None:
+            raise _wrong_password()
+        await self._give("change password", by.id, by, "their own")
+        if not await self._accounts.replace_password(name, was, new, session=session):
+            raise _wrong_password()
+
+    async def _own_name(self, by: Actor) -> str:
+        kind, _, name = by.id.partition(":")
+        if kind == "user" and any(user.name == name for user in await self._accounts.all()):
+            return name
+        raise NotFound(
+            f"{by.id} has no password here: who signs in with an identity provider changes it "
+            "there, and who has a key has another one made."
+        )
+
     async def remove_user(self, name: str, *, by: Actor, reason: str = "") -> User:
         """Let a user sign in no more, end their sessions, and return who it was.
 
@@ -212,6 +248,13 @@ class Admissions:
             await self._give(action, about, by, reason)
         except LogUnavailable as error:
             _logger.error("%s does this untold: %s: %s (%s)", by.id, action, about, error.message)
+
+
+def _wrong_password() -> Denied:
+    return Denied(
+        "The old password is wrong: expected the one that you sign in with. Nothing was changed; "
+        "an admin can give you a new one."
+    )
 
 
 def _check_not_oneself(name: str, by: Actor) -> None:

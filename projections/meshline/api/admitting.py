@@ -1,4 +1,4 @@
-"""Keys, users and sessions over HTTP, for admins of all teams."""
+"""Keys, users and sessions over HTTP, for admins of all teams; and one's own password."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from fastapi import APIRouter, Depends
 from pydantic import AwareDatetime, BaseModel, Field
 
 from meshline.api.access import requires
+from meshline.api.accounts import PASSWORD_LENGTH_MAX
 from meshline.api.admissions import Admissions
 from meshline.api.answers import item_of, list_of
 from meshline.api.context import After, Body, Limit
 from meshline.api.desk import Desk
 from meshline.api.principals import Permission
-from meshline.api.problems import Denied, documented
+from meshline.api.problems import Denied, TooMany, documented
 from meshline.events.people_requests import AccessChangeRequested
 from meshline.projections.admitted import Granting, Key, Session, User
 from meshline.projections.errors import NotFound
 from meshline.projections.pages import Page, page_of_all
 
-__all__ = ["admissions_of", "router"]
+__all__ = ["admissions_of", "change_own", "router"]
 
 router = APIRouter(prefix="/v1", tags=["keys and users"])
 OVERLAP_S_MAX = 30 * 86_400.0
 
 Admin = Annotated[Desk, Depends(requires(Permission.ACCESS))]
 Changer = Annotated[Desk, Depends(requires(Permission.ACCESS, AccessChangeRequested))]
+Themselves = Annotated[Desk, Depends(requires(None, AccessChangeRequested))]
 Names = Annotated[list[str], Field(max_length=100)]
 _READS = documented(404, 422)
 _ACTS = documented(404, 411, 413, 415, 422)
@@ -91,6 +93,19 @@ class Password(BaseModel):
     password: str
 
 
+class NewPassword(Body):
+    """`old` is the one that counts now."""
+
+    old: str = Field(max_length=PASSWORD_LENGTH_MAX)
+    new: str = Field(max_length=PASSWORD_LENGTH_MAX)
+
+
+class Changed(BaseModel):
+    """Whose password it is."""
+
+    name: str
+
+
 class Ended(BaseModel):
     """How many sessions were ended."""
 
@@ -111,10 +126,23 @@ def admissions_of(desk: Desk) -> Admissions:
         )
         desk.refused(denied)
         raise denied
+    return _kept(desk)
+
+
+def _kept(desk: Desk) -> Admissions:
     found = desk.services.admissions
     if found is None:
         raise NotFound("This server keeps no keys: ask where they are kept.")
     return found
+
+
+async def change_own(desk: Desk, old: str, new: str, session: str | None = None) -> None:
+    """Give the principal another password; see ``change_own_password``. A refusal is kept."""
+    try:
+        await _kept(desk).change_own_password(old, new, by=desk.principal.actor, session=session)
+    except (Denied, TooMany) as error:
+        desk.refused(error)
+        raise
 
 
 def _page(page: Page[Any]) -> dict[str, Any]:
@@ -195,6 +223,13 @@ async def change_password(desk: Changer, user: str, body: Because) -> Any:
     admissions = admissions_of(desk)
     made = await admissions.change_password(user, by=desk.principal.actor, reason=body.reason)
     return Password(name=user, password=made)
+
+
+@router.post("/account/password", response_model=Changed, responses=_ACTS)
+async def change_own_password(desk: Themselves, body: NewPassword) -> Any:
+    """Give oneself another password, by the old one; one's sessions end. Everybody may."""
+    await change_own(desk, body.old, body.new)
+    return Changed(name=desk.principal.actor.id.partition(":")[2])
 
 
 @router.post("/users/{user}/remove", response_model=item_of(User), responses=_ACTS)

@@ -70,6 +70,11 @@ class RemoteAdmissions:
         path = f"/v1/users/{quote(name, safe='')}/password"
         return str((await self._done(path, {"reason": reason}))["password"])
 
+    async def change_own_password(self, old: str, new: str) -> str:
+        """Give whose key this is another password, and return who that is."""
+        done = await self._done("/v1/account/password", {"old": old, "new": new})
+        return str(done["name"])
+
     async def remove_user(self, name: str, *, by: Actor | None = None, reason: str = "") -> User:
         path = f"/v1/users/{quote(name, safe='')}/remove"
         return row_of(User, await self._done(path, {"reason": reason}))

@@ -19,7 +19,7 @@ from meshline.events.people_requests import AccessChangeRequested
 from meshline.projections.admitted import Granting, Key
 from meshline.projections.errors import NotFound
 
-__all__ = ["SentForms", "router"]
+__all__ = ["MAY", "SentForms", "router"]
 
 router = APIRouter()
 _clock = SystemClock()
@@ -29,7 +29,7 @@ SENT_MAX = 1_000
 EXPIRES = {"30": "30 days", "90": "90 days", "365": "a year", "": "never"}
 OVERLAPS = {"0": "not at all", "3600": "for an hour", "86400": "for a day", "604800": "for a week"}
 _OF_PROGRAMS = ("source", "worker")
-_MAY = {
+MAY = {
     Permission.PUBLISH: "publish triggers",
     Permission.REPORT: "report outcomes of steps",
     Permission.READ: "see everything but payloads",
@@ -79,7 +79,7 @@ async def show_access(request: Request, visit: Auditor) -> Response:
         users=await admissions.users(),
         sessions=sessions[:SESSIONS_MAX],
         roles={
-            role: [_MAY.get(each, each.value) for each in Permission if each in permissions]
+            role: [MAY.get(each, each.value) for each in Permission if each in permissions]
             for role, permissions in ROLES.items()
         },
         roles_of_people=[role for role in ROLES if role not in _OF_PROGRAMS],

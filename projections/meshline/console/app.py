@@ -16,6 +16,7 @@ from meshline.api.keys import ApiKeys
 from meshline.api.rates import Rates
 from meshline.console import (
     access,
+    account,
     approvals,
     audit,
     bulk,
@@ -63,6 +64,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     view_keeping.router,
     audit.router,
     access.router,
+    account.router,
     signing_in.router,
 )
 _OF_THE_API = ("/v1/", "/docs", "/openapi.json")

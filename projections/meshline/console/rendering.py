@@ -85,6 +85,7 @@ _DONE = {
     "revoke": "The key counts no more, on every server within seconds.",
     "user-change": "The user may that from now on.",
     "user-remove": "The user can sign in no more.",
+    "password": "You have another password now, and are signed in here alone.",
     "sessions-end": "They are signed out everywhere.",
     "confirm": "You agreed: it can be done now.",
     "parked-retry": "It was tried again: what is parked still is shown below.",

@@ -218,7 +218,7 @@ async def form_of(request: Request, secret: str | None) -> dict[str, str]:
 class _Sees:
     """The dependency of a page; see ``sees``."""
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self, permission: Permission | None) -> None:
         self.permission = permission
 
     def attempt(self, request: Request) -> Attempt | None:
@@ -239,7 +239,7 @@ class _Sees:
         desk = Desk(state.services, principal, self.attempt(request))
         visit = Visit(desk, form_token(secret), secrets.token_urlsafe(12))
         request.state.visit = visit
-        if not principal.may(self.permission):
+        if self.permission is not None and not principal.may(self.permission):
             error = Denied(
                 f"{principal.actor.id} may not do this: it needs the permission "
                 f"{self.permission}. Ask for a role that has it."
@@ -253,7 +253,9 @@ class _Sees:
 class _Acts(_Sees):
     """The dependency of what a form does; see ``acts``."""
 
-    def __init__(self, permission: Permission, asks: Mapping[str, type[AskedRequest]]) -> None:
+    def __init__(
+        self, permission: Permission | None, asks: Mapping[str, type[AskedRequest]]
+    ) -> None:
         super().__init__(permission)
         self._asks = asks
 
@@ -267,15 +269,20 @@ class _Acts(_Sees):
         return Act(visit, await form_of(request, secret))
 
 
-def sees(permission: Permission = Permission.READ) -> _Sees:
-    """Return a dependency that gives the visit of who is signed in, if they may see this."""
+def sees(permission: Permission | None = Permission.READ) -> _Sees:
+    """Return a dependency that gives the visit of who is signed in, if they may see this.
+
+    Args:
+        permission: None: everybody may, for it is about themselves.
+    """
     return _Sees(permission)
 
 
-def acts(permission: Permission, asks: Mapping[str, type[AskedRequest]]) -> _Acts:
+def acts(permission: Permission | None, asks: Mapping[str, type[AskedRequest]]) -> _Acts:
     """Return a dependency that gives the form of who is signed in, if they may do this.
 
     Args:
+        permission: as of ``sees``.
         asks: by the action in the path (else under ``""``) what it appends: a refusal is kept.
     """
     return _Acts(permission, asks)
