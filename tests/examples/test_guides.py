@@ -134,7 +134,7 @@ def test_a_guide_does_what_it_says(
         env=environment(postgres_dsn),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         check=False,
     )
 
