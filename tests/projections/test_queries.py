@@ -13,12 +13,14 @@ import pytest
 from meshline.projections.as_of import Moment
 from meshline.projections.as_of_queries import ViewsFolded
 from meshline.projections.errors import NotFound, StoreUnavailable
-from meshline.projections.exception_view import exceptions
+from meshline.projections.exception_view import OPEN_EXCEPTIONS, exceptions
 from meshline.projections.from_scratch import fold_views
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import periods
 from meshline.projections.queries import Views, as_json
 from meshline.projections.runs_view import RunRow, runs
+from meshline.projections.summaries import OPEN_RUNS
+from meshline.projections.tasks_view import OPEN_TASKS, tasks
 from meshline.projections.triggers_view import triggers
 from tests.projections.filled_views import filled_views
 from tests.projections.streams import fill, new_log, write
@@ -45,6 +47,42 @@ async def test_the_answers_are_those_of_a_fold_in_plain_python(
     await check_runs(views, all_runs)
     await check_people(views, scratch, all_runs)
     await check_triggers(views, scratch)
+    for owner in {"user:ada", *(run.owner for run in all_runs), "user:nobody"}:
+        await check_possessions(views, scratch, owner)
+
+
+async def check_possessions(views: Views, scratch: MemoryStore, owner: str) -> None:
+    expected = [
+        *(
+            ("run", row.run_id, "")
+            for row in await scratch.rows(runs)
+            if owner in (row.owner, row.assignee) and row.state in OPEN_RUNS
+        ),
+        *(
+            ("exception", row.run_id, row.exception_id)
+            for row in await scratch.rows(exceptions)
+            if row.owner == owner and row.state in OPEN_EXCEPTIONS
+            and (row.kind, row.about) != ("owner_gone", owner)
+        ),
+        *(
+            (row.kind, row.run_id, row.task)
+            for row in await scratch.rows(tasks)
+            if owner in (row.owner, row.assignee) and row.state in OPEN_TASKS
+        ),
+    ]  # fmt: skip
+    found: list[tuple[str, str, str]] = []
+    after = None
+    while True:
+        page = await views.possessions(owner, limit=3, after=after)
+        found += [(row.kind, row.run_id, row.about) for row in page.rows]
+        if (after := page.next) is None:
+            break
+    assert found == sorted(expected, key=lambda each: (each[1], each[0], each[2]))
+    for run_id in {each[1] for each in expected[:3]}:
+        of_one = (await views.possessions(owner, run_id=run_id)).rows
+        assert [(row.kind, row.about) for row in of_one] == sorted(
+            (kind, about) for kind, run, about in expected if run == run_id
+        )
 
 
 def shared_by_two(runs: list[RunRow]) -> str:

@@ -75,7 +75,9 @@ def handover(random: Random, run: RunState, people: People) -> HandoverRequested
 
 def handovers(run: RunState, to: str) -> Iterator[HandoverRequested]:
     """Yield all that can be handed over in the run."""
-    yield HandoverRequested(kind="run", previous=run.owner, owner=to)
+    for previous in (run.owner, run.assignee):
+        if previous is not None:
+            yield HandoverRequested(kind="run", previous=previous, owner=to)
     for exception_id, opened in (run.exceptions or {}).items():
         yield HandoverRequested(
             kind="exception", about=exception_id, previous=opened.owner, owner=to

@@ -56,6 +56,7 @@ _NUMBER: TypeAdapter[Any] = TypeAdapter(int)
 _NUMBERS: TypeAdapter[Any] = TypeAdapter(list[int])
 _ASKED = ("role:lead", "team:red", "team:directors", "queue:triage")
 _OWNERS = ("team:red", "team:blue", "user:ada", "queue:night")
+_ASSIGNEES = ("user:ada", "user:bob", None)
 
 
 class Authoring:
@@ -259,7 +260,10 @@ def _observe(activity: Activity, memo: Any) -> Observation:
     count = (memo or 0) + 1
     match activity.name:
         case "work":
-            return Observation(owner=_OWNERS[count % 4], waiting_on="vendor", memo=count)
+            return Observation(
+                owner=_OWNERS[count % 4], assignee=_ASSIGNEES[count % 3], waiting_on="vendor",
+                memo=count,
+            )  # fmt: skip
         case "raise":
             return Observation(raised=(Raised("quarrel", f"number {count}"),), memo=count)
         case "settle":

@@ -18,7 +18,7 @@ __all__ = ["OwnerQueries", "Possession"]
 _POSSESSIONS = """
 select * from (
     select 'run' as kind, run_id, '' as about, workflow, state, started_at as since
-    from {ns}.runs where owner = $1 and state = any($2::text[])
+    from {ns}.runs where (owner = $1 or assignee = $1) and state = any($2::text[])
     union all
     select 'exception', run_id, exception_id, workflow, state, opened_at
     from {ns}.exceptions where owner = $1 and state = any($3::text[])

@@ -10,7 +10,14 @@ from meshline.events import facts
 from meshline.events.directory import Directory
 from meshline.events.people_requests import HandoverRequested
 from meshline.testing import RequestRefused, RunUnderTest, WorkflowTest
-from meshline.workflow import Approval, Retry, Workflow
+from meshline.workflow import (
+    Activity,
+    Approval,
+    Observation,
+    ObservedWorkflow,
+    Retry,
+    Workflow,
+)
 from tests.engine.core.workflows import Done, Order, new_workflow
 
 
@@ -104,6 +111,61 @@ def test_a_run_that_begins_for_somebody_who_is_gone_says_so() -> None:
     left(test, "bob")
 
     assert gone(test.start(Order())) == ["user:ada"]
+
+
+def observed() -> tuple[WorkflowTest, RunUnderTest]:
+    wf = ObservedWorkflow(
+        "tickets", trigger=Order, source="desk", owner="user:bob", exceptions="queue:triage",
+        outcome="it works again",
+    )  # fmt: skip
+
+    @wf.observe
+    def observe(activity: Activity, memo: Any) -> Observation:
+        if activity.name == "closed":
+            return Observation(ended="succeeded")
+        return Observation(assignee=None if activity.name == "nobody" else activity.name)
+
+    test = WorkflowTest(wf)
+    test.given_directory(directory("eve", "ada", "bob"), by="user:eve")
+    return test, test.start(Order())
+
+
+def works_on(test: WorkflowTest, run: RunUnderTest) -> str | None:
+    return test.state.runs[run.id].assignee
+
+
+def test_who_works_on_an_observed_run_and_left_is_seen_until_another_does() -> None:
+    test, run = observed()
+    run.observe("user:ada")
+    assert gone(run) == []
+
+    left(test, "bob")
+    assert gone(run) == ["user:ada"]
+    hand_over(run, "run", owner="user:eve")
+
+    assert (gone(run), run.owner, works_on(test, run)) == ([], "user:bob", "user:eve")
+    # The system that it comes from may say again that it is hers.
+    run.observe("user:ada")
+    assert gone(run) == ["user:ada"]
+    run.observe("nobody")
+    assert gone(run) == []
+    run.observe("user:ada")
+    run.observe("closed")
+    assert (gone(run), run.state) == ([], "succeeded")
+
+
+def test_who_owns_an_observed_run_and_works_on_it_gives_both_and_to_a_queue_the_one() -> None:
+    test, run = observed()
+    run.observe("user:bob")
+    left(test, "ada")
+    assert gone(run) == ["user:bob"], "once"
+
+    hand_over(run, "run", previous="user:bob", owner="user:ada")
+    assert (gone(run), run.owner, works_on(test, run)) == ([], "user:ada", "user:ada")
+    hand_over(run, "run", owner="queue:triage")
+
+    assert (run.owner, works_on(test, run)) == ("queue:triage", None)
+    refused(run, "not_theirs", "run", previous="user:ada", owner="user:eve")
 
 
 def test_the_end_of_the_run_is_the_end_of_it() -> None:

@@ -164,7 +164,8 @@ def _handed_over(
     yield from _expect(may, "fact_out_of_turn", f"{previous} or an admin to hand it over")
     knows = people.roster is None or people.roster.knows(data.owner)
     yield from _expect(knows, "fact_out_of_turn", "somebody who is in the directory")
-    yield from _expect(data.previous == previous, "fact_out_of_turn", f"it to be {previous}'s")
+    has = {data.previous, case.run.assignee if isinstance(data, facts.OwnerAssigned) else None}
+    yield from _expect(previous in has, "fact_out_of_turn", f"it to be {previous}'s")
 
 
 def _task_reminded(case: Case, data: facts.TaskReminded) -> Iterator[Wrong]:

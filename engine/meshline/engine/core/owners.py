@@ -26,7 +26,10 @@ OWNER_GONE = "owner_gone"
 
 
 def gone_owners(run: RunState, people: People) -> tuple[str, ...]:
-    """Return who is gone and has something of the run: itself, an exception, an approval."""
+    """Return who is gone and has something of the run: itself, an exception, an approval.
+
+    Who works on an observed run has it, as who owns it: the one is there, the other may be too.
+    """
     # An ended run that left memory and came back for an exception no longer knows its route.
     if not people.gone or not run.route:
         return ()
@@ -36,6 +39,7 @@ def gone_owners(run: RunState, people: People) -> tuple[str, ...]:
 def _owners(run: RunState) -> Iterator[str]:
     if not run.has_ended and run.status != "accepted":
         yield run.owner
+        yield run.assignee or ""
         for node in run.nodes.values():
             if node.status == "requested":
                 yield node.owner or ""
@@ -113,14 +117,18 @@ def _run(run: RunState, request: Event[HandoverRequested], cause: str) -> Decisi
         return refuse(request, cause, "already_ended", "the run has ended")
     if run.status == "accepted":
         return refuse(request, cause, "not_started", "the run has not started, and has no owner")
-    if run.owner != data.previous:
+    if data.previous not in (run.owner, run.assignee):
         return _not_theirs(request, cause, run.owner)
+    owner, assignee = run.owner, run.assignee
+    if owner == data.previous:
+        owner = data.owner
+    if assignee == data.previous:
+        # Who works on it is somebody: of a team or a queue, nobody does yet.
+        assignee = data.owner if data.owner.startswith("user:") else None
     return say(
         request,
         cause,
-        facts.OwnerAssigned(
-            owner=data.owner, assignee=run.assignee, previous=run.owner, reason=data.reason
-        ),
+        facts.OwnerAssigned(owner=owner, assignee=assignee, previous=run.owner, reason=data.reason),
     )
 
 
