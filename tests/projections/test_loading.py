@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,20 @@ from meshline.projections.built_in import BUILT_IN
 from meshline.projections.errors import ProjectionInvalid
 from meshline.projections.loading import beside_built_in, load_projections, projections_in
 from meshline.projections.projection import Projection
+
+QUICK = """
+from typing import NamedTuple
+
+from meshline.projections.projection import Projection
+
+LIMIT = 0
+
+class Count(NamedTuple):
+    owner: str
+
+projection = Projection("quick", version=1)
+projection.table("quick", Count, key=["owner"])
+"""
 
 
 class CountRow(NamedTuple):
@@ -66,3 +81,19 @@ def test_a_module_is_imported_and_what_is_wrong_with_it_is_said(
     with pytest.raises(ProjectionInvalid, match="No module named 'not_there'"):
         load_projections(["not_there"])
     sys.modules.pop("empty_views", None)
+
+
+def test_a_module_that_changed_twice_in_a_second_is_what_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "quick_views.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for limit in ("100", "200"):
+        file.write_text(QUICK.replace("LIMIT = 0", f"LIMIT = {limit}"))
+        os.utime(file, (1_790_000_000, 1_790_000_000))
+
+        load_projections(["quick_views"])
+
+        loaded = sys.modules.pop("quick_views")
+        assert int(limit) == loaded.LIMIT

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from meshline.events.errors import MeshlineError
+from meshline.events.own_code import nothing_kept
 from meshline.workflow.define import Definition
 from meshline.workflow.errors import AppNotLoaded
 from meshline.workflow.registry import Registry
@@ -69,7 +70,8 @@ class App:
         others = set(sys.modules)
         try:
             with self._explained():
-                module = self._import()
+                with nothing_kept():
+                    module = self._import()
                 found = self._workflows(module)
                 registry = Registry(*found)
         except BaseException:

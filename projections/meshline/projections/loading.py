@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from meshline.events.own_code import nothing_kept
 from meshline.projections.built_in import BUILT_IN
 from meshline.projections.code_hash import code_hash_of
 from meshline.projections.errors import ProjectionInvalid
@@ -36,7 +37,8 @@ def load_projections(modules: Sequence[str]) -> tuple[Projection, ...]:
 
 def _imported(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with nothing_kept():
+            return importlib.import_module(name)
     except ProjectionInvalid:
         raise
     except Exception as error:
