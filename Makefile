@@ -1,6 +1,8 @@
 # The verbs. `make` alone lists them.
 
 SHELL := /bin/bash
+# Compiled once, not by each of the many hundred processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
