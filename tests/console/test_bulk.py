@@ -52,6 +52,25 @@ async def shown(site: Site, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_a_page_that_refreshes_while_a_list_is_done_is_one_reading(site: Site) -> None:
+    rows = (await site.views.exceptions()).rows
+    async with site.as_("ada", "operator") as ada, site.as_("bob", "operator") as bob:
+        page = f"/exceptions?cause={rows[0].cause}"
+        address = await previewed(ada, page, "skip", value='"By hand"')
+
+        async def noted(browser: Browser, *, refreshes: bool) -> int:
+            headers = {"hx-request": "true"} if refreshes else {}
+            answer = await browser.http.get(address, headers=headers)
+            assert "By hand" in answer.text
+            found = (await site.views.readings(limit=100)).rows
+            return sum("value" in each.what and address[6:] in each.about for each in found)
+
+        before = await noted(ada, refreshes=False)
+        assert [await noted(ada, refreshes=True) for _ in range(3)] == [before] * 3
+        assert await noted(bob, refreshes=True) == before + 1, "another reader"
+        assert await noted(ada, refreshes=False) == before + 2, "opened anew"
+
+
 async def test_from_a_filtered_list_to_what_came_of_each(site: Site) -> None:
     rows = (await site.views.exceptions()).rows
     async with site.as_("ada", "operator") as ada:

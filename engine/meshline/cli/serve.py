@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meshline.cli.call import Call, command, group
+from meshline.cli.call import Call, command, group, seconds
 from meshline.cli.errors import AddressInUse
 from meshline.cli.loops import run_fast
 from meshline.cli.processes import show_logs, stop_signal
@@ -32,6 +32,7 @@ app = group("The HTTP API and the web console.")
 
 PORT = 8080
 HEALTH_PORT = 8081
+DAY_S = 86_400
 END_S = 8
 """For requests under way at a stop."""
 
@@ -62,6 +63,9 @@ async def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Else webhooks.toml in the folder of this Meshline."),
     ] = None,
+    keep_readings: Annotated[
+        str, typer.Option(metavar="TIME", help="So long it is kept who read payloads.")
+    ] = "400d",
     oidc: Annotated[
         Path | None,
         typer.Option(
@@ -86,6 +90,12 @@ async def serve(
       meshline serve --host 0.0.0.0 --host-name meshline.example.org
     """
     show_logs()
+    readings_s = seconds(keep_readings, "--keep-readings")
+    if readings_s < DAY_S:
+        raise typer.BadParameter(
+            f"{keep_readings!r} is too short for anybody to look: expected a day at least, as 400d",
+            param_hint="--keep-readings",
+        )
     if not _is_loopback(host) and not host_name:
         raise typer.BadParameter(
             f"{host!r} can be reached from elsewhere: expected --host-name too, which says by what "
@@ -105,7 +115,11 @@ async def serve(
     provider = None if oidc is None else OidcSettings.read(oidc)
     with stop_signal() as stop:
         async with (
-            _services(call) as (services, keys, accounts),
+            _services(call, readings_s) as (
+                services,
+                keys,
+                accounts,
+            ),
             _known_by(keys, provider) as authenticator,
             _signing_in(provider) as login,
             listening(create_health(services), host, health_port, "--health-port") as health,
@@ -166,12 +180,15 @@ async def _signing_in(provider: OidcSettings | None) -> AsyncIterator[OidcLogin 
 
 
 @asynccontextmanager
-async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accounts]]:
+async def _services(
+    call: Call, readings_s: float
+) -> AsyncIterator[tuple[Services, ApiKeys, Accounts]]:
     from meshline.api import Services
     from meshline.api.accounts import Accounts
     from meshline.api.keys import ApiKeys
     from meshline.events.publish import Publisher
     from meshline.projections.bulk import Bulks
+    from meshline.projections.settings import ReadingSettings
 
     keys, accounts = ApiKeys(call.place.views), Accounts(call.place.views)
     bulks = Bulks(call.place.views)
@@ -190,6 +207,7 @@ async def _services(call: Call) -> AsyncIterator[tuple[Services, ApiKeys, Accoun
                 views_at=call.place.views,
                 keys=keys,
                 accounts=accounts,
+                readings=ReadingSettings(kept_days=readings_s / DAY_S),
             ) as services,
         ):
             await keys.open()

@@ -45,6 +45,7 @@ from meshline.projections.queries import Views
 from meshline.projections.readings import Readings
 from meshline.projections.reasons import Reason
 from meshline.projections.runs_view import RunRow
+from meshline.projections.settings import ReadingSettings
 from meshline.projections.snapshots import KeptViews
 from meshline.projections.tasks_view import TaskRow
 from meshline.projections.triggers_view import TriggerRow
@@ -101,6 +102,7 @@ class Services:
         views_at: the address of the views, if they can be rebuilt and swapped from here; beside
             them it is kept who reads payloads. Without it only the log of this process says so.
         keys, accounts: who is let in, if that can be changed from here.
+        readings: how long it is kept who reads payloads.
     """
 
     def __init__(
@@ -115,9 +117,10 @@ class Services:
         views_at: str | None = None,
         keys: ApiKeys | None = None,
         accounts: Accounts | None = None,
+        readings: ReadingSettings | None = None,
     ) -> None:
         self.views_at = views_at
-        self.readings = None if views_at is None else Readings(views_at)
+        self.readings = None if views_at is None else Readings(views_at, readings)
         self.admissions: Admissions | None = None
         if keys is not None and accounts is not None:
             self.admissions = Admissions(keys, accounts, told_with(publisher))
@@ -153,15 +156,22 @@ class Services:
 class Desk:
     """Args:
     attempt: what the call would append; None where it only reads.
+    refreshes: a page that looks again by itself: what it showed just now is not noted again.
     """
 
     def __init__(
-        self, services: Services, principal: Principal, attempt: Attempt | None = None
+        self,
+        services: Services,
+        principal: Principal,
+        attempt: Attempt | None = None,
+        *,
+        refreshes: bool = False,
     ) -> None:
         self.services = services
         self.principal = principal
         self.views = services.views.within(principal.scope)
         self._attempt = attempt
+        self._refreshes = refreshes
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -213,6 +223,7 @@ class Desk:
                 items=max(1, len(rows)),
                 run_ids=sorted(run for run in runs if run),
                 positions=[*filter(None, map(_position_of, rows))],
+                refreshes=self._refreshes,
             )
         return True
 

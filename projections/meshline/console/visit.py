@@ -236,7 +236,7 @@ class _Sees:
         principal = await state.accounts.principal(secret, by_themselves=not is_page)
         if principal is None or secret is None:
             raise NotSignedIn("Nobody is signed in here, or no longer: sign in.")
-        desk = Desk(state.services, principal, self.attempt(request))
+        desk = Desk(state.services, principal, self.attempt(request), refreshes=is_page)
         visit = Visit(desk, form_token(secret), secrets.token_urlsafe(12))
         request.state.visit = visit
         if self.permission is not None and not principal.may(self.permission):

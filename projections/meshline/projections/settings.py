@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ProjectorSettings", "SnapshotSettings"]
+__all__ = ["ProjectorSettings", "ReadingSettings", "SnapshotSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,22 @@ class SnapshotSettings:
     count_max: int = 24
     bytes_max: int = 1 << 30
     look_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingSettings:
+    """How long it is kept who read payloads.
+
+    Args:
+        kept_days: older readings go.
+        sweep_s: how often is looked for those.
+        batch_rows_max: of one statement that deletes some.
+        same_s: a page that refreshes itself is noted again after so long, if it shows the same.
+        known_max: readings that are remembered for that.
+    """
+
+    kept_days: float = 400.0
+    sweep_s: float = 3_600.0
+    batch_rows_max: int = 1_000
+    same_s: float = 300.0
+    known_max: int = 1_000
