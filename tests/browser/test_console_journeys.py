@@ -320,6 +320,7 @@ async def test_all_of_a_person_s_work_is_handed_over_and_a_run_seen_as_it_was_be
 
         await page.get_by_role("link", name="Owners", exact=True).click()
         await page.get_by_role("link", name="user:leaver").click()
+        await page.locator("summary", has_text="Hand over all 2").click()
         await page.get_by_label("New owner").fill("user:heir")
         await page.get_by_label("Reason").fill("they have left")
         await page.get_by_role("button", name="Hand over 2 things").click()

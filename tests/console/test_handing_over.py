@@ -110,7 +110,7 @@ async def test_who_has_more_than_a_page_hands_it_over_page_by_page(
         second = await cid.send("/possessions/hand-over", {"owner": "user:bob"}, status=200)
 
     assert "There is more" in page
-    assert "2 went to" in first.text and "Hand over it" in first.text
+    assert "2 went to" in first.text and "Hand it over" in first.text
     assert "1 went to" in second.text and "Nothing that is open is theirs." in second.text
 
 

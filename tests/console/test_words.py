@@ -34,6 +34,10 @@ def test_what_is_past_is_late_and_what_comes_is_in_a_while() -> None:
     assert words.due(NOW + hour, NOW) == "in 1\u00a0h"
     assert words.ago(NOW + hour, NOW) == "in 1\u00a0h"
     assert words.ago(NOW - hour, NOW) == "1\u00a0h ago"
+    assert words.ago(NOW - timedelta(minutes=12, seconds=5), NOW) == "12\u00a0m ago"
+    assert words.ago(NOW - timedelta(days=2, hours=4), NOW) == "2\u00a0d 4\u00a0h ago"
+    long_past = NOW - timedelta(days=5_000)
+    assert words.ago(long_past, NOW) == long_past.date().isoformat()
 
 
 def test_marks_that_hide_or_turn_text_are_shown_by_their_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from meshline.api.problems import Conflict, Denied, KeyReused, TooBusy, TooMany
 from meshline.console.rendering import rendered
-from meshline.console.visit import FormRefused, MovedOn, NotSignedIn
+from meshline.console.visit import FormRefused, MovedOn, NotSignedIn, recognised
 from meshline.events.errors import AppendRefused, MeshlineError, PayloadRefused, SettingsInvalid
 from meshline.projections.errors import (
     NotFound,
@@ -86,6 +87,9 @@ def answer_problems(console: FastAPI) -> None:
     @console.exception_handler(HTTPException)
     async def _of_http(request: Request, error: HTTPException) -> Response:
         title = {404: "Not found", 405: "Not here"}.get(error.status_code, "Not done")
+        with suppress(MeshlineError):
+            # Who is signed in keeps the menu where there is no page, and so no word of who may.
+            await recognised(request)
         return _page(request, _Kind(error.status_code, title), "There is no such page here.")
 
     @console.exception_handler(Exception)

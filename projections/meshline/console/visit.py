@@ -40,6 +40,7 @@ __all__ = [
     "form_of",
     "form_token",
     "is_secure",
+    "recognised",
     "sees",
     "tag_of",
 ]
@@ -215,6 +216,23 @@ async def form_of(request: Request, secret: str | None) -> dict[str, str]:
     return form
 
 
+async def recognised(request: Request, attempt: Attempt | None = None) -> Visit | None:
+    """Return the visit of who is signed in, whatever they may; pages are drawn around it."""
+    secret = request.cookies.get(cookie_name(request, "session"))
+    state = request.app.state
+    # A page that is left open refreshes itself, and is no sign of anybody.
+    is_page = (
+        "hx-request" in request.headers or request.headers.get("accept", "") == "text/event-stream"
+    )
+    principal = await state.accounts.principal(secret, by_themselves=not is_page)
+    if principal is None or secret is None:
+        return None
+    desk = Desk(state.services, principal, attempt, refreshes=is_page)
+    visit = Visit(desk, form_token(secret), secrets.token_urlsafe(12))
+    request.state.visit = visit
+    return visit
+
+
 class _Sees:
     """The dependency of a page; see ``sees``."""
 
@@ -226,19 +244,10 @@ class _Sees:
         return None
 
     async def __call__(self, request: Request) -> Visit:
-        secret = request.cookies.get(cookie_name(request, "session"))
-        state = request.app.state
-        # A page that is left open refreshes itself, and is no sign of anybody.
-        is_page = (
-            "hx-request" in request.headers
-            or request.headers.get("accept", "") == "text/event-stream"
-        )
-        principal = await state.accounts.principal(secret, by_themselves=not is_page)
-        if principal is None or secret is None:
+        visit = await recognised(request, self.attempt(request))
+        if visit is None:
             raise NotSignedIn("Nobody is signed in here, or no longer: sign in.")
-        desk = Desk(state.services, principal, self.attempt(request), refreshes=is_page)
-        visit = Visit(desk, form_token(secret), secrets.token_urlsafe(12))
-        request.state.visit = visit
+        principal, desk = visit.principal, visit.desk
         if self.permission is not None and not principal.may(self.permission):
             error = Denied(
                 f"{principal.actor.id} may not do this: it needs the permission "
@@ -246,7 +255,7 @@ class _Sees:
             )
             desk.refused(error)
             raise error
-        state.rates.take(principal.actor.id)
+        request.app.state.rates.take(principal.actor.id)
         return visit
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "visible",
 ]
 
+_LONG_PAST = timedelta(days=30)
 _UNITS = (("y", 31_536_000), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
@@ -58,8 +59,8 @@ def said_of(event_type: str) -> str:
     return event_type.removeprefix("meshline.").rpartition(".v")[0].replace(".", " ")
 
 
-def age(duration: timedelta) -> str:
-    """Return the two largest units: ``3 d 4 h``, ``12 m 5 s``."""
+def age(duration: timedelta, parts_max: int = 2) -> str:
+    """Return the largest units: ``3 d 4 h``, ``12 m 5 s``."""
     left = int(abs(duration.total_seconds()))
     if left < 1:
         return "0 s"
@@ -68,16 +69,19 @@ def age(duration: timedelta) -> str:
         count, left = divmod(left, length_s)
         if count or parts:
             parts.append(f"{count}\u00a0{unit}" if count else "")
-        if len(parts) == 2:
+        if len(parts) == parts_max:
             break
     return " ".join(filter(None, parts))
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Return how long since the moment, or how long until it."""
+    """Return how long since the moment, in one unit within an hour; the day if it is long past."""
     if moment > now + timedelta(seconds=1):
         return f"in {age(moment - now)}"
-    return f"{age(now - moment)} ago"
+    since = now - moment
+    if since > _LONG_PAST:
+        return f"{moment:%Y-%m-%d}"
+    return f"{age(since, 1 if since < timedelta(hours=1) else 2)} ago"
 
 
 def due(moment: datetime, now: datetime) -> str:

@@ -191,8 +191,8 @@ def _exceptions(told: Told) -> Iterator[Reason]:
             holds = "it holds that up" if data.blocking else "it holds nothing up"
             yield said.because(
                 "exception", data.exception_id,
-                f"{data.kind}{about}: {data.message} It went to {data.owner} by the exception "
-                f"route{whose}; {holds}",
+                f"{data.kind}{about}: {data.message.rstrip('. ')}. It went to {data.owner} by the "
+                f"exception route{whose}; {holds}",
                 kind=data.kind, concerns=data.about or None, cause=data.cause, route=data.route,
                 owner=data.owner, severity=data.severity, blocking=data.blocking,
             )  # fmt: skip
