@@ -46,6 +46,12 @@ async def more_pages(stage: Stage) -> dict[str, str]:
         "workflow": f"/workflows/{known.workflow}",
         "send": f"/triggers/send?source={known.source}",
     }
+    for asked in (await stage.site.views.approvals(limit=1)).rows:
+        pages["approval"] = f"/runs/{asked.run_id}/approvals/{asked.task}"
+    for each in (await stage.site.views.exceptions(limit=1)).rows:
+        if each.kind == "step_failed":
+            shown = f"payload=step:{each.about}&saw=1&failed=1"
+            pages["run-payloads"] = f"/runs/{each.run_id}?{shown}"
     groups = await stage.site.views.exception_groups(limit=1, open_only=False)
     if groups:
         pages["exceptions-of-a-cause"] = f"/exceptions?cause={groups[0].cause}"

@@ -42,12 +42,35 @@
         found.push(`on top of each other: ${name(one)} and ${name(other)}`);
     }));
   }
-  for (const field of document.querySelectorAll("input[placeholder]")) {
+  for (const field of document.querySelectorAll("input[placeholder], input:not([type]), select")) {
+    if (!isShown(field)) continue;
     const style = getComputedStyle(field), pen = document.createElement("canvas").getContext("2d");
-    pen.font = style.font;
-    const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-    if (isShown(field) && pen.measureText(field.placeholder).width > room + 1)
-      found.push(`cut off: the placeholder ${field.placeholder}`);
+    // Not style.font: that is empty where the numbers of a font have a width of their own.
+    pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    const arrow = field.localName === "select" ? 16 : 0;
+    const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)
+      - arrow;
+    const isCut = words => words && pen.measureText(words).width > room + 1;
+    if (isCut(field.placeholder)) found.push(`cut off: the placeholder ${field.placeholder}`);
+    // What somebody types may be as long as they like; what is chosen, or a name, is read whole.
+    const value = field.localName === "select" ? field.selectedOptions[0]?.text : field.value;
+    if (value && value.length < 16 && isCut(value)) found.push(`cut off: the value ${value}`);
+  }
+  // On a narrow screen what is looked for comes first, and what narrows it stays folded away.
+  const results = document.querySelector("main table, main .lines, main .groups, main .empty");
+  const isAhead = e => results.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_PRECEDING;
+  const ahead = !results || window_ > 860 ? [] :
+    [...document.querySelectorAll("main :is(input, select):not([type=hidden])")]
+      .filter(e => isShown(e) && !e.closest("details, .card") && isAhead(e));
+  if (ahead.length > 1) found.push(`ahead of the list: ${ahead.length} fields, from ${name(ahead[0])}`);
+  for (const table of window_ > 860 ? [] : document.querySelectorAll(".scroll table")) {
+    const box = table.closest(".scroll");
+    if (isShown(table) && !table.closest("details") && box.scrollWidth > box.clientWidth + 1)
+      found.push(`wider than the screen: ${name(table)}`);
+  }
+  for (const link of document.querySelectorAll("main a")) {
+    if (isShown(link) && /^\S*[0-9a-f]{8}-[0-9a-f]{4}\S*$/.test(link.textContent.trim()))
+      found.push(`no name, only an identifier: ${name(link)}`);
   }
 
   const targets = [...document.querySelectorAll(

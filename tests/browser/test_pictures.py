@@ -44,6 +44,20 @@ WRONG = {
         "<svg width=90 height=20><text x=9 y=15>6 h</text><text x=12 y=15>7 h</text></svg>",
     "cut off: the placeholder id, or source/id":
         "<input style='width: 60px; height: 24px' placeholder='id, or source/id'>",
+    "cut off: the placeholder team:emea, or queue:triage":
+        "<div style='font-variant-numeric: tabular-nums'><input style='width: 90px; height: 24px; "
+        "font: inherit' placeholder='team:emea, or queue:triage'></div>",
+    "cut off: the value user:nobody":
+        "<input style='width: 60px; height: 24px' value='user:nobody'>",
+    "cut off: the value anything":
+        "<select style='width: 60px; height: 24px'><option>anything</select>",
+    "ahead of the list: 2 fields, from <input>":
+        "<form><input style='height: 24px'><input style='height: 24px'></form><table></table>",
+    "wider than the screen: <table>":
+        "<div class=scroll tabindex=0 style='overflow: auto; width: 90px'>"
+        "<table><td>team:a_very_long_name</table></div>",
+    "no name, only an identifier: <a> ex-cc69c082-e4969c73c3":
+        "<a href='/'>ex-cc69c082-e4969c73c3</a>",
     "on top of each other: <button> Retry and <button> Skip":
         "<button>Retry</button><button style='margin-left: -20px'>Skip</button>",
     "too small to hit: <summary> More (": "<details><summary>More</summary></details>",
