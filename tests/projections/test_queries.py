@@ -15,6 +15,7 @@ from meshline.projections.as_of_queries import ViewsFolded
 from meshline.projections.errors import NotFound, StoreUnavailable
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, exceptions
 from meshline.projections.from_scratch import fold_views
+from meshline.projections.handovers_view import handovers
 from meshline.projections.memory_store import MemoryStore
 from meshline.projections.ownership_view import periods
 from meshline.projections.queries import Views, as_json
@@ -49,6 +50,8 @@ async def test_the_answers_are_those_of_a_fold_in_plain_python(
     await check_triggers(views, scratch)
     for owner in {"user:ada", *(run.owner for run in all_runs), "user:nobody"}:
         await check_possessions(views, scratch, owner)
+        await check_handovers(views, scratch, owner)
+    await check_handovers(views, scratch, None)
 
 
 async def check_possessions(views: Views, scratch: MemoryStore, owner: str) -> None:
@@ -89,6 +92,28 @@ def shared_by_two(runs: list[RunRow]) -> str:
     """Return a beginning that more than one run's id has."""
     first = sorted(run.run_id[:1] for run in runs)
     return next(a for a, b in pairwise(first) if a == b)
+
+
+async def check_handovers(views: Views, scratch: MemoryStore, owner: str | None) -> None:
+    newest = sorted(
+        (
+            row
+            for row in await scratch.rows(handovers)
+            if owner is None or owner in (row.owner, row.previous)
+        ),
+        key=lambda row: (row.time, row.partition, row.log_offset),
+        reverse=True,
+    )
+    found, after = [], None
+    while True:
+        page = await views.handovers(owner=owner, limit=4, after=after)
+        found += page.rows
+        if (after := page.next) is None:
+            break
+    assert found == newest
+    if newest:
+        of_one = (await views.handovers(owner=owner, run_id=newest[0].run_id)).rows
+        assert of_one == [row for row in newest if row.run_id == newest[0].run_id]
 
 
 async def check_runs(views: Views, expected: list[RunRow]) -> None:

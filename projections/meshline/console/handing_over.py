@@ -24,7 +24,7 @@ from meshline.projections.owner_queries import Possession
 __all__ = ["router"]
 
 router = APIRouter()
-THINGS_MAX = 200
+THINGS_MAX = 100
 """On one page, and given away with one press; what is left is on the next."""
 
 AT_ONCE = 32

@@ -120,13 +120,13 @@ def _by_exception(event: Recorded[Any]) -> Iterable[Key]:
     return () if exception_id is None else ((exception_id,),)
 
 
-projection = Projection("exceptions", version=6)
+projection = Projection("exceptions", version=7)
 exceptions = projection.table(
     "exceptions",
     ExceptionRow,
     key=["exception_id"],
     keys=_by_exception,
-    indexes=[["run_id"], ["state", "owner"], ["cause"], ["opened_at"]],
+    indexes=[["run_id"], ["state", "owner", "run_id"], ["cause"], ["opened_at"]],
 )
 resolutions = projection.table(
     "cause_resolutions", ResolutionRow, key=["cause", "partition"], keys=_by_cause

@@ -40,9 +40,13 @@ class HandoverRow(NamedTuple):
     reason: str
 
 
-projection = Projection("handovers", version=2)
+projection = Projection("handovers", version=3)
 handovers = projection.table(
-    "handovers", HandoverRow, key=["run_id", "partition", "log_offset"], append_only=True
+    "handovers",
+    HandoverRow,
+    key=["run_id", "partition", "log_offset"],
+    append_only=True,
+    indexes=[[each, "time", "partition", "log_offset"] for each in ("owner", "previous")],
 )
 
 

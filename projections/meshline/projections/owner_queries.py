@@ -14,29 +14,59 @@ from meshline.projections.tasks_view import OPEN_TASKS
 
 __all__ = ["OwnerQueries", "Possession"]
 
-# An exception that says that they are gone ends with the last of the others.
+# Each state of each kind gives its first rows by an index: however much somebody has, a page of it
+# is all that is read. An exception that says that they are gone ends with the last of the others.
 _POSSESSIONS = """
 select * from (
-    select 'run' as kind, run_id, '' as about, workflow, state, started_at as since
-    from {ns}.runs where (owner = $1 or assignee = $1) and state = any($2::text[])
+    (select each.* from unnest($2::text[]) as open, lateral (
+        select 'run' as kind, run_id, '' as about, workflow, state, started_at as since
+        from {ns}.runs where owner = $1 and state = open and run_id >= $6
+          and ($5::text is null or run_id = $5) and (run_id, 'run', '') > ($6, $7, $8)
+        order by run_id limit $9
+    ) as each)
     union all
-    select 'exception', run_id, exception_id, workflow, state, opened_at
-    from {ns}.exceptions where owner = $1 and state = any($3::text[])
-      and not (kind = 'owner_gone' and about = $1)
+    (select each.* from unnest($2::text[]) as open, lateral (
+        select 'run', run_id, '', workflow, state, started_at
+        from {ns}.runs where assignee = $1 and owner <> $1 and state = open and run_id >= $6
+          and ($5::text is null or run_id = $5) and (run_id, 'run', '') > ($6, $7, $8)
+        order by run_id limit $9
+    ) as each)
+    union all
+    (select each.* from unnest($3::text[]) as open, lateral (
+        select 'exception', run_id, exception_id, workflow, state, opened_at
+        from {ns}.exceptions where owner = $1 and state = open and run_id >= $6
+          and ($5::text is null or run_id = $5)
+          and (run_id, 'exception', exception_id) > ($6, $7, $8)
+          and not (kind = 'owner_gone' and about = $1)
+        order by run_id, exception_id limit $9
+    ) as each)
     union all
     select kind, run_id, task, workflow, state, requested_at
     from {ns}.tasks where (owner = $1 or assignee = $1) and state = any($4::text[])
+      and ($5::text is null or run_id = $5) and (run_id, kind, task) > ($6, $7, $8)
 ) as theirs
-where ($5::text is null or run_id = $5) and (run_id, kind, about) > ($6, $7, $8)
 order by run_id, kind, about limit $9
 """
 
 _HANDOVERS = """
 select * from {ns}.handovers
 where ($1::text is null or run_id = $1)
-  and ($2::text is null or owner = $2 or previous = $2)
-  and (time, partition, log_offset) < ($3, $4::int, $5::bigint)
-order by time desc, partition desc, log_offset desc limit $6
+  and (time, partition, log_offset) < ($2, $3::int, $4::bigint)
+order by time desc, partition desc, log_offset desc limit $5
+"""
+# What came to them and what left them, each by an index of its own.
+_HANDOVERS_OF_ONE = """
+select * from (
+    (select * from {ns}.handovers where owner = $6 and ($1::text is null or run_id = $1)
+       and (time, partition, log_offset) < ($2, $3::int, $4::bigint)
+     order by time desc, partition desc, log_offset desc limit $5)
+    union all
+    (select * from {ns}.handovers where previous = $6 and owner <> $6
+       and ($1::text is null or run_id = $1)
+       and (time, partition, log_offset) < ($2, $3::int, $4::bigint)
+     order by time desc, partition desc, log_offset desc limit $5)
+) as theirs
+order by time desc, partition desc, log_offset desc limit $5
 """
 
 _LATEST = (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), 2**31 - 1, 2**63 - 1)
@@ -90,7 +120,10 @@ class OwnerQueries:
         limit = max(1, min(limit, LIMIT_MAX))
         kinds = [datetime, int, int]
         last: Sequence[Any] = _LATEST if after is None else values_after(after, kinds)
-        found = await self._fetch(_HANDOVERS, run_id, owner, *last, limit + 1)
+        if owner is None:
+            found = await self._fetch(_HANDOVERS, run_id, *last, limit + 1)
+        else:
+            found = await self._fetch(_HANDOVERS_OF_ONE, run_id, *last, limit + 1, owner)
         rows = [HandoverRow(**each) for each in found]
         return _page(rows, limit, ("time", "partition", "log_offset"))
 

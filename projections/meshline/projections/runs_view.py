@@ -107,13 +107,19 @@ MOVES: tuple[type[Fact], ...] = (
 )
 """What ends a wait, and so lets a run be running again."""
 
-projection = Projection("runs", version=3)
+projection = Projection("runs", version=4)
 runs = projection.table(
     "runs",
     RunRow,
     key=["run_id"],
     keys=by_run,
-    indexes=[["state", "run_id"], ["workflow", "run_id"], ["owner", "state"], ["started_at"]],
+    indexes=[
+        ["state", "run_id"],
+        ["workflow", "run_id"],
+        ["owner", "state", "run_id"],
+        ["assignee", "state", "run_id"],
+        ["started_at"],
+    ],
 )
 
 Change = Callable[[RunRow, Recorded[Any]], RunRow]
