@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from meshline.engine.core.state import RunState
+from meshline.engine.core.state import NodeState, RunState
 from meshline.engine.outcomes import ResultInvalid, failure, storable
 from meshline.engine.trial import Try
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate
-from meshline.events.requests import BusinessCase
-from meshline.workflow import BusinessException, FailRun, RetryLater
+from meshline.events.requests import BusinessCase, StepError
+from meshline.workflow import BusinessException, FailRun, RetryLater, Secret
 from meshline.workflow.errors import RaisedWrongly
-from meshline.workflow.spec import RetryPolicy, StepNode
+from meshline.workflow.secret import secrets_in
+from meshline.workflow.spec import Parameter, RetryPolicy, StepNode
 
 
 class Company(BaseModel):
@@ -132,3 +134,75 @@ def test_a_result_is_checked_against_what_the_step_says_it_returns() -> None:
     assert storable(node, {"name": "Acme"}, Gate()) == {"name": "Acme"}
     with pytest.raises(ResultInvalid):
         storable(node, {"names": "Acme"}, Gate())
+
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+class Salary(BaseModel):
+    person: str
+    amount: Annotated[int, Secret()]
+
+
+def taking_a_secret() -> Try:
+    takes = Parameter("pay", TypeAdapter(Salary), secrets=secrets_in(TypeAdapter(Salary)))
+    run = RunState("run")
+    run.nodes["pay"] = NodeState("succeeded", NOW, value=b'{"person": "Ada", "amount": 47110}')
+    return Try(run, step(parameters=(takes,)), 1)
+
+
+def told(trial: Try, error: BaseException) -> StepError:
+    try:
+        raise error
+    except BaseException as raised:
+        return failure(trial, raised)
+
+
+def test_an_error_does_not_say_what_is_secret_of_what_the_step_took() -> None:
+    error = told(taking_a_secret(), ValueError("Ada can't be paid 47110"))
+
+    assert error.message == "Ada can't be paid [secret]"
+    assert error.stack is not None
+    assert "47110" not in error.stack
+
+
+def test_the_data_of_a_business_exception_does_not_say_it_either() -> None:
+    data = {"amount": 47110, "words": ["47110 SEK"], "of": {"47110": "Ada"}, "limit": 40000}
+
+    error = told(taking_a_secret(), BusinessException("too_much", "47110!", data=data))
+
+    assert error.message == "[secret]!"
+    assert error.business is not None
+    assert error.business.data == {
+        "amount": "[secret]", "words": ["[secret] SEK"], "of": {"[secret]": "Ada"}, "limit": 40000,
+    }  # fmt: skip
+
+
+def test_a_value_that_does_not_fit_is_not_quoted() -> None:
+    class Other(BaseModel):
+        amount: list[int]
+
+    trial = taking_a_secret()
+    with pytest.raises(ValidationError) as raised:
+        Other.model_validate({"amount": "x" * 500 + "47110"})
+
+    error = told(trial, raised.value)
+
+    assert "amount: Input should be a valid list" in error.message
+    assert error.stack is not None
+    assert "xxx" not in error.message + error.stack
+
+
+def test_a_result_that_is_not_of_its_type_says_nothing_of_its_secrets() -> None:
+    class Strict(BaseModel):
+        person: str
+        amount: Annotated[Literal["low"], Secret()]
+
+    node = step(result=TypeAdapter(Strict))
+
+    with pytest.raises(ResultInvalid) as raised:
+        storable(node, {"person": 5, "amount": "47110"}, Gate())
+
+    assert "person: Input should be a valid string" in str(raised.value)
+    assert "amount: it is not as expected" in str(raised.value)
+    assert "47110" not in str(raised.value)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
+from meshline.engine.core.faults import faults_of
 from meshline.engine.core.nodes import FAIL_RUN
 from meshline.engine.core.rules import message_of
 from meshline.engine.errors import StepBlockedLoop
@@ -16,8 +18,10 @@ from meshline.engine.trial import Try
 from meshline.events.errors import PayloadRefused
 from meshline.events.gate import Gate
 from meshline.events.requests import BUSINESS_DATA_BYTES_MAX, BusinessCase, StepError
+from meshline.events.secrets import MASK
 from meshline.workflow.errors import RaisedWrongly
 from meshline.workflow.outcomes import BusinessException, FailRun
+from meshline.workflow.secret import secrets_in
 from meshline.workflow.spec import StepNode
 
 __all__ = ["failure", "storable"]
@@ -48,7 +52,11 @@ def storable(node: StepNode, result: Any, gate: Gate) -> Any:
     try:
         value = node.result.validate_python(result)
     except ValidationError as error:
-        raise ResultInvalid(f"{node.name} did not return what it says: {error}") from error
+        faults = "; ".join(
+            f"{'.'.join(map(str, at)) or 'value'}: {what}"
+            for at, what in faults_of(error, secrets_in(node.result))
+        )
+        raise ResultInvalid(f"{node.name} did not return what it says: {faults}") from error
     return gate.parse(node.result.dump_json(value))
 
 
@@ -88,7 +96,7 @@ def failure(trial: Try, error: BaseException) -> StepError:
     retryable = names.isdisjoint(trial.node.retry.non_retryable)
     kind = type(error).__name__
     if isinstance(error, BusinessException):
-        return _business(kind, error)
+        return _business(kind, error, trial.secret_texts())
     if isinstance(error, PayloadRefused):
         kind, retryable = f"ResultRefused:{error.reason}", False
     elif isinstance(error, FailRun):
@@ -98,20 +106,21 @@ def failure(trial: Try, error: BaseException) -> StepError:
         kind, retryable = "InputInvalid", False
     elif isinstance(error, ResultInvalid | StepBlockedLoop | RaisedWrongly):
         retryable = False
+    unsaid = trial.secret_texts()
     return StepError(
         type=kind,
-        message=message_of(error)[:_MESSAGE_LENGTH_MAX],
-        stack=_stack(error),
+        message=_without(message_of(error), unsaid)[:_MESSAGE_LENGTH_MAX],
+        stack=_stack(error, unsaid),
         retry_after_s=_seconds(getattr(error, "retry_after_s", None)),
         retryable=retryable,
     )
 
 
-def _business(kind: str, error: BusinessException) -> StepError:
+def _business(kind: str, error: BusinessException, unsaid: Collection[str]) -> StepError:
     """Return it without a stack: nothing broke. What the log can't hold of it is left out."""
-    message, data = message_of(error)[:_MESSAGE_LENGTH_MAX], None
+    message, data = _without(message_of(error), unsaid)[:_MESSAGE_LENGTH_MAX], None
     try:
-        data = _BUSINESS_GATE.check(to_jsonable_python(error.data))
+        data = _BUSINESS_GATE.check(_unsaid_in(to_jsonable_python(error.data), unsaid))
     except Exception as refused:  # an author's values may raise whatever they like
         message = f"{message} (its data is left out: {message_of(refused)[:200]})"
     case = BusinessCase(
@@ -120,11 +129,44 @@ def _business(kind: str, error: BusinessException) -> StepError:
     return StepError(type=kind, message=message, retryable=False, business=case)
 
 
-def _stack(error: BaseException) -> str | None:
+def _stack(error: BaseException, unsaid: Collection[str]) -> str | None:
     try:
-        return "".join(traceback.format_exception(error, limit=-8))[-_STACK_LENGTH_MAX:]
+        if _quotes_values(error):
+            lines = [*traceback.format_tb(error.__traceback__, limit=-8), type(error).__name__]
+        else:
+            lines = traceback.format_exception(error, limit=-8)
+        return _without("".join(lines), unsaid)[-_STACK_LENGTH_MAX:]
     except Exception:  # an error that can't say what it is has no readable stack either
         return None
+
+
+def _quotes_values(error: BaseException | None) -> bool:
+    """Whether the error, or what it follows from, is one that shows values in its words."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ValidationError):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _without(text: str, unsaid: Collection[str]) -> str:
+    """Return the text with the mask where it says what is secret of what the step took."""
+    # The longest first: a shorter one may stand in it.
+    for each in sorted(unsaid, key=len, reverse=True):
+        text = text.replace(each, MASK)
+    return text
+
+
+def _unsaid_in(value: Any, unsaid: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {_without(n, unsaid): _unsaid_in(each, unsaid) for n, each in value.items()}
+    if isinstance(value, list):
+        return [_unsaid_in(each, unsaid) for each in value]
+    if isinstance(value, str):
+        return _without(value, unsaid)
+    return MASK if str(value) in unsaid else value
 
 
 def _seconds(value: object) -> float | None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
+
 from meshline.engine.core.items import items_in, step_of
 from meshline.engine.core.plan import ItemStep
 from meshline.engine.core.rules import value_of
 from meshline.engine.core.state import UNDO, RunState
 from meshline.engine.step_threads import ThreadCall
+from meshline.events.secrets import texts_of
 from meshline.workflow.context import StepContext
+from meshline.workflow.secret import secrets_in
 from meshline.workflow.spec import StepNode
 
 __all__ = ["Try"]
+
+TEXT_LENGTH_MIN = 4
+"""A secret that is shorter is not looked for in words."""
 
 
 class Try:
@@ -78,6 +85,21 @@ class Try:
     def idempotency_key(self) -> str:
         """The same for every try of this step in this run."""
         return f"{self.run_id}/{self.node.name}"
+
+    def secret_texts(self) -> set[str]:
+        """Return what is secret of the values that the step takes, as texts that would stand out.
+
+        Shorter ones are not among them: they stand in many words that have nothing to do with it.
+        """
+        places = {each.name: each.secrets for each in self.node.parameters}
+        if isinstance(self.node, ItemStep) and self.node.each is not None:
+            # The item is taken out of the whole list.
+            places["item"] = secrets_in(self.node.each.value)
+        found = set[str]()
+        for name, secrets in places.items():
+            if secrets and (raw := self.values.get(name)):
+                found |= texts_of(orjson.loads(raw), secrets)
+        return {text for text in found if len(text) >= TEXT_LENGTH_MIN}
 
     def arguments(self, context: StepContext) -> dict[str, Any]:
         """Return what the step's function is called with.

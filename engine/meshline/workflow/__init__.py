@@ -8,6 +8,7 @@ from meshline.workflow.loading import App, load_app
 from meshline.workflow.observed import ObservedWorkflow
 from meshline.workflow.outcomes import BusinessException, FailRun, RetryLater
 from meshline.workflow.registry import Registry
+from meshline.workflow.secret import Secret
 from meshline.workflow.spec import Activity, Approval, Observation, Raised, WorkflowSpec
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Registry",
     "Retry",
     "RetryLater",
+    "Secret",
     "StepContext",
     "Workflow",
     "WorkflowSpec",

@@ -11,7 +11,9 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from meshline.events.ids import payload_hash_of
 from meshline.workflow.accepts import type_text
 from meshline.workflow.resolve import Value
+from meshline.workflow.secret import pointers_of, secrets_in
 from meshline.workflow.spec import (
+    TRIGGER,
     ApprovalNode,
     AssignNode,
     MessageNode,
@@ -50,7 +52,17 @@ def data_of(spec: WorkflowSpec, values: Mapping[str, Value]) -> dict[str, Any]:
         "observe": getattr(spec.observe, "__name__", None),
         "nodes": [_node(node, values) for node in spec.nodes.values()],
         **_silence(spec),
+        **_secrets(spec, values),
     }
+
+
+def _secrets(spec: WorkflowSpec, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Return where the secrets are in the value of each name that has some."""
+    adapters = {TRIGGER: spec.trigger} | {name: each.adapter for name, each in values.items()}
+    places = {name: secrets_in(each) for name, each in adapters.items() if each is not None}
+    found = {name: pointers_of(each) for name, each in places.items() if each}
+    # As with silences: left out where it says nothing.
+    return {"secrets": found} if found else {}
 
 
 def _silence(spec: WorkflowSpec) -> dict[str, Any]:

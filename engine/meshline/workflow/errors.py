@@ -40,6 +40,7 @@ CODES = {
     "frozen": "ML4018",
     "observe": "ML4019",
     "each": "ML4020",
+    "secret": "ML4021",
 }
 """What is wrong with a definition, and the code that stands for it in messages and docs."""
 

@@ -12,6 +12,7 @@ from meshline.workflow.accepts import MISSING, accepts, arms, type_text
 from meshline.workflow.context import StepContext
 from meshline.workflow.drafts import Answers, Draft
 from meshline.workflow.errors import closest, refuse
+from meshline.workflow.secret import secrets_in
 from meshline.workflow.signatures import Asked, Signature, adapter_of
 from meshline.workflow.source_text import source_of
 from meshline.workflow.spec import TRIGGER, Approval, Parameter, Rule
@@ -112,7 +113,7 @@ def _parameter(
         _check_type(asked, what, expected, f"{asked.name!r}")
         given = Value(f"{asked.name!r}", expected, None)
         adapter = _ANYTHING if expected is StepContext else _adapter(asked, what, given)
-        return Parameter(asked.name, adapter, special=True)
+        return Parameter(asked.name, adapter, special=True, secrets=secrets_in(adapter))
     if asked.name in OF_ITEMS:
         raise refuse(
             "each",
@@ -139,7 +140,10 @@ def _parameter(
             do=f"Remove the parameter, and write after={asked.name!r} to wait for it.",
         )
     _check_type(asked, what, value.annotation, value.label)
-    return Parameter(asked.name, _adapter(asked, what, value), optional=asked.optional)
+    return Parameter(
+        asked.name, _adapter(asked, what, value), optional=asked.optional,
+        secrets=secrets_in(value.adapter),
+    )  # fmt: skip
 
 
 def _adapter(asked: Asked, what: str, value: Value) -> TypeAdapter[Any]:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from meshline.workflow.accepts import MISSING, type_text, without_none
 from meshline.workflow.errors import refuse
+from meshline.workflow.secret import check_secrets
 
 __all__ = ["Asked", "Signature", "adapter_of", "locals_of_caller", "read_signature", "where_of"]
 
@@ -168,7 +169,7 @@ def adapter_of(annotation: Any, what: str) -> TypeAdapter[Any]:
         what: as the refusal calls it: ``parameter 'enrich' of step 'notify'``.
     """
     try:
-        return TypeAdapter(Any if annotation is MISSING else annotation)
+        adapter = TypeAdapter(Any if annotation is MISSING else annotation)
     except Exception as error:  # pydantic raises many kinds here, its own and Python's
         raise refuse(
             "type",
@@ -177,3 +178,5 @@ def adapter_of(annotation: Any, what: str) -> TypeAdapter[Any]:
             do=f"Use such a type, for example a BaseModel with the fields that matter. "
             f"(Pydantic says: {str(error).splitlines()[0]})",
         ) from error
+    check_secrets(adapter, what)
+    return adapter

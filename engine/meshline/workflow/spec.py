@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 
+from meshline.events.secrets import NOTHING, Places
+
 __all__ = [
     "TRIGGER",
     "Activity",
@@ -68,12 +70,14 @@ class Parameter:
         adapter: reads the JSON value into the declared type.
         optional: annotated ``X | None``: None is handed in where the node was skipped.
         special: the name is a special one and not a node.
+        secrets: where the secrets are in the value that it is given.
     """
 
     name: str
     adapter: TypeAdapter[Any]
     optional: bool = False
     special: bool = False
+    secrets: Places = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

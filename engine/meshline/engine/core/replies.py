@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from meshline.engine.core.decision import Decision
-from meshline.engine.core.rules import words_of
+from meshline.engine.core.faults import faults_in
 from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.people_requests import AccessChangeRequested
@@ -64,12 +64,5 @@ def no_principal(value: Any) -> str:
 
 def problem_of(adapter: TypeAdapter[Any], value: Any) -> str | None:
     """Return what is wrong with the value, in words; None if nothing is."""
-    try:
-        adapter.validate_python(value)
-    except ValidationError as error:
-        return "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()[:5]
-        )
-    except Exception as error:
-        return words_of(error)
-    return None
+    faults = faults_in(adapter, value)[:5]
+    return "; ".join(f"{'.'.join(map(str, at)) or 'value'}: {what}" for at, what in faults) or None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from meshline.engine.core.state import NodeState, RunState
 from meshline.events.text import cleaned
@@ -48,11 +49,19 @@ def words_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return what the error says, even if it can't."""
+    """Return what the error says, even if it can't; of a value that does not fit, without it."""
     try:
+        if isinstance(error, ValidationError):
+            return _unquoted(error)
         return str(error)
     except Exception as broken:  # an author's class may not even be able to say what it is
         return f"(its message can't be read: {type(broken).__name__})"
+
+
+def _unquoted(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = (f"{'.'.join(map(str, each['loc'])) or 'value'}: {each['msg']}" for each in found)
+    return f"{error.title}: {'; '.join(faults)}"
 
 
 def seen_by(rule: Rule, run: RunState) -> dict[str, Any] | None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from meshline.engine.core.decision import Decision, Decisions
+from meshline.engine.core.faults import faults_in
 from meshline.engine.core.openings import open_exception
-from meshline.engine.core.rules import words_of
 from meshline.engine.core.state import EndedRun, RunState
 from meshline.events import facts
 from meshline.events.envelope import Event
@@ -134,18 +132,10 @@ def reject_trigger(
 
 
 def _problems(spec: WorkflowSpec, payload: Any) -> tuple[FieldProblem, ...]:
-    try:
-        spec.trigger.validate_python(payload)
-    except ValidationError as error:
-        return tuple(
-            FieldProblem(
-                pointer=cleaned(_pointer(found["loc"]), 300), message=cleaned(found["msg"], 300)
-            )
-            for found in error.errors(include_url=False, include_context=False, include_input=False)
-        )[:_PROBLEMS_MAX]
-    except Exception as error:  # a validator of the user's may raise anything
-        return (FieldProblem(pointer="", message=cleaned(words_of(error), 300)),)
-    return ()
+    return tuple(
+        FieldProblem(pointer=cleaned(_pointer(location), 300), message=cleaned(message, 300))
+        for location, message in faults_in(spec.trigger, payload)[:_PROBLEMS_MAX]
+    )
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
