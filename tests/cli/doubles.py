@@ -95,6 +95,10 @@ class TestedCall(Call):
     async def views(self) -> AsyncIterator[Views]:
         yield cast(Views, self._views)
 
+    @asynccontextmanager
+    async def whole_views(self) -> AsyncIterator[Views]:
+        yield cast(Views, self._views)
+
     @property
     def data(self) -> str:
         return self._stdout.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -69,30 +69,42 @@ def _offsets(text: str) -> dict[int, int]:
     return {int(part[1]): int(part[2]) for part in parts if part}
 
 
+def masked(views: Views, now: Views) -> Views:
+    """Return views that show no secrets: here nobody keeps who reads them.
+
+    Args:
+        now: the views as they are now, where definitions are.
+    """
+    from meshline.projections.masked_views import MaskedViews
+
+    return cast("Views", MaskedViews(views, now))
+
+
 @asynccontextmanager
 async def seen(call: Call) -> AsyncIterator[Views]:
     """The views for lists: as they are, or as they were at the moment that was typed."""
-    async with call.views() as views:
-        # A server is told the moment, and looks back itself.
-        if call.moment is None or call.given.server is not None:
+    # A server is told the moment, and looks back itself.
+    if call.moment is None or call.given.server is not None:
+        async with call.views() as views:
             yield views
-            return
-        from meshline.projections.as_of_queries import views_at
+        return
+    from meshline.projections.as_of_queries import views_at
 
-        async with call.log() as log, call.kept() as kept:
-            yield await views_at(views, call.moment, log, kept)
+    async with call.whole_views() as now, call.log() as log, call.kept() as kept:
+        yield masked(await views_at(now, call.moment, log, kept), now)
 
 
 @asynccontextmanager
 async def run_seen(call: Call, begins: str) -> AsyncIterator[Views]:
     """The views for one run: as they are, or its own events folded up to the moment."""
-    async with call.views() as views:
-        if call.moment is None or call.given.server is not None:
+    if call.moment is None or call.given.server is not None:
+        async with call.views() as views:
             yield views
-            return
-        from meshline.projections.as_of_queries import ViewsFolded
+        return
+    from meshline.projections.as_of_queries import ViewsFolded
 
-        yield await ViewsFolded.of_run(views, begins, call.moment)
+    async with call.whole_views() as now:
+        yield masked(await ViewsFolded.of_run(now, begins, call.moment), now)
 
 
 def looked_at(call: Call) -> datetime:

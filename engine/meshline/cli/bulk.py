@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from meshline.client import RemoteBulks
     from meshline.projections.bulk import Bulks
     from meshline.projections.bulk_list import BulkItem, BulkList, Effect
+    from meshline.projections.queries import Views
 
 __all__ = ["app"]
 
@@ -108,7 +109,7 @@ async def preview(
     if chosen.is_everything:
         raise typer.BadParameter("say which: --cause, --workflow, --step, --owner or the like")
     more = _more(action, to, value, corrections)
-    async with _bulks(call) as bulks, call.views() as views:
+    async with _bulks(call) as bulks, _whole_views(call) as views:
         made = await bulks.freeze(
             views, action, chosen, actor=call.actor.id, reason=reason, more=more,
             confirmed_above=second_person_above,
@@ -116,6 +117,8 @@ async def preview(
         effect = await bulks.effect(made.name)
         samples = await bulks.items(made.name, limit=SAMPLES)
         out = await bulks.items(made.name, results=["left_out"], limit=SAMPLES)
+    made = await _list_shown(call, made)
+    samples, out = await _items_shown(call, samples), await _items_shown(call, out)
     data = _as_data(made, effect, samples, out)
     call.out.thing(data, lambda: "\n".join(_preview_lines(made, effect, samples, out)))
     if made.is_unconfirmed:
@@ -159,6 +162,8 @@ async def apply(call: Call, name: Name) -> None:
             async with aclosing(applying):
                 async for item in applying:
                     counts[str(item.result)] += 1
+                    if item.corrected:
+                        [item] = await _items_shown(call, [item])
                     emit(item._asdict(), _line(item))
         total = await bulks.counts(name)
     call.out.say(f"{name}: {_counted(total)}.")
@@ -181,7 +186,7 @@ async def _applying(call: Call, bulks: Bulks | RemoteBulks, name: str) -> AsyncG
         return
     from meshline.projections.bulk_apply import applied
 
-    async with call.views() as views, call.log() as log, call.publisher() as publisher:
+    async with call.whole_views() as views, call.log() as log, call.publisher() as publisher:
         applying = applied(
             bulks, name, views, publisher, log, actor=call.actor, wait_s=call.wait_s or WAIT_S
         )
@@ -215,7 +220,7 @@ async def list_bulks(
       meshline bulk list
     """
     async with _bulks(call) as bulks:
-        found = (await bulks.all(limit)).rows
+        found = [await _list_shown(call, each) for each in (await bulks.all(limit)).rows]
     now = call.clock.now()
     columns = [
         Column("list", lambda b: b.name, whole=True),
@@ -241,6 +246,8 @@ async def show(call: Call, name: Name) -> None:
         made, items = await bulks.one(name), await bulks.items(name)
         effect, counts = await bulks.effect(name), await bulks.counts(name)
         out = await bulks.items(name, results=["left_out"], limit=SAMPLES)
+    made = await _list_shown(call, made)
+    items, out = await _items_shown(call, items), await _items_shown(call, out)
     samples = items[:SAMPLES]
     data = _as_data(made, effect, samples, out)
     data |= {"counts": counts, "items": [item._asdict() for item in items]}
@@ -270,6 +277,33 @@ async def _bulks(call: Call) -> AsyncIterator[Bulks | RemoteBulks]:
         yield bulks
     finally:
         await bulks.aclose()
+
+
+@asynccontextmanager
+async def _whole_views(call: Call) -> AsyncIterator[Views]:
+    """What a list is frozen of: not shown, and so with its secrets; a server does it itself."""
+    async with call.views() if call.given.server else call.whole_views() as views:
+        yield views
+
+
+async def _list_shown(call: Call, made: BulkList) -> BulkList:
+    """Return the list as it may be shown here; a server shows it so already."""
+    if call.given.server is not None or not {"value", "corrections"} & made.more.keys():
+        return made
+    from meshline.projections.masking import Definitions, masked_more
+
+    async with call.whole_views() as views:
+        definitions = Definitions(await views.workflows())
+    return made._replace(more=masked_more(made, definitions))
+
+
+async def _items_shown(call: Call, items: list[BulkItem]) -> list[BulkItem]:
+    if call.given.server is not None or not any(item.corrected for item in items):
+        return items
+    from meshline.projections.masking import masked_rows
+
+    async with call.whole_views() as views:
+        return await masked_rows(views, items)
 
 
 # -- text --------------------------------------------------------------------------------------

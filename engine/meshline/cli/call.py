@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ar
 
 import typer
 
-from meshline.cli.as_of import By, moment_typed
+from meshline.cli.as_of import By, masked, moment_typed
 from meshline.cli.errors import CommandRefused, NoLogHere
 from meshline.cli.exits import Exit
 from meshline.cli.output import Form, Output
@@ -125,13 +125,19 @@ class Call:
 
     @asynccontextmanager
     async def views(self) -> AsyncIterator[Views]:
-        """The views, to be read: here, or over the server."""
+        """The views, to be shown: here, where secrets are masked, or over the server."""
         if self.given.server is not None:
             from meshline.client import RemoteViews
 
             async with self.connection() as connection:
                 yield RemoteViews(connection, self.moment)
             return
+        async with self.whole_views() as views:
+            yield masked(views, views)
+
+    @asynccontextmanager
+    async def whole_views(self) -> AsyncIterator[Views]:
+        """The views here with all that is in them: to act on, and for what masks it itself."""
         from meshline.projections.queries import Views
 
         views = Views(self.place.views)

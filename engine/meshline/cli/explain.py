@@ -83,9 +83,12 @@ async def _reasons(views: Views, run_id: str, row: RunRow | None) -> list[Reason
     """Read them where the history is; a server gives all but what the key may not see."""
     from meshline.client import RemoteViews
     from meshline.projections.explain import reasons_of
+    from meshline.projections.masked_views import MaskedViews
 
     if isinstance(views, RemoteViews):
         return await views.reasons(run_id)
+    if isinstance(views, MaskedViews):
+        return await views.reasons(run_id, row)
     return await reasons_of(views, run_id, row)
 
 

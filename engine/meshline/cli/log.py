@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meshline.cli.call import Call, command, group, seconds
-from meshline.cli.log_reading import as_data, last_records, new_records, readable
+from meshline.cli.log_reading import as_data, last_records, masked_record, new_records, readable
 from meshline.cli.processes import PARTITIONS, opened_or_created
 from meshline.cli.progress import Progress
 from meshline.cli.tables import Column, plain_table
 from meshline.cli.words import clock_time, short
+from meshline.events.errors import MeshlineError
+from meshline.events.facts import WorkflowRegistered
 from meshline.events.story import sentence
 
 if TYPE_CHECKING:
@@ -111,6 +114,8 @@ async def tail(
     """Show the last records of the log, and with -f those that come.
 
     Every record is shown, also facts that are void because their writer was no longer the keeper.
+    What a definition marks as secret is masked; payloads are masked whole where no views say what
+    the definitions are.
 
     \b
     Examples:
@@ -125,10 +130,26 @@ async def tail(
                 f"there is no partition {partition}: expected 0 to {log.identity.partitions - 1}",
                 param_hint="--partition",
             )
+        from meshline.projections.masking import secrets_of_specs
+
+        specs = await _definitions(call)
         with call.out.stream(live=follow) as emit:
             async for record in _records(call, log, ends, count, since, follow):
+                event = readable(record)
+                if specs and event is not None and isinstance(event.data, WorkflowRegistered):
+                    specs.append(event.data.spec)
                 if run is None or record.key.startswith(run):
-                    emit(as_data(record), _line(record))
+                    shown = masked_record(record, secrets_of_specs(specs))
+                    emit(as_data(shown), _line(shown))
+
+
+async def _definitions(call: Call) -> list[Mapping[str, Any]]:
+    """Return the definitions that the views know; none where there are no views."""
+    try:
+        async with call.whole_views() as views:
+            return [row.spec for row in await views.workflows()]
+    except MeshlineError:
+        return []
 
 
 async def _records(

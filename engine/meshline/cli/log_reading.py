@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -12,7 +12,18 @@ from meshline.events.envelope import Event, Position
 from meshline.events.errors import EventUnreadable, EventVersionUnknown, PositionLost
 from meshline.events.log import EventLog, LogReader, LogRecord
 
-__all__ = ["RECORDS_MAX", "as_data", "event_at", "last_records", "new_records", "readable"]
+if TYPE_CHECKING:
+    from meshline.projections.masking import Secrets
+
+__all__ = [
+    "RECORDS_MAX",
+    "as_data",
+    "event_at",
+    "last_records",
+    "masked_record",
+    "new_records",
+    "readable",
+]
 
 RECORDS_MAX = 1_000
 WAIT_S = 0.5
@@ -77,6 +88,18 @@ async def new_records(reader: LogReader) -> AsyncIterator[LogRecord]:
         for records in (await reader.fetch(RECORDS_MAX, WAIT_S)).values():
             for record in records:
                 yield record
+
+
+def masked_record(record: LogRecord, secrets: Secrets) -> LogRecord:
+    """Return the record without what is secret of its event."""
+    from meshline.projections.masking import masked_event
+
+    try:
+        event = orjson.loads(record.value)
+        shown = {**event, "data": masked_event(event["type"], event["data"], secrets)}
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return record
+    return record._replace(value=orjson.dumps(shown)) if shown != event else record
 
 
 def as_data(record: LogRecord) -> dict[str, Any]:

@@ -162,15 +162,12 @@ async def payloads(
       meshline run payloads web.forms/F-1 enrich --output json | jq '.[].corrected'
     """
     from meshline.client import RemoteViews
-    from meshline.projections.exchanges import read_exchanges
+    from meshline.projections.masked_views import MaskedViews
 
     async with call.views() as views:
         run_id = await existing(views, run)
-        if isinstance(views, RemoteViews):
-            found = await views.exchanges(run_id, step)
-        else:
-            row, workflows = await views.run(run_id), await views.workflows()
-            found = await read_exchanges(views, row, step, workflows)
+        assert isinstance(views, RemoteViews | MaskedViews)
+        found = await views.exchanges(run_id, step)
     with call.out.stream() as emit:
         for each in found:
             emit(each, exchange_text(each))

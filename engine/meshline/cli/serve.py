@@ -195,7 +195,7 @@ async def _services(
     try:
         async with (
             call.log() as log,
-            call.views() as views,
+            call.whole_views() as views,
             call.kept() as kept,
             Publisher(log) as publisher,
             Services(

@@ -14,6 +14,7 @@ from meshline.cli.errors import CommandRefused
 from meshline.cli.publish import answer_text, exit_of_answers
 from meshline.cli.tables import Column
 from meshline.cli.words import ago, clock_time, prompt_name, short
+from meshline.events.secrets import MASK, holds_mask
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -122,7 +123,7 @@ async def resubmit(
       meshline trigger resubmit 3:41 --set country='"SE"'
       meshline trigger resubmit 3:41 --payload '{"form_id": "F-12", "email": "ada@example.org"}'
     """
-    row = await _one(call, trigger, source)
+    row = await _one(call, trigger, source, whole=True)
     if row.status in _OF_A_RUN:
         raise CommandRefused(
             f"Trigger {row.trigger_id!r} of {row.source!r} was {row.status}: it is run "
@@ -156,12 +157,23 @@ def _mended(row: TriggerRow, payload: str | None, changes: list[str]) -> Any:
                 f"{change!r} is no change of an object: expected FIELD=JSON", param_hint="--set"
             )
         value = value | {field: json_value(new, "--set")}
+    if holds_mask(value):
+        raise CommandRefused(
+            f"The server shows the payload with {MASK} in place of what is secret, and that would "
+            "be sent: expected the true values. Add --set for these fields, or --payload."
+        )
     return value
 
 
-async def _one(call: Call, which: str, source: str | None) -> TriggerRow:
+async def _one(call: Call, which: str, source: str | None, *, whole: bool = False) -> TriggerRow:
+    """Return the trigger that is meant.
+
+    Args:
+        whole: it is not to be shown: with its secrets, where the views are here.
+    """
     position = _POSITION.fullmatch(which)
-    async with call.views() as views:
+    is_here = whole and call.given.server is None
+    async with call.whole_views() if is_here else call.views() as views:
         if position:
             return await _at(call, views, int(position[1]), int(position[2]))
         page = await views.triggers(trigger_id=which, source=source)
@@ -215,11 +227,12 @@ def _show_text(row: TriggerRow) -> str:
         lines.append(f"  why        {row.code}: {row.reason}")
         lines += [f"               {p['pointer'] or '/'}: {p['message']}" for p in row.problems]
     if row.unreadable is not None:
-        kept = base64.b64decode(row.unreadable["raw_base64"])
+        raw = row.unreadable["raw_base64"]
+        kept = raw if raw == MASK else repr(base64.b64decode(raw)[:2000])
         lines += [
             f"  unreadable {row.unreadable['reason']}, {row.unreadable['size_bytes']} bytes, "
             f"sha256 {row.unreadable['sha256']}",
-            f"  kept       {kept[:2000]!r}",
+            f"  kept       {kept}",
         ]
     else:
         payload = orjson.dumps(row.payload, option=orjson.OPT_INDENT_2).decode()

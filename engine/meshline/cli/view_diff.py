@@ -72,18 +72,21 @@ async def diff(
     limit = None if max_changed is None else _limit(max_changed)
     from meshline.events.catalogue import CATALOGUE
     from meshline.projections.diff import as_data, diff_view
+    from meshline.projections.masked_tables import masked_diff
 
     if last_swap:
         old, new = await _last_swap(call, name)
     handled = next((p.handles for p in known_projections() if p.name == name), None)
-    found = await diff_view(
-        call.place.views,
-        name,
-        old=old,
-        new=new,
-        samples_max=samples,
-        types=None if handled is None else {n for n, c in CATALOGUE.items() if c in handled},
-        wait_s=seconds(wait, "--wait"),
+    found = masked_diff(
+        await diff_view(
+            call.place.views,
+            name,
+            old=old,
+            new=new,
+            samples_max=samples,
+            types=None if handled is None else {n for n, c in CATALOGUE.items() if c in handled},
+            wait_s=seconds(wait, "--wait"),
+        )
     )
     if html is not None:
         from meshline.cli.view_diff_html import page

@@ -43,14 +43,18 @@ async def rows(
 
 
 async def _rows_now(call: Call, name: str, table: str | None, limit: int) -> list[dict[str, Any]]:
+    from meshline.projections.masked_tables import masked_columns
+
     async with call.views() as views:
         tables = await views.tables(name)
         chosen = _chosen(name, table, tables)
-        return await views.table_rows(chosen, tables[chosen], limit=limit)
+        rows = await views.table_rows(chosen, tables[chosen], limit=limit)
+    return [masked_columns(chosen, row) for row in rows]
 
 
 async def _rows_then(call: Call, name: str, table: str | None, limit: int) -> list[dict[str, Any]]:
     from meshline.projections.as_of import fold_as_of
+    from meshline.projections.masked_tables import masked_columns
     from meshline.projections.queries import as_json
 
     assert call.moment is not None, "without a moment it is now"
@@ -59,7 +63,7 @@ async def _rows_then(call: Call, name: str, table: str | None, limit: int) -> li
     chosen = tables[_chosen(name, table, tables)]
     async with call.log() as log, call.kept() as kept:
         store = await fold_as_of(log, [projection], call.moment, kept)
-    return [as_json(row) for row in (await store.rows(chosen))[:limit]]
+    return [masked_columns(chosen.name, as_json(row)) for row in (await store.rows(chosen))[:limit]]
 
 
 def _chosen(view: str, table: str | None, tables: Iterable[str]) -> str:

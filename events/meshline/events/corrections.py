@@ -20,6 +20,7 @@ __all__ = [
     "corrected",
     "correction_typed",
     "differences",
+    "part_at",
 ]
 
 CHANGES_MAX = 200
@@ -121,6 +122,20 @@ def changed(value: Any, changes: Iterable[Change]) -> Any:
         except (LookupError, TypeError, ValueError):
             continue
     return value
+
+
+def part_at(value: Any, path: str) -> Any:
+    """Return what stands there; None where nothing does."""
+    try:
+        steps = _steps(path)
+        if not steps:
+            return value
+        parent = _parent(value, steps, path)
+        if isinstance(parent, dict):
+            return parent.get(steps[-1])
+        return parent[_index(parent, steps[-1], path)]
+    except ValueError:
+        return None
 
 
 def _differences(before: Any, after: Any, path: str, depth: int) -> Iterator[Change]:

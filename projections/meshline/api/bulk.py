@@ -29,6 +29,7 @@ from meshline.projections.bulk_list import (
     acts_on_runs,
 )
 from meshline.projections.errors import NotFound
+from meshline.projections.masking import Definitions, masked_more
 from meshline.projections.pages import next_after, values_after
 
 __all__ = ["BulkShown", "bulks_of", "name_of_repeat", "router", "shown_list"]
@@ -129,14 +130,22 @@ async def shown_list(desk: Desk, made: BulkList) -> dict[str, Any]:
     bulks, work = bulks_of(desk)
     effect = await bulks.effect(made.name)
     values = [name for name in ("value", "corrections") if name in made.more]
-    is_hidden = values and not await desk.reads(", ".join(values), f"bulk list {made.name}")
+    more = made.more
+    if values and not desk.principal.may(Permission.READ_PAYLOADS):
+        more = {}
+    elif values:
+        definitions = Definitions(await desk.services.views.workflows())
+        shown = masked_more(made, definitions)
+        what = ", ".join(values)
+        if not await desk.reads(what, f"bulk list {made.name}", secrets=shown != more):
+            more = shown
     # Before the counts: who reads that it has ended reads all that came of it.
     is_being_applied = await work.is_at(made.name)
     fields = made._asdict()
     del fields["scope"]
     return {
         **fields,
-        "more": {} if is_hidden else made.more,
+        "more": more,
         "needs_second_person": made.is_unconfirmed,
         "runs": effect.runs,
         "by_step": dict(effect.by_step),

@@ -8,45 +8,39 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from meshline.api.accounts import Accounts
-from meshline.api.admissions import Admissions, told_with
 from meshline.api.answers import payloads_in
-from meshline.api.bulk_work import BulkWork
-from meshline.api.changes import Changes
-from meshline.api.keys import ApiKeys
 from meshline.api.principals import Permission, Principal
 from meshline.api.problems import Conflict, Denied
-from meshline.api.refusals import Attempt, Refusals
-from meshline.api.repeats import Repeats, id_of_repeat
+from meshline.api.refusals import Attempt
+from meshline.api.repeats import id_of_repeat
+from meshline.api.services import Services
 from meshline.api.tags import check_tag
+from meshline.events.corrections import Correction, part_at
 from meshline.events.errors import MeshlineError
-from meshline.events.log import EventLog
 from meshline.events.people_requests import TaskActionRequested, TaskCompletionRequested
-from meshline.events.publish import Publisher, RequestAnswer
+from meshline.events.publish import RequestAnswer
 from meshline.events.requests import ApprovalSubmitted, ExceptionActionRequested
 from meshline.events.requests import Request as AskedRequest
+from meshline.events.secrets import MASK, at, holds_mask, kept, masked
 from meshline.projections.as_of_queries import views_at
-from meshline.projections.bulk import Bulks
-from meshline.projections.errors import NotFound
+from meshline.projections.errors import NotFound, NotReady
 from meshline.projections.exception_view import ExceptionRow
 from meshline.projections.exchanges import Exchange, read_exchanges
 from meshline.projections.explain import reasons_of
 from meshline.projections.history_view import HistoryRow
+from meshline.projections.masking import Definitions, Secrets, masked_rows, secrets_of_runs
 from meshline.projections.moment import Moment
 from meshline.projections.pages import LIMIT_MAX, Page
 from meshline.projections.queries import Views
-from meshline.projections.readings import Readings
 from meshline.projections.reasons import Reason
+from meshline.projections.run_values import values_in, whole_history
 from meshline.projections.runs_view import RunRow
-from meshline.projections.settings import ReadingSettings
-from meshline.projections.snapshots import KeptViews
 from meshline.projections.tasks_view import TaskRow
 from meshline.projections.triggers_view import TriggerRow
 
@@ -88,69 +82,10 @@ class Asking(NamedTuple):
     idempotency_key: str | None = None
 
 
+WITH_SECRETS = " with secrets"
+"""Behind what was read, where it was fields that are secret, in clear."""
+
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-class Services:
-    """What the API stands on: all of one installation, opened and closed by who makes it.
-
-    Args:
-        kept: snapshots of the views, for lists of the past.
-        refusals: where it is told what was refused; made here if it is not given.
-        changes: what tells streams what changed; made here if it is not given.
-        bulks: the lists of bulk operations, if this server is to have them.
-        views_at: the address of the views, if they can be rebuilt and swapped from here; beside
-            them it is kept who reads payloads. Without it only the log of this process says so.
-        keys, accounts: who is let in, if that can be changed from here.
-        readings: how long it is kept who reads payloads.
-    """
-
-    def __init__(
-        self,
-        log: EventLog,
-        publisher: Publisher,
-        views: Views,
-        kept: KeptViews | None = None,
-        refusals: Refusals | None = None,
-        changes: Changes | None = None,
-        bulks: Bulks | None = None,
-        views_at: str | None = None,
-        keys: ApiKeys | None = None,
-        accounts: Accounts | None = None,
-        readings: ReadingSettings | None = None,
-    ) -> None:
-        self.views_at = views_at
-        self.readings = None if views_at is None else Readings(views_at, readings)
-        self.admissions: Admissions | None = None
-        if keys is not None and accounts is not None:
-            self.admissions = Admissions(keys, accounts, told_with(publisher))
-        self.bulks = bulks
-        self.bulk_work = None if bulks is None else BulkWork(bulks, publisher, log)
-        self.kept = kept
-        self.publisher = publisher
-        self.views = views
-        self.log = log
-        self.refusals = refusals or Refusals(publisher, views)
-        self.repeats = Repeats(log, views)
-        self.changes = changes or Changes(log, views)
-
-    async def __aenter__(self) -> Self:
-        if self.readings is not None:
-            await self.readings.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.bulk_work is not None:
-            await self.bulk_work.aclose()
-        await self.changes.aclose()
-        await self.refusals.aclose()
-        if self.readings is not None:
-            await self.readings.aclose()
 
 
 class Desk:
@@ -189,29 +124,69 @@ class Desk:
         Args:
             run_id: whose rows they are, where they don't say so themselves.
         """
-        rows: Iterable[Any] = page.rows if isinstance(page, Page) else page
+        rows = [*(page.rows if isinstance(page, Page) else page)]
         following = page.next if isinstance(page, Page) else None
-        found = [(row, row._asdict(), payloads_in(row)) for row in rows]
-        read = [row for row, _, payloads in found if payloads]
-        fields = dict.fromkeys(name for _, _, payloads in found for name in payloads)
-        if read and not await self.reads(", ".join(fields), about, read, run_id):
-            found = [(row, shown | dict.fromkeys(names), names) for row, shown, names in found]
-        return {"items": [shown for _, shown, _ in found], "next": following}
+        hidden = [payloads_in(row) for row in rows]
+        read = [row for row, names in zip(rows, hidden, strict=True) if names]
+        if read and self.principal.may(Permission.READ_PAYLOADS):
+            shown = await masked_rows(self.services.views, rows, run_id)
+            fields = ", ".join(dict.fromkeys(name for names in hidden for name in names))
+            if not await self.reads(fields, about, read, run_id, secrets=shown != rows):
+                rows = shown
+            hidden = []
+        items = [row._asdict() for row in rows]
+        for item, names in zip(items, hidden, strict=False):
+            item |= dict.fromkeys(names)
+        return {"items": items, "next": following}
+
+    async def values(
+        self,
+        values: Mapping[str, Any],
+        what: str,
+        about: str,
+        run_id: str,
+        rows: Sequence[HistoryRow] = (),
+    ) -> dict[str, Any] | None:
+        """Return what a run knows as the principal may see it; None: not at all. It is kept.
+
+        Args:
+            rows: the events that said it.
+        """
+        if not self.principal.may(Permission.READ_PAYLOADS):
+            return None
+        secrets = await self.secrets(run_id)
+        shown = {name: masked(value, secrets.of(name)) for name, value in values.items()}
+        is_clear = await self.reads(what, about, rows, run_id, secrets=shown != values)
+        return {**values} if is_clear else shown
+
+    async def secrets(self, run_id: str) -> Secrets:
+        """Return what is secret in the run."""
+        definitions = Definitions(await self.services.views.workflows())
+        return (await secrets_of_runs(self.services.views, definitions, [run_id]))[run_id]
 
     async def reads(
-        self, what: str, about: str, rows: Sequence[Any] = (), run_id: str | None = None
+        self,
+        what: str,
+        about: str,
+        rows: Sequence[Any] = (),
+        run_id: str | None = None,
+        *,
+        secrets: bool,
     ) -> bool:
-        """Return whether the principal may read such payloads; if so, that they do is kept.
+        """Keep that the principal reads payloads, and return whether in clear.
 
         Args:
             rows: those with payloads, if it is not just one value.
             run_id: as of ``page``.
+            secrets: there are some in it; who may not read these is to be shown the mask.
         Raises:
             StoreUnavailable: it can't be kept, and nothing may be shown.
         """
-        if not self.principal.may(Permission.READ_PAYLOADS):
-            return False
         who = self.principal
+        who.check(Permission.READ_PAYLOADS)
+        in_clear = who.may(Permission.READ_SECRETS)
+        if secrets and in_clear:
+            what = f"{what}{WITH_SECRETS}"
         _audit.info("%s read %s of %s", who.actor.id, what, about)
         if self.services.readings is not None:
             runs = {getattr(row, "run_id", None) for row in rows} | {run_id}
@@ -225,7 +200,7 @@ class Desk:
                 positions=[*filter(None, map(_position_of, rows))],
                 refreshes=self._refreshes,
             )
-        return True
+        return in_clear
 
     async def run(self, begins: str) -> RunRow:
         """Return the run that is meant.
@@ -335,6 +310,34 @@ class Desk:
         check_tag(row, asking.if_match)
         return await self.ask(row.run_id, action(row.exception_id), asking)
 
+    async def _with_secrets_kept(
+        self, run_id: str, asked: ExceptionActionRequested
+    ) -> ExceptionActionRequested:
+        """Return it with the old secrets where a correction left the mask as it was shown."""
+        if not any(holds_mask(each.value) for each in asked.corrections):
+            return asked
+        known = values_in(await whole_history(self.views, run_id))
+        edited = await self.kept(run_id, known, asked.corrections)
+        return asked.model_copy(update={"corrections": edited})
+
+    async def kept(
+        self, run_id: str, known: Mapping[str, Any], corrections: Iterable[Correction]
+    ) -> tuple[Correction, ...]:
+        """Return the corrections with the secrets that the run knows where they left the mask.
+
+        Raises:
+            NotReady: nothing can be kept there.
+        """
+        secrets, found = await self.secrets(run_id), list[Correction]()
+        for each in corrections:
+            before = part_at(known.get(each.of), each.path)
+            try:
+                value = kept(each.value, before, at(secrets.of(each.of), each.path))
+            except ValueError as error:
+                raise NotReady(f"{each.of}: {error}. Nothing was asked.") from None
+            found.append(each.model_copy(update={"value": value}))
+        return tuple(found)
+
     async def decide(self, run: str, submitted: ApprovalSubmitted, asking: Asking) -> Answered:
         """Answer an approval; as ``ask_run``."""
         if asking.if_match is None:
@@ -393,7 +396,15 @@ class Desk:
 
         Raises:
             Conflict: it was refused; the refusal is in the run's history.
+            NotReady: it would write the mask in place of a secret.
         """
+        if isinstance(asked, ExceptionActionRequested):
+            asked = await self._with_secrets_kept(run_id, asked)
+        if holds_mask(asked.model_dump(mode="json")):
+            raise NotReady(
+                f"A value in it is {MASK}, which stands for a secret that was not shown: expected "
+                "the value itself. Write it, or leave the field out. Nothing was asked."
+            )
         repeats, actor = self.services.repeats, self.principal.actor
         if asking.idempotency_key is None:
             answer = await self._asked(run_id, asked, asking, None, time)

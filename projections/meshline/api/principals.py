@@ -15,12 +15,16 @@ __all__ = ["ROLES", "Authenticator", "Permission", "Principal", "permissions_of"
 
 
 class Permission(StrEnum):
-    """What a route may ask for. Reading a payload is a permission of its own."""
+    """What a route may ask for. Reading a payload is a permission of its own.
+
+    So is reading in it what a definition marks as secret, which admins alone have.
+    """
 
     PUBLISH = "trigger.publish"
     REPORT = "outcome.report"
     READ = "view.read"
     READ_PAYLOADS = "payload.read"
+    READ_SECRETS = "payload.secret"
     OPERATE = "run.operate"
     APPROVE = "approval.decide"
     AUDIT = "audit.read"

@@ -34,6 +34,7 @@ MAY = {
     Permission.REPORT: "report outcomes of steps",
     Permission.READ: "see everything but payloads",
     Permission.READ_PAYLOADS: "read payloads",
+    Permission.READ_SECRETS: "read what is secret in payloads",
     Permission.OPERATE: "act on runs and exceptions",
     Permission.APPROVE: "decide approvals",
     Permission.AUDIT: "see the audit and this page",

@@ -93,8 +93,10 @@ async def _known(visit: Visit, sample: list[ExceptionRow]) -> dict[str, Any]:
         return {}
     run_id = sample[0].run_id
     said = (await visit.views.said([run_id], VALUE_TYPES)).get(run_id, [])
-    may = said and await visit.desk.reads("data", f"run {run_id}", said, run_id)
-    return values_in(said) if may else {}
+    values = values_in(said)
+    if not values:
+        return {}
+    return await visit.desk.values(values, "data", f"run {run_id}", run_id, said) or {}
 
 
 def _many(

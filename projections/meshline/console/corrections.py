@@ -15,6 +15,7 @@ from meshline.console.visit import Act, FormRefused, Visit, acts, tag_of
 from meshline.events.corrections import Corrected, Correction
 from meshline.events.requests import ExceptionActionRequested
 from meshline.projections.exception_view import OPEN_EXCEPTIONS, ExceptionRow
+from meshline.projections.masking import masked_corrections
 from meshline.projections.run_values import previewed, values_in, whole_history
 
 __all__ = ["router"]
@@ -32,9 +33,10 @@ EDITED_BYTES_MAX = 64 * 1024
 async def edit(request: Request, visit: Reader, exception: str) -> Response:
     """Show what the run knows, to be corrected."""
     row = await visit.views.exception(exception)
-    may = visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS)
-    values = await _values(visit, row) if may else None
-    return _page(request, visit, row, values)
+    shown = None
+    if visit.may(Permission.OPERATE) and visit.may(Permission.READ_PAYLOADS):
+        shown = await _shown(visit, row, await _values(visit, row))
+    return _page(request, visit, row, shown)
 
 
 @router.post("/exceptions/{exception}/edit")
@@ -43,21 +45,29 @@ async def preview(
     exception: str,
     act: Annotated[Act, Depends(acts(Permission.OPERATE, {"": ExceptionActionRequested}))],
 ) -> Response:
-    """Show what the corrections would change; nothing is asked for yet."""
+    """Show what the corrections would change; nothing is asked for yet.
+
+    A secret that is shown as the mask stays as it is, also on the page that follows: it is put in
+    only when the corrections are asked for.
+    """
     act.visit.principal.check(Permission.READ_PAYLOADS)
     row = await act.visit.desk.exception(exception)
     typed = {
         name.removeprefix(FIELD): act.json(name) for name in act.form if name.startswith(FIELD)
     }
-    values = await _values(act.visit, row)
+    desk, values = act.visit.desk, await _values(act.visit, row)
+    edited = [Correction(of=of, value=value) for of, value in typed.items()]
     try:
-        found = previewed(values, [Correction(of=of, value=value) for of, value in typed.items()])
+        found = previewed(values, await desk.kept(row.run_id, values, edited))
     except ValueError as error:
         raise FormRefused(f"It can't be corrected so: {error}. Nothing was done.") from None
     changes = [each for each in found if each.changes]
     if not changes:
         raise FormRefused("Nothing is different: expected a value to be changed. Go back.")
-    return _page(request, act.visit, row, values, typed, changes, act.reason)
+    if not act.visit.may(Permission.READ_SECRETS):
+        changes = masked_corrections(changes, await desk.secrets(row.run_id))
+    shown = await _shown(act.visit, row, values)
+    return _page(request, act.visit, row, shown, typed, changes, act.reason)
 
 
 def _page(
@@ -91,7 +101,9 @@ def _page(
 
 
 async def _values(visit: Visit, row: ExceptionRow) -> dict[str, Any]:
-    history = await whole_history(visit.views, row.run_id)
-    # Who reads it is kept.
-    await visit.desk.reads("values", f"run {row.run_id}", run_id=row.run_id)
-    return values_in(history)
+    return values_in(await whole_history(visit.views, row.run_id))
+
+
+async def _shown(visit: Visit, row: ExceptionRow, values: dict[str, Any]) -> dict[str, Any] | None:
+    """Return them as the principal may see them; who reads them is kept."""
+    return await visit.desk.values(values, "values", f"run {row.run_id}", row.run_id)

@@ -9,7 +9,7 @@ from meshline.console.visit import FormRefused
 
 __all__ = ["Field", "fields_of", "value_of"]
 
-Kind = Literal["text", "integer", "number", "boolean", "choice"]
+Kind = Literal["text", "secret", "integer", "number", "boolean", "choice"]
 _KINDS: dict[str, Kind] = {
     "string": "text", "integer": "integer", "number": "number", "boolean": "boolean",
 }  # fmt: skip
@@ -50,6 +50,8 @@ def _field(name: str, shape: Mapping[str, Any], required: bool) -> Field | None:
     if kind is None or (options and kind != "text"):
         return None
     is_text = kind == "text"
+    if is_text and not options and shape.get("writeOnly"):
+        kind = "secret"
     return Field(
         name=name,
         kind="choice" if options else kind,
@@ -76,7 +78,7 @@ def value_of(fields: list[Field], form: Mapping[str, str]) -> dict[str, Any] | N
         text = form.get(f"form.{field.name}", "")
         if field.kind == "boolean":
             values[field.name] = text == "on"
-        elif text != "" or (field.required and field.kind in ("text", "choice")):
+        elif text != "" or (field.required and field.kind in ("text", "secret", "choice")):
             values[field.name] = _typed(field, text)
     return values
 

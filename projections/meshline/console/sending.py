@@ -15,6 +15,9 @@ from meshline.console.rendering import rendered
 from meshline.console.visit import WAIT_S, Act, FormRefused, Visit, acts
 from meshline.events.publish import Answer
 from meshline.events.requests import TriggerReceived
+from meshline.events.secrets import NOTHING, holds_mask, kept
+from meshline.projections.masking import Definitions
+from meshline.projections.run_values import TRIGGER
 from meshline.projections.triggers_view import TriggerRow
 
 __all__ = ["example_of", "router"]
@@ -56,8 +59,9 @@ async def send(
     visit = act.visit
     visit.desk.check_source(source)
     payload = act.json("payload")
+    whole = await _whole(visit, source, trigger_id, payload)
     answer = await visit.services.publisher.publish(
-        source, payload, trigger_id=trigger_id, trigger_type=act.text("type"),
+        source, whole, trigger_id=trigger_id, trigger_type=act.text("type"),
         actor=visit.principal.actor, wait_s=WAIT_S,
     )  # fmt: skip
     if answer.status == "rejected":
@@ -68,6 +72,21 @@ async def send(
         asked = urlencode({"source": answer.source, "id": answer.trigger_id})
         return RedirectResponse(f"/triggers?{asked}", 303)
     return RedirectResponse(f"/runs/{answer.run_id}?at={answer.decided_at or answer.position}", 303)
+
+
+async def _whole(visit: Visit, source: str, trigger_id: str, typed: Any) -> Any:
+    """Return what was typed with the secrets of the refused trigger where their mask was left."""
+    if not holds_mask(typed):
+        return typed
+    refused = await _refused(visit, source, trigger_id)
+    before, places = None, NOTHING
+    if refused is not None:
+        definitions = Definitions(await visit.services.views.workflows())
+        before, places = refused.payload, definitions.of_trigger_row(refused).of(TRIGGER)
+    try:
+        return kept(typed, before, places)
+    except ValueError as error:
+        raise FormRefused(f"{error}. Go back and correct it; nothing was sent.") from None
 
 
 async def _page(

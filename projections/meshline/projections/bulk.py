@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from meshline.events.clock import Clock, SystemClock
+from meshline.events.secrets import MASK, holds_mask
 from meshline.projections.bulk_choice import check, found_by
 from meshline.projections.bulk_list import (
     BulkAction,
@@ -128,6 +129,11 @@ class Bulks:
         """
         more = dict(more or {})
         check(action, chosen, more, reason)
+        if holds_mask(more):
+            raise NotReady(
+                f"A value in it is {MASK}, which stands for a secret that was not shown: expected "
+                "the value that all are to have. Nothing was done."
+            )
         view = "runs" if acts_on_runs(action) else "exceptions"
         # Before the rows: what the list says of its place is never more than they hold.
         seen_at = (await views.live_checkpoints([view])).get(view, {})

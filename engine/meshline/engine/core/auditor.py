@@ -219,7 +219,7 @@ class Auditor:
 
     def _violation(self, event: Event[Any], offset: int, wrong: Wrong) -> Violation:
         found = (
-            f"{type(event.data).__name__}: {sentence(event)}; at {event.time}, epoch "
+            f"{type(event.data).__name__}: {sentence(event, values=False)}; at {event.time}, epoch "
             f"{event.epoch}, number {event.sequence}"
         )
         partition, about = self.state.partition, event.subject
