@@ -16,7 +16,7 @@ from meshline.cli.view_diff import diff, diff_lines, percent, value_text
 from meshline.cli.view_diff_html import page
 from meshline.projections.diff import RowDiff, Side, TableDiff, ViewDiff, as_data
 from meshline.projections.history_view import HistoryRow
-from tests.cli.doubles import NOW, TestedCall
+from tests.cli.doubles import NOW, FakeViews, TestedCall
 
 OLD = Side(1, "live", "old", {}, {0: 120, 1: 98}, 0)
 NEW = Side(2, "building", "new", {}, {0: 120, 1: 98}, 3)
@@ -103,7 +103,7 @@ async def run(
         return result
 
     monkeypatch.setattr("meshline.projections.diff.diff_view", compared)
-    call = TestedCall(options.pop("form", Form.text))
+    call = TestedCall(options.pop("form", Form.text), views=FakeViews())
     call.__dict__["place"] = SimpleNamespace(views="postgresql://x", close=lambda: None)
     try:
         await diff(call, "ownership", **options)

@@ -9,6 +9,7 @@ from meshline.events import facts, people_requests, requests
 from meshline.events.catalogue import type_name
 from meshline.events.secrets import MASK
 from meshline.projections.exchanges import Exchange
+from meshline.projections.masked_tables import masked_columns
 from meshline.projections.masking import UNKNOWN, Definitions, masked_event, masked_row
 from meshline.projections.workflows_view import WorkflowRow
 
@@ -141,3 +142,19 @@ def test_what_a_failed_try_gave_is_its_error_and_stays() -> None:
 
     assert masked_row(each, SECRETS).gave == error
     assert masked_row(each, UNKNOWN).gave == error
+
+
+@pytest.mark.parametrize(
+    ("definitions", "shown"),
+    [([definition(1, SPEC)], MASK), ([definition(1, {"nodes": []})], {"name": "Ada"}), ([], MASK)],
+    ids=["with secrets", "without", "unknown"],
+)
+def test_rows_of_tables_hide_payloads_only_where_a_definition_has_secrets(
+    definitions: list[WorkflowRow], shown: Any
+) -> None:
+    row = {"run_id": "r", "outcome": {"name": "Ada"}}
+
+    assert masked_columns("runs", row, Definitions(definitions)) == {
+        "run_id": "r",
+        "outcome": shown,
+    }

@@ -27,6 +27,7 @@ from meshline.cli.exits import Exit
 from meshline.cli.output import Form, Output
 from meshline.cli.place import Given, Place, find_place, shown
 from meshline.events.clock import Clock, SystemClock
+from meshline.events.errors import MeshlineError
 
 if TYPE_CHECKING:
     from meshline.client import Connection
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from meshline.events.log import EventLog
     from meshline.events.publish import Publisher
     from meshline.projections.as_of import Moment
+    from meshline.projections.masking import Definitions
     from meshline.projections.queries import Views
     from meshline.projections.snapshots import KeptViews
 
@@ -146,6 +148,16 @@ class Call:
                 yield views
         finally:
             await views.aclose()
+
+    async def definitions(self) -> Definitions:
+        """Return what the views here know of definitions: nothing where there are no views."""
+        from meshline.projections.masking import Definitions
+
+        try:
+            async with self.whole_views() as views:
+                return Definitions(await views.workflows())
+        except MeshlineError:
+            return Definitions([])
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[KeptViews | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,6 @@ from meshline.cli.processes import PARTITIONS, opened_or_created
 from meshline.cli.progress import Progress
 from meshline.cli.tables import Column, plain_table
 from meshline.cli.words import clock_time, short
-from meshline.events.errors import MeshlineError
 from meshline.events.facts import WorkflowRegistered
 from meshline.events.story import sentence
 
@@ -132,7 +130,7 @@ async def tail(
             )
         from meshline.projections.masking import secrets_of_specs
 
-        specs = await _definitions(call)
+        specs = [*(await call.definitions()).specs]
         with call.out.stream(live=follow) as emit:
             async for record in _records(call, log, ends, count, since, follow):
                 event = readable(record)
@@ -141,15 +139,6 @@ async def tail(
                 if run is None or record.key.startswith(run):
                     shown = masked_record(record, secrets_of_specs(specs))
                     emit(as_data(shown), _line(shown))
-
-
-async def _definitions(call: Call) -> list[Mapping[str, Any]]:
-    """Return the definitions that the views know; none where there are no views."""
-    try:
-        async with call.whole_views() as views:
-            return [row.spec for row in await views.workflows()]
-    except MeshlineError:
-        return []
 
 
 async def _records(

@@ -77,17 +77,16 @@ async def diff(
     if last_swap:
         old, new = await _last_swap(call, name)
     handled = next((p.handles for p in known_projections() if p.name == name), None)
-    found = masked_diff(
-        await diff_view(
-            call.place.views,
-            name,
-            old=old,
-            new=new,
-            samples_max=samples,
-            types=None if handled is None else {n for n, c in CATALOGUE.items() if c in handled},
-            wait_s=seconds(wait, "--wait"),
-        )
+    found = await diff_view(
+        call.place.views,
+        name,
+        old=old,
+        new=new,
+        samples_max=samples,
+        types=None if handled is None else {n for n, c in CATALOGUE.items() if c in handled},
+        wait_s=seconds(wait, "--wait"),
     )
+    found = masked_diff(found, await call.definitions())
     if html is not None:
         from meshline.cli.view_diff_html import page
 

@@ -49,7 +49,8 @@ async def _rows_now(call: Call, name: str, table: str | None, limit: int) -> lis
         tables = await views.tables(name)
         chosen = _chosen(name, table, tables)
         rows = await views.table_rows(chosen, tables[chosen], limit=limit)
-    return [masked_columns(chosen, row) for row in rows]
+    definitions = await call.definitions()
+    return [masked_columns(chosen, row, definitions) for row in rows]
 
 
 async def _rows_then(call: Call, name: str, table: str | None, limit: int) -> list[dict[str, Any]]:
@@ -63,7 +64,9 @@ async def _rows_then(call: Call, name: str, table: str | None, limit: int) -> li
     chosen = tables[_chosen(name, table, tables)]
     async with call.log() as log, call.kept() as kept:
         store = await fold_as_of(log, [projection], call.moment, kept)
-    return [masked_columns(chosen.name, as_json(row)) for row in (await store.rows(chosen))[:limit]]
+    definitions = await call.definitions()
+    rows = (await store.rows(chosen))[:limit]
+    return [masked_columns(chosen.name, as_json(row), definitions) for row in rows]
 
 
 def _chosen(view: str, table: str | None, tables: Iterable[str]) -> str:

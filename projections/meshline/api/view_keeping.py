@@ -37,6 +37,7 @@ from meshline.projections.errors import NotFound
 from meshline.projections.freeing import parked_at, subjects_of
 from meshline.projections.intake import Undecodable
 from meshline.projections.masked_tables import masked_diff
+from meshline.projections.masking import Definitions
 from meshline.projections.pages import page_of_all
 from meshline.projections.poison import parked_keys
 from meshline.projections.postgres_builds import Build, Builds
@@ -202,7 +203,7 @@ async def compared(
     found = await diff_view(
         _address_of(desk), view, old=old, new=new, samples_max=samples, wait_s=COMPARE_S
     )
-    shown = masked_diff(found)
+    shown = masked_diff(found, Definitions(await desk.services.views.workflows()))
     in_clear = await desk.reads("rows", f"two builds of the view {view}", secrets=shown != found)
     data = as_data(found if in_clear else shown)
     for table in data["tables"]:

@@ -50,12 +50,13 @@ _TITLES: dict[str, tuple[str, str]] = {
 @router.get("/views/{view}")
 async def show_view(request: Request, visit: Keeper, view: str) -> Response:
     """Show the builds of a view, its rebuild, and what can be done."""
+    # Before the builds: of a rebuild that has ended the page shows what came of it.
+    async with rebuilds_of(visit.desk) as asked:
+        rebuild = await asked.one(view)
     builds = [build for build in await builds_of(visit.desk) if build.name == view]
     if not builds:
         raise NotFound(f"There is no view {view[:60]!r}: expected one of those on the page Views.")
     shows_all = await reached(request, visit, view)
-    async with rebuilds_of(visit.desk) as asked:
-        rebuild = await asked.one(view)
     states = {build.state for build in builds}
     names: list[str] = []
     if (rebuild is not None and rebuild.is_open) or states & {"loading", "paused"}:

@@ -1,7 +1,7 @@
 """Tables of the built-in views, row by row as they stand there, without what payloads hold.
 
-Which definition a row of a comparison is of is not looked up: payloads are hidden whole. What a
-view of one's own takes out of payloads is its own affair.
+Which definition a row is of is not looked up: where any has secrets, payloads are hidden whole.
+What a view of one's own takes out of payloads is its own affair.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from meshline.events.secrets import MASK
 from meshline.projections.diff import RowDiff, ViewDiff
-from meshline.projections.masking import UNKNOWN, masked_row
+from meshline.projections.masking import UNKNOWN, Definitions, masked_row
 
 __all__ = ["PAYLOAD_COLUMNS", "masked_columns", "masked_diff"]
 
@@ -25,29 +25,33 @@ PAYLOAD_COLUMNS: Mapping[str, tuple[str, ...]] = {
 """By table, the columns that hold what came from the outside; errors are no payloads."""
 
 
-def masked_columns(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def masked_columns(table: str, row: Mapping[str, Any], definitions: Definitions) -> dict[str, Any]:
     """Return a row of the table with the mask in place of its payloads."""
-    hidden = PAYLOAD_COLUMNS.get(table, ())
+    hidden = PAYLOAD_COLUMNS.get(table, ()) if definitions.have_secrets else ()
     return {
         name: MASK if name in hidden and value is not None else value for name, value in row.items()
     }
 
 
-def masked_diff(found: ViewDiff) -> ViewDiff:
+def masked_diff(found: ViewDiff, definitions: Definitions) -> ViewDiff:
     """Return the comparison with its samples and their events so."""
+    if not definitions.have_secrets:
+        return found
     return replace(
         found,
         tables=[
-            replace(table, samples=[_masked(table.table, each) for each in table.samples])
+            replace(
+                table, samples=[_masked(table.table, each, definitions) for each in table.samples]
+            )
             for table in found.tables
         ],
     )
 
 
-def _masked(table: str, sample: RowDiff) -> RowDiff:
+def _masked(table: str, sample: RowDiff, definitions: Definitions) -> RowDiff:
     return replace(
         sample,
-        old=None if sample.old is None else masked_columns(table, sample.old),
-        new=None if sample.new is None else masked_columns(table, sample.new),
+        old=None if sample.old is None else masked_columns(table, sample.old, definitions),
+        new=None if sample.new is None else masked_columns(table, sample.new, definitions),
         events=sample.events and [masked_row(event, UNKNOWN) for event in sample.events],
     )

@@ -101,6 +101,10 @@ class Definitions:
     def __init__(self, rows: Iterable[WorkflowRow]) -> None:
         self._rows = [*rows]
 
+    @property
+    def specs(self) -> list[Mapping[str, Any]]:
+        return [row.spec for row in self._rows]
+
     def of_run(self, workflow: str, version: int) -> Secrets:
         rows = [each for each in self._rows if each.workflow == workflow]
         if all(each.version != version for each in rows):
@@ -125,7 +129,12 @@ class Definitions:
         return self.of_trigger(row.source, row.trigger_type)
 
     def of_all(self) -> Secrets:
-        return _together(self._rows) if self._rows else UNKNOWN
+        return _together(self._rows)
+
+    @property
+    def have_secrets(self) -> bool:
+        """Whether any of them has some; taken to be so where there are none."""
+        return bool(self.of_all().of_any())
 
 
 def _together(rows: Iterable[WorkflowRow]) -> Secrets:
