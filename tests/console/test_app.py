@@ -449,6 +449,21 @@ async def test_another_host_and_a_form_from_another_page_are_turned_away(site: S
     assert (host.status_code, origin.status_code, large.status_code) == (400, 403, 413)
 
 
+async def test_a_mistake_of_ours_is_a_page_behind_the_guard_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("<b>broken</b>")
+
+    async with site.as_("ada", "admin") as ada:
+        monkeypatch.setattr(site.views, "runs", broken)
+        answer = await ada.http.get("/runs")
+
+    assert (answer.status_code, "broken" in answer.text) == (500, False)
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert answer.headers["cache-control"] == "no-store"
+
+
 WEIRD = ["%00", "a" * 5_000, "🦄", "..%2F..", "'; drop table runs --", "-1", "NaN", "%ED%A0%80"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from meshline.api.access import check_every_route
 from meshline.api.desk import Services
 from meshline.api.document import add_document_page
 from meshline.api.guard import ApiSettings, Guard
+from meshline.api.guarded import Guarded
 from meshline.api.principals import Authenticator
 from meshline.api.problems import answer_problems
 from meshline.api.rates import Rates
@@ -65,7 +67,8 @@ def create_api(
 ) -> FastAPI:
     """Return the application; ``services`` are opened and closed by the caller."""
     settings = settings or ApiSettings()
-    api = FastAPI(
+    api = Guarded(
+        partial(Guard, settings=settings),
         title="Meshline",
         version=version("meshline"),
         description=_ABOUT,
@@ -83,5 +86,4 @@ def create_api(
         api.include_router(router)
     add_document_page(api)
     answer_problems(api)
-    api.add_middleware(Guard, settings=settings)
     return api

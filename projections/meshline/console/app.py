@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
@@ -12,6 +13,7 @@ from starlette.types import Scope as AsgiScope
 from meshline.api import ApiSettings
 from meshline.api.accounts import Accounts
 from meshline.api.desk import Services
+from meshline.api.guarded import Guarded
 from meshline.api.keys import ApiKeys
 from meshline.api.rates import Rates
 from meshline.console import (
@@ -95,7 +97,10 @@ def create_console(
         login: with an identity provider, beside passwords; None: there is none.
     """
     settings = settings or ApiSettings()
-    console = FastAPI(title="Meshline", openapi_url=None, docs_url=None, redoc_url=None)
+    console = Guarded(
+        partial(Guard, settings=settings),
+        title="Meshline", openapi_url=None, docs_url=None, redoc_url=None,
+    )  # fmt: skip
     console.state.services = services
     console.state.accounts = accounts
     console.state.keys = keys
@@ -107,7 +112,6 @@ def create_console(
         console.include_router(router)
     console.mount("/static", _Static(directory=Path(__file__).parent / "static"))
     answer_problems(console)
-    console.add_middleware(Guard, settings=settings)
     return console
 
 
