@@ -88,6 +88,11 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     ),
 }  # fmt: skip
 
+# What few seeds find, and the seed that found it last.
+FOUND_BY = {
+    "what is done for some items is not undone": 156,
+}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
@@ -96,4 +101,9 @@ def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     break_code(monkeypatch, function, old, new)
     monkeypatch.setattr(nodes, "ITEMS_UNDER_WAY_MAX", 100)
 
-    assert_found(name, range(SEEDS_MAX), lambda seed: simulate_keeper(seed, fan_outs=True))
+    assert_found(
+        name,
+        range(SEEDS_MAX),
+        lambda seed: simulate_keeper(seed, fan_outs=True),
+        FOUND_BY.get(name, 0),
+    )

@@ -160,10 +160,20 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     ),
 }  # fmt: skip
 
+# What few seeds find, and the seed that found it last.
+FOUND_BY = {
+    "what holds a step is dismissed": 498,
+    "open runs are not looked at by the next keeper": 100,
+    "a keeper goes on without an answer": 85,
+    "any outcome counts": 63,
+    "undoing goes forward": 54,
+    "an owner who changes is not said to wait": 40,
+}
+
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     function, old, new = MUTANTS[name]
     break_code(monkeypatch, function, old, new)
 
-    assert_found(name, range(SEEDS_MAX), simulate_keeper)
+    assert_found(name, range(SEEDS_MAX), simulate_keeper, FOUND_BY.get(name, 0))

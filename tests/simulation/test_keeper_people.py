@@ -124,6 +124,12 @@ MUTANTS: dict[str, tuple[Callable[..., Any] | property, str, str]] = {
     ),
 }  # fmt: skip
 
+# What few seeds find, and the seed that found it last.
+FOUND_BY = {
+    "anybody hands over what is another's": 62,
+    "an older absence takes the place of a newer one": 50,
+}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
@@ -131,4 +137,9 @@ def test_what_is_broken_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     function, old, new = MUTANTS[name]
     break_code(monkeypatch, function, old, new)
 
-    assert_found(name, range(SEEDS_MAX), lambda seed: simulate_keeper(seed, people=True))
+    assert_found(
+        name,
+        range(SEEDS_MAX),
+        lambda seed: simulate_keeper(seed, people=True),
+        FOUND_BY.get(name, 0),
+    )
