@@ -56,6 +56,9 @@
     const value = field.localName === "select" ? field.selectedOptions[0]?.text : field.value;
     if (value && value.length < 16 && isCut(value)) found.push(`cut off: the value ${value}`);
   }
+  for (const e of document.querySelectorAll("[hidden]")) {
+    if (isShown(e)) found.push(`hidden, and there all the same: ${name(e)}`);
+  }
   // On a narrow screen what is looked for comes first, and what narrows it stays folded away.
   const results = document.querySelector("main table, main .lines, main .groups, main .empty");
   const isAhead = e => results.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_PRECEDING;

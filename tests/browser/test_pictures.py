@@ -58,6 +58,8 @@ WRONG = {
         "<table><td>team:a_very_long_name</table></div>",
     "no name, only an identifier: <a> ex-cc69c082-e4969c73c3":
         "<a href='/'>ex-cc69c082-e4969c73c3</a>",
+    "hidden, and there all the same: <input>":
+        "<input hidden style='display: block; height: 24px'>",
     "on top of each other: <button> Retry and <button> Skip":
         "<button>Retry</button><button style='margin-left: -20px'>Skip</button>",
     "too small to hit: <summary> More (": "<details><summary>More</summary></details>",

@@ -285,9 +285,7 @@ async def test_which_exceptions_were_open_then(stage: Stage) -> None:
         await asked.click(group.get_by_role("heading").get_by_role("link"))
         await asked.reads("As it was at", "1 of 1")
         open_then = asked.page.get_by_role("region", name="Open the newest first")
-        await expect(open_then).to_contain_text(
-            f"Step failed of {row.about} in {answer.run_id[:8]}"
-        )
+        await expect(open_then).to_contain_text(f"Step failed: {row.about} in {answer.run_id[:8]}")
 
 
 async def test_what_did_last_nights_change_of_a_view_do(stage: Stage, address: str) -> None:

@@ -85,6 +85,8 @@ def _error(error: StepError | None) -> str:
 
 
 def _span(seconds: float) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
     if not 60 <= seconds < 1e9:
         return f"{seconds:.3g} s"
     return str(timedelta(seconds=round(seconds)))
