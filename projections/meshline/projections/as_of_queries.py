@@ -38,6 +38,7 @@ from meshline.projections.exception_view import CauseSaidRow, ResolutionRow, res
 from meshline.projections.history_view import HistoryRow
 from meshline.projections.intake import FREEING
 from meshline.projections.memory_store import MemoryStore
+from meshline.projections.owner_queries import POSSESSIONS_THEN
 from meshline.projections.pages import LIMIT_MAX, Page, next_after
 from meshline.projections.postgres_connection import Fetch
 from meshline.projections.projection import Table
@@ -160,6 +161,8 @@ class ViewsAsOf(Views):
     views: as they are now, of one team or of all; to be closed are these.
     people: tells who there was; without it nobody is asked that.
     """
+
+    _possessions = POSSESSIONS_THEN
 
     def __init__(self, views: Views, people: People | None = None) -> None:
         vars(self).update(vars(views))

@@ -12,7 +12,7 @@ from meshline.projections.pages import LIMIT_MAX, Page, next_after, values_after
 from meshline.projections.summaries import OPEN_RUNS
 from meshline.projections.tasks_view import OPEN_TASKS
 
-__all__ = ["OwnerQueries", "Possession"]
+__all__ = ["POSSESSIONS_THEN", "OwnerQueries", "Possession"]
 
 # Each state of each kind gives its first rows by an index: however much somebody has, a page of it
 # is all that is read. An exception that says that they are gone ends with the last of the others.
@@ -45,6 +45,23 @@ select * from (
     from {ns}.tasks where (owner = $1 or assignee = $1) and state = any($4::text[])
       and ($5::text is null or run_id = $5) and (run_id, kind, task) > ($6, $7, $8)
 ) as theirs
+order by run_id, kind, about limit $9
+"""
+
+# Of tables that are made for the question there are no indexes: each is gone through once.
+POSSESSIONS_THEN = """
+select * from (
+    select 'run' as kind, run_id, '' as about, workflow, state, started_at as since
+    from {ns}.runs where (owner = $1 or assignee = $1) and state = any($2::text[])
+    union all
+    select 'exception', run_id, exception_id, workflow, state, opened_at
+    from {ns}.exceptions where owner = $1 and state = any($3::text[])
+      and not (kind = 'owner_gone' and about = $1)
+    union all
+    select kind, run_id, task, workflow, state, requested_at
+    from {ns}.tasks where (owner = $1 or assignee = $1) and state = any($4::text[])
+) as theirs
+where ($5::text is null or run_id = $5) and (run_id, kind, about) > ($6, $7, $8)
 order by run_id, kind, about limit $9
 """
 
@@ -84,11 +101,15 @@ class Possession(NamedTuple):
 
 
 class _Fetching(Protocol):
+    _possessions: str
+
     async def _fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]: ...
 
 
 class OwnerQueries:
     """The part of ``Views`` that tells what is whose."""
+
+    _possessions = _POSSESSIONS
 
     async def possessions(
         self: _Fetching,
@@ -102,7 +123,7 @@ class OwnerQueries:
         limit = max(1, min(limit, LIMIT_MAX))
         last: Sequence[Any] = ("", "", "") if after is None else values_after(after, [str] * 3)
         found = await self._fetch(
-            _POSSESSIONS, owner, OPEN_RUNS, OPEN_EXCEPTIONS, OPEN_TASKS, run_id, *last,
+            self._possessions, owner, OPEN_RUNS, OPEN_EXCEPTIONS, OPEN_TASKS, run_id, *last,
             limit + 1,
         )  # fmt: skip
         rows = [Possession(**each) for each in found]
