@@ -11,6 +11,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaWarningKind
 from pydantic_core import CoreSchema, core_schema
 
+from meshline.events.pointers import pointer_to
 from meshline.events.secrets import EVERY, NOTHING, Places
 from meshline.workflow.errors import refuse
 
@@ -110,10 +111,7 @@ def _places_in(adapter: TypeAdapter[Any], *, by_alias: bool) -> Places:
 
 def pointers_of(places: Places) -> list[str]:
     """Return the places as they are written in a definition."""
-    return sorted(
-        "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in place)
-        for place in places
-    )
+    return sorted(map(pointer_to, places))
 
 
 class _AnyType(GenerateJsonSchema):

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from meshline.events.pointers import pointer_to, steps_of
+
 __all__ = [
     "Change",
     "Corrected",
@@ -95,7 +97,7 @@ def corrected(value: Any, corrections: Iterable[Correction]) -> Any:
     """
     value = deepcopy(value)
     for correction in corrections:
-        value = _put(value, _steps(correction.path), correction.value, correction.path)
+        value = _put(value, steps_of(correction.path), correction.value, correction.path)
     return value
 
 
@@ -114,7 +116,7 @@ def changed(value: Any, changes: Iterable[Change]) -> Any:
     value = deepcopy(value)
     for change in changes:
         try:
-            steps = _steps(change.path)
+            steps = steps_of(change.path)
             if change.what == "removed":
                 del _parent(value, steps, change.path)[steps[-1]]
             else:
@@ -127,7 +129,7 @@ def changed(value: Any, changes: Iterable[Change]) -> Any:
 def part_at(value: Any, path: str) -> Any:
     """Return what stands there; None where nothing does."""
     try:
-        steps = _steps(path)
+        steps = steps_of(path)
         if not steps:
             return value
         parent = _parent(value, steps, path)
@@ -142,9 +144,9 @@ def _differences(before: Any, after: Any, path: str, depth: int) -> Iterator[Cha
     if isinstance(before, dict) and isinstance(after, dict) and depth < _DEPTH_MAX:
         for name, value in before.items():
             if name not in after:
-                yield Change(path=f"{path}/{_escaped(name)}", what="removed", before=value)
+                yield Change(path=f"{path}{pointer_to([name])}", what="removed", before=value)
         for name, value in after.items():
-            place = f"{path}/{_escaped(name)}"
+            place = f"{path}{pointer_to([name])}"
             if name in before:
                 yield from _differences(before[name], value, place, depth + 1)
             else:
@@ -190,15 +192,3 @@ def _index(parent: list[Any], step: str, path: str) -> int:
     if step.isdecimal() and str(int(step)) == step and int(step) < len(parent):
         return int(step)
     raise ValueError(f"{path} is no place in it: expected an index below {len(parent)}, not {step}")
-
-
-def _steps(path: str) -> list[str]:
-    if not path:
-        return []
-    if not path.startswith("/"):
-        raise ValueError(f"{path!r} is no JSON pointer: expected a path such as '/company'")
-    return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from meshline.events.pointers import steps_of
+
 __all__ = [
     "EVERY",
     "MASK",
@@ -40,11 +42,7 @@ WHOLE: Places = frozenset({()})
 
 def places_of(pointers: Iterable[str]) -> Places:
     """Return the places that are written as pointers."""
-    return frozenset(_steps(pointer) for pointer in pointers)
-
-
-def _steps(pointer: str) -> tuple[str, ...]:
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    return frozenset(tuple(steps_of(pointer)) for pointer in pointers)
 
 
 def below(places: Places, step: str) -> Places:
@@ -56,7 +54,7 @@ def below(places: Places, step: str) -> Places:
 
 def at(places: Places, pointer: str) -> Places:
     """Return where the secrets are in what a pointer leads to."""
-    for step in _steps(pointer):
+    for step in steps_of(pointer):
         places = below(places, step)
     return places
 
@@ -115,8 +113,7 @@ def kept(edited: Any, before: Any, places: Places) -> Any:
     Raises:
         ValueError: the mask stands where nothing can be kept; the words say where.
     """
-    found = _kept(edited, before, places, "")
-    return found
+    return _kept(edited, before, places, "")
 
 
 def _kept(edited: Any, before: Any, places: Places, path: str) -> Any:

@@ -17,6 +17,7 @@ from meshline.api.signatures import verified
 from meshline.api.webhooks import Webhook, Webhooks
 from meshline.events.clock import SystemClock
 from meshline.events.envelope import Actor
+from meshline.events.pointers import steps_of
 from meshline.events.requests import TriggerReceived
 
 __all__ = ["router"]
@@ -123,8 +124,8 @@ def _id_of(delivery: Delivery) -> str:
         return delivery.delivery or ""
     try:
         value: Any = orjson.loads(delivery.body)
-        for step in pointer.split("/")[1:]:
-            value = value[step.replace("~1", "/").replace("~0", "~")]
+        for step in steps_of(pointer):
+            value = value[step]
     except (ValueError, KeyError, TypeError):
         return ""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from meshline.events.errors import MeshlineError
+from meshline.events.pointers import pointer_to
 
 __all__ = [
     "Conflict",
@@ -271,6 +272,5 @@ def _field_error(where: Sequence[int | str], message: str) -> FieldError:
     place, *path = where or ("body",)
     if place == "body":
         # JSON that can't be read is told with the place at which reading it ended: no path.
-        steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
-        return FieldError(pointer="".join(f"/{step}" for step in steps), message=message)
+        return FieldError(pointer=pointer_to(path), message=message)
     return FieldError(parameter=".".join(map(str, path)) or str(place), message=message)

@@ -12,6 +12,7 @@ from meshline.events import facts
 from meshline.events.envelope import Event
 from meshline.events.facts import FieldProblem
 from meshline.events.ids import payload_hash_of
+from meshline.events.pointers import pointer_to
 from meshline.events.requests import TriggerReceived
 from meshline.events.text import cleaned
 from meshline.workflow.spec import WorkflowSpec
@@ -133,11 +134,6 @@ def reject_trigger(
 
 def _problems(spec: WorkflowSpec, payload: Any) -> tuple[FieldProblem, ...]:
     return tuple(
-        FieldProblem(pointer=cleaned(_pointer(location), 300), message=cleaned(message, 300))
+        FieldProblem(pointer=cleaned(pointer_to(location), 300), message=cleaned(message, 300))
         for location, message in faults_in(spec.trigger, payload)[:_PROBLEMS_MAX]
     )
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """Return a JSON pointer (RFC 6901) for pydantic's location."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
