@@ -131,13 +131,15 @@ async def tail(
         from meshline.projections.masking import secrets_of_specs
 
         specs = [*(await call.definitions()).specs]
+        secrets = secrets_of_specs(specs)
         with call.out.stream(live=follow) as emit:
             async for record in _records(call, log, ends, count, since, follow):
                 event = readable(record)
                 if specs and event is not None and isinstance(event.data, WorkflowRegistered):
                     specs.append(event.data.spec)
+                    secrets = secrets_of_specs(specs)
                 if run is None or record.key.startswith(run):
-                    shown = masked_record(record, secrets_of_specs(specs))
+                    shown = masked_record(record, secrets)
                     emit(as_data(shown), _line(shown))
 
 

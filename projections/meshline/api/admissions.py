@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 
 from meshline.api.accounts import Accounts, check_password, check_user
@@ -199,8 +200,9 @@ class Admissions:
 
     async def _own_name(self, by: Actor) -> str:
         kind, _, name = by.id.partition(":")
-        if kind == "user" and any(user.name == name for user in await self._accounts.all()):
-            return name
+        if kind == "user":
+            with suppress(NotFound):
+                return (await self._accounts.one(name)).name
         raise NotFound(
             f"{by.id} has no password here: who signs in with an identity provider changes it "
             "there, and who has a key has another one made."
